@@ -1,0 +1,1 @@
+"""longtake: one long take in, a leaderboard out."""

@@ -1,0 +1,98 @@
+"""The repository root is the package: what must stay true for that to work, and who may import whom."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("backbones", "configs", "datasets", "downstream", "leaderboards", "methods")
+# Who may import whom (design: no cycles, methods and downstream never meet); files at the root may import everything.
+ARROWS = {
+    "registry": set(),
+    "backbones": set(),
+    "datasets": set(),
+    "leaderboards": set(),
+    "configs": set(),
+    "methods": {"backbones", "datasets.views", "registry"},
+    "downstream": {"backbones", "datasets", "registry"},
+}
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_packages_are_the_folders():
+    listed = project()["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted(["longtake", *(f"longtake.{folder}" for folder in FOLDERS)])
+    nested = {path.parent.name for folder in FOLDERS for path in (ROOT / folder).glob("*/*.py")}
+    assert not nested, "a package inside a package has to be listed too"
+
+
+def test_datasets_never_shadows_hugging_faces():
+    assert not (ROOT / "datasets" / "__init__.py").exists()
+    assert all((ROOT / folder / "__init__.py").exists() for folder in FOLDERS if folder != "datasets")
+    code = "import datasets, longtake.datasets.roots as r; print(getattr(datasets, '__file__', None), r.__name__)"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert not shown.startswith(str(ROOT)), shown
+    assert "longtake.datasets.roots" in shown
+
+
+def test_lock_files_are_not_tracked_and_versions_are_pinned():
+    assert "uv.lock" in (ROOT / ".gitignore").read_text().split()
+    uv = project()["tool"]["uv"]
+    assert uv["exclude-newer"]
+    pinned = {line.split("==")[0] for line in uv["constraint-dependencies"]}
+    assert {"torch", "torchvision", "timm", "lightning", "numpy", "mmdet", "mmsegmentation"} <= pinned
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of ours that a file imports: `datasets.views`, `registry`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} if node.module != "longtake" else {f"longtake.{name.name}" for name in node.names}
+            assert node.level == 0, f"{path}: relative import"
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return {name.removeprefix("longtake.") for name in found if name.startswith("longtake.")}
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*(p for f in FOLDERS for p in (ROOT / f).glob("*.py")), ROOT / "registry.py"]), ids=lambda p: p.name
+)
+def test_who_imports_whom(path):
+    owner = path.stem if path.parent == ROOT else path.parent.name
+    for module in imports(path):
+        folder = module.split(".")[0]
+        allowed = folder == owner or any(module == arrow or module.startswith(f"{arrow}.") for arrow in ARROWS[owner])
+        assert allowed, f"{path.relative_to(ROOT)} imports longtake.{module}"
+
+
+def test_mm_packages_are_imported_in_one_place():
+    for path in (p for f in (".", *FOLDERS) for p in (ROOT / f).glob("*.py")):
+        if path != ROOT / "downstream" / "mm.py":
+            heads = {
+                n.split(".")[0]
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Import)
+                for n in [a.name for a in node.names]
+            }
+            heads |= {
+                node.module.split(".")[0]
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ImportFrom) and node.module
+            }
+            assert not heads & {"mmcv", "mmdet", "mmseg", "mmengine"}, path
+
+
+def test_no_paths_of_one_machine():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    home = str(Path.home())
+    for name in files:
+        if name.endswith((".py", ".md", ".yaml", ".toml")) and len(home) > 1:
+            assert f"{home}/" not in (ROOT / name).read_text(), name
