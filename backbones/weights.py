@@ -1,0 +1,76 @@
+"""Encoders on disk: safetensors with timm's ViT key names and, in the header, what is needed to rebuild and to trust them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from longtake.backbones.vit import ViT
+
+FORMAT = "longtake-encoder-1"
+
+
+def save_encoder(encoder: ViT, path: Path, provenance: Mapping[str, object]) -> Path:
+    """Write an encoder so that `load_encoder` and timm read it. The file appears whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    tensors.pop("mask_token", None)  # pretraining's, not the encoder's
+    architecture = {
+        "arch": encoder.arch,
+        "patch_size": encoder.patch_size,
+        "image_size": encoder.image_size,
+        "pos_mode": encoder.pos_mode,
+        "last_heads": encoder.last_heads,
+    }
+    header = {
+        "format": FORMAT,
+        "architecture": json.dumps(architecture),
+        "provenance": json.dumps(dict(provenance), default=str),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(tensors, temporary, metadata=header)
+    os.replace(temporary, path)
+    return path
+
+
+def read_header(path: Path) -> tuple[dict[str, object], dict[str, object]]:
+    """Architecture and provenance of an encoder file. Raises `ValueError` for anything that is not one of ours."""
+    if not path.is_file():
+        raise ValueError(f"checkpoint {path}: there is no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"checkpoint {path}: not a safetensors file ({error})") from error
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"checkpoint {path}: expected an encoder written by longtake ({FORMAT}), got {header.get('format', 'another header')}"
+        )
+    return json.loads(header["architecture"]), json.loads(header["provenance"])
+
+
+def load_encoder(path: Path) -> ViT:
+    """The encoder in a file of `save_encoder`, in evaluation mode; `ValueError` when a tensor is missing or does not fit."""
+    architecture, _ = read_header(path)
+    encoder = ViT(**architecture)  # type: ignore[arg-type]
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    try:
+        encoder.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"checkpoint {path}: {' '.join(str(error).split())}") from error
+    return encoder.eval()
+
+
+def weights_hash(encoder: torch.nn.Module) -> str:
+    """Sixteen hex digits of the SHA-256 of all tensors, names included: the same weights give the same hash, whatever the file."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,61 @@
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from longtake.backbones.vit import ViT
+from longtake.backbones.weights import load_encoder, read_header, save_encoder, weights_hash
+
+
+@pytest.fixture
+def encoder() -> ViT:
+    torch.manual_seed(0)
+    return ViT("mini", patch_size=8, image_size=32, last_heads=16, mask_token=True, pos_mode="dino_offset").eval()
+
+
+def test_round_trip_keeps_features_architecture_and_provenance(encoder, tmp_path):
+    path = save_encoder(encoder, tmp_path / "deep" / "encoder.safetensors", {"method": "dino", "frames_seen": 12})
+    loaded, x = load_encoder(path), torch.randn(2, 3, 40, 24)
+    torch.testing.assert_close(loaded(x).cls, encoder(x).cls, atol=0, rtol=0)
+    assert read_header(path)[1] == {"method": "dino", "frames_seen": 12}
+    assert [p.name for p in path.parent.iterdir()] == ["encoder.safetensors"]  # no temporary file left
+
+
+def test_timm_loads_the_file_strictly(tmp_path):
+    torch.manual_seed(0)
+    encoder, x = ViT("tiny").eval(), torch.randn(1, 3, 224, 224)
+    tensors = load_file(save_encoder(encoder, tmp_path / "tiny.safetensors", {}))
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=0).eval()
+    model.load_state_dict(tensors, strict=True)
+    torch.testing.assert_close(model.forward_features(x)[:, 0], encoder(x).cls, atol=1e-5, rtol=1e-5)
+
+
+def test_a_missing_tensor_is_an_error(encoder, tmp_path):
+    path = save_encoder(encoder, tmp_path / "e.safetensors", {})
+    tensors = load_file(path)
+    del tensors["blocks.3.attn.qkv.weight"]
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    save_file(tensors, path, metadata=header)
+    with pytest.raises(ValueError, match=r"blocks\.3\.attn\.qkv\.weight"):
+        load_encoder(path)
+
+
+def test_foreign_and_absent_files_are_named(tmp_path):
+    with pytest.raises(ValueError, match="no such file"):
+        load_encoder(tmp_path / "none.safetensors")
+    (tmp_path / "text.safetensors").write_text("not tensors")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        load_encoder(tmp_path / "text.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="expected an encoder written by longtake"):
+        load_encoder(tmp_path / "other.safetensors")
+
+
+def test_hash_follows_the_weights(encoder):
+    before = weights_hash(encoder)
+    assert weights_hash(encoder) == before
+    encoder.norm.bias.data[0] += 1e-6
+    assert weights_hash(encoder) != before
