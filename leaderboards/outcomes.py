@@ -1,0 +1,102 @@
+"""What every test item contributed to a row's metrics, kept so that two rows can be compared item by item."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Real, Shaped
+
+from longtake.leaderboards.rows import Key
+from longtake.leaderboards.statistics import Difference, paired_difference
+from longtake.leaderboards.writing import replace, sole_writer
+
+ITEMS, KEY = "items", "key"  # the arrays of a file that are not a metric
+
+
+def outcomes_path(folder: Path, evaluation: str, key: Key) -> Path:
+    """Where the outcomes of a row lie; `folder` is the one with the CSVs."""
+    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    return folder / "outcomes" / evaluation / f"{name}.npz"
+
+
+def save_outcomes(folder: Path, evaluation: str, key: Key, outcomes: Mapping[str, np.ndarray]) -> Path:
+    """Saves the outcomes of a row, in the place of older ones.
+
+    Args:
+        outcomes: `items`, the n distinct ids (str) of what was tested, and for each metric an array (n,) of what the
+            items contribute to it, from 0 to 1: whether an image was classified correctly, the overlap in a clip.
+
+    Raises:
+        ValueError: no ids, an id twice, or an array that is not one finite number per id.
+    """
+    assert KEY not in outcomes, f"a metric cannot be called {KEY!r}"
+    _check(f"{evaluation}: row '{key}'", outcomes)
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {KEY: np.array(json.dumps(key)), **outcomes}
+    np.savez_compressed(content, **arrays)
+    path = outcomes_path(folder, evaluation, key)
+    with sole_writer(path):
+        replace(path, content.getvalue())
+    return path
+
+
+def load_outcomes(folder: Path, evaluation: str, key: Key) -> dict[str, np.ndarray]:
+    """The outcomes saved for a row, with `items`.
+
+    Raises:
+        ValueError: none were saved, or the file holds another row's.
+    """
+    path = outcomes_path(folder, evaluation, key)
+    if not path.exists():
+        raise ValueError(f"{evaluation}: row '{key}' has no outcomes, expected {path}; evaluate it again")
+    with np.load(path) as arrays:
+        outcomes = dict(arrays)
+    if (found := outcomes.pop(KEY).item()) != json.dumps(key):
+        raise ValueError(f"{path}: got the outcomes of {found}, expected {json.dumps(key)}; evaluate the row again")
+    return outcomes
+
+
+def compare(folder: Path, evaluation: str, metric: str, first: Key, second: Key, *, level: float = 0.95) -> Difference:
+    """First minus second row on the same items, by the paired bootstrap.
+
+    Raises:
+        ValueError: the outcomes of a row or this metric are not there, or the rows were measured on different items.
+    """
+    items, values = _by_item(folder, evaluation, metric, first)
+    other_items, other_values = _by_item(folder, evaluation, metric, second)
+    if not np.array_equal(items, other_items):
+        raise ValueError(
+            f"{evaluation}: '{first}' has {len(items)} items and '{second}' has {len(other_items)}, of which "
+            f"{len(np.intersect1d(items, other_items))} are the same; evaluate both on the same data"
+        )
+    return paired_difference(values, other_values, level=level)
+
+
+def _by_item(
+    folder: Path, evaluation: str, metric: str, key: Key
+) -> tuple[Shaped[np.ndarray, "n"], Real[np.ndarray, "n"] | Bool[np.ndarray, "n"]]:
+    """The items of a row in the order of their ids, and their outcomes."""
+    outcomes = load_outcomes(folder, evaluation, key)
+    if metric not in outcomes:
+        there = ", ".join(sorted(outcomes))
+        raise ValueError(f"{evaluation}: row '{key}' has no outcomes of {metric!r}; there are: {there}")
+    order = np.argsort(outcomes[ITEMS])
+    return outcomes[ITEMS][order], outcomes[metric][order]
+
+
+def _check(place: str, outcomes: Mapping[str, np.ndarray]) -> None:
+    items = outcomes.get(ITEMS)
+    if items is None or items.ndim != 1 or items.dtype.kind != "U" or len(np.unique(items)) < len(items):
+        raise ValueError(f"{place}: got outcomes of {sorted(outcomes)}, expected also {ITEMS!r}: distinct ids (str)")
+    for name, values in outcomes.items():
+        if name == ITEMS:
+            continue
+        if values.shape != items.shape or values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+            raise ValueError(
+                f"{place}: got {name!r} with shape {values.shape} and type {values.dtype}, "
+                f"expected {len(items)} finite numbers, one per item"
+            )

@@ -1,0 +1,89 @@
+"""From a run's rows to the tracked leaderboards: only results whose code can be looked up get there."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from longtake.leaderboards.rows import Key, Row, metrics_of, read, upsert
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+UNKNOWN, DIRTY = "unknown", "+dirty"
+
+
+@dataclass
+class Publication:
+    """What `publish` did, by evaluation; `print` it."""
+
+    published: list[tuple[str, Key]] = field(default_factory=list)
+    refused: list[tuple[str, Key, str]] = field(default_factory=list)  # with the reason
+
+    def __str__(self) -> str:
+        lines = [f"published {evaluation}: {key}" for evaluation, key in self.published]
+        lines += [f"refused {evaluation}: {key}: {reason}" for evaluation, key, reason in self.refused]
+        return "\n".join([*lines, f"{len(self.published)} published, {len(self.refused)} refused"])
+
+
+def publish(source: Path, target: Path) -> Publication:
+    """Copies the rows of every CSV in `source` into the CSV of the same name in `target`, a folder of a git repository.
+
+    A row without complete provenance, or of code that no commit holds, is refused and stays where it is.
+
+    Raises:
+        ValueError: there are no rows, the repository has uncommitted changes, or a file of either folder cannot be
+            read; then nothing was published.
+    """
+    if (changes := _git(target, "status", "--porcelain")) is None:
+        raise ValueError(f"{target} is not in a git repository; publish from a clone of this one")
+    if changes:
+        names = "; ".join(changes.splitlines())
+        raise ValueError(f"the repository has uncommitted changes ({names}); commit them first")
+    boards = {path: (metrics := metrics_of(path), read(path, metrics)) for path in sorted(source.glob("*.csv"))}
+    if not boards:
+        raise ValueError(f"no rows in {source}; run an evaluation first")
+    for path, (metrics, _) in boards.items():
+        read(target / path.name, metrics)  # all of them before the first is written
+    publication = Publication()
+    for path, (metrics, rows) in boards.items():
+        reasons = {row.key: "; ".join(_reasons(row)) for row in rows}
+        accepted = [row for row in rows if not reasons[row.key]]
+        if accepted:
+            upsert(target / path.name, accepted, metrics)
+        publication.published += [(path.stem, row.key) for row in accepted]
+        publication.refused += [(path.stem, key, reason) for key, reason in reasons.items() if reason]
+    return publication
+
+
+def code_commit(repository: Path = REPOSITORY) -> str:
+    """The short hash of the commit that `repository` has checked out, `+dirty` when files differ from it.
+
+    `unknown` when it is not the root of a repository: an installed package is none, whatever its environment lies in.
+    """
+    root, commit = _git(repository, "rev-parse", "--show-toplevel"), _git(repository, "rev-parse", "--short=10", "HEAD")
+    if root is None or commit is None or Path(root).resolve() != repository.resolve():
+        return UNKNOWN
+    # Rows are no code: publishing the first runs of a comparison must not make the next ones dirty.
+    changes = _git(repository, "status", "--porcelain", "--", ".", ":(exclude)leaderboards/*.csv")
+    return commit if changes == "" else commit + DIRTY
+
+
+def _reasons(row: Row) -> Iterator[str]:
+    """Why a row cannot be published, if anything."""
+    empty = [name for name, value in row.provenance._asdict().items() if value in ("", None)]
+    if row.key.method == "none" and "checkpoint_hash" in empty:
+        empty.remove("checkpoint_hash")  # random init comes from the seed, not from a file
+    if empty:
+        yield f"no {', '.join(empty)}"
+    if row.provenance.code_commit == UNKNOWN:
+        yield "its code is not known"
+    if row.provenance.code_commit.endswith(DIRTY):
+        yield f"its code had uncommitted changes ({row.provenance.code_commit})"
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None when `folder` is in no repository (or has no commit) or git is not installed."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,226 @@
+"""Rows of a leaderboard and the CSV they live in: one file per evaluation, one row per key.
+
+    key columns | for each metric m: m, m_low, m_high | provenance columns
+
+Numbers are written with all their digits and rounded only where they are shown. An empty cell is a thing not known: the
+interval of a number read from a paper, the epochs of a foreign checkpoint.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from longtake.leaderboards.statistics import Estimate
+from longtake.leaderboards.writing import replace, sole_writer
+
+
+class Key(NamedTuple):
+    """What a row is about; a second result with the same key replaces the first."""
+
+    method: str  # "none" is the randomly initialised encoder
+    variant: str  # what differs from the method's recipe: "fidelity=official num_objects=4"
+    pretrain: str
+    backbone: str
+    epochs: int | None  # of pretraining; 0 for random init, None when unknown
+    protocol: str  # preset and version of the evaluation
+    seed: int | None  # None when unknown
+    source: str  # "run", or the place the numbers were read from: "paper:table5"
+
+    def __str__(self) -> str:
+        fields = zip(self._fields[1:], self[1:], strict=True)
+        return " ".join([self.method, *(f"{name}={value}" for name, value in fields if value not in ("", None))])
+
+
+class Provenance(NamedTuple):
+    """Where the numbers come from; all empty for numbers read from a paper."""
+
+    config_hash: str = ""
+    checkpoint_hash: str = ""
+    code_commit: str = ""
+    date: str = ""  # ISO 8601
+    frames_seen: int | None = None  # by the encoder, in pretraining
+    hours: float | None = None  # of pretraining, wall clock
+    peak_memory_gb: float | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One result: its key, its metrics (per cent) by name, and its provenance."""
+
+    key: Key
+    metrics: Mapping[str, Estimate]
+    provenance: Provenance
+
+
+NEVER_EMPTY = {"method", "source"}
+INTEGERS = {"epochs", "seed", "frames_seen"}
+TEXTS = {*Key._fields, *Provenance._fields} - INTEGERS - {"hours", "peak_memory_gb"}  # all other columns are numbers
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?", re.ASCII)
+CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+
+
+def read(path: Path, metrics: Sequence[str]) -> list[Row]:
+    """The rows of one evaluation; none when the file does not exist yet.
+
+    Raises:
+        ValueError: the file has other columns, holds a merge conflict, a line or a value that `upsert` would not write,
+            or one key twice; says the line and the column.
+    """
+    if not path.exists():
+        return []
+    rows: dict[Key, Row] = {}
+    lines: dict[Key, int] = {}
+    records = _records(path)
+    _check_header(path, next(records, (1, "", []))[2], metrics)
+    for line, raw, cells in records:
+        place = f"{path}: line {line}"
+        _check_written(place, raw, cells, columns(metrics))
+        row = _parse(place, cells, metrics)
+        if row.key in rows:
+            raise ValueError(f"{place}: got the key of line {lines[row.key]} again ({row.key}); delete one of them")
+        rows[row.key], lines[row.key] = row, line
+    return list(rows.values())
+
+
+def metrics_of(path: Path) -> tuple[str, ...]:
+    """The metrics a file's header names, in its order.
+
+    Raises:
+        ValueError: the header is not a leaderboard's.
+    """
+    found = next(_records(path), (1, "", []))[2]
+    metrics = tuple(found[len(Key._fields) : len(found) - len(Provenance._fields) : 3])
+    _check_header(path, found, metrics)
+    return metrics
+
+
+def upsert(path: Path, rows: Iterable[Row], metrics: Sequence[str]) -> None:
+    """Adds `rows` to the file, each in the place of the row with its key if there is one, sorted by key.
+
+    Other processes may do the same at the same time, and a kill leaves the old file or the new one.
+
+    Raises:
+        ValueError: the file is not one that `read` accepts, or a row has a metric the task does not declare, a number
+            that is not finite, half an interval, or no method.
+    """
+    assert len(set(columns(metrics))) == len(columns(metrics)), f"two columns of one name: {columns(metrics)}"
+    new = []
+    for row in rows:
+        place = f"{path}: row '{row.key}'"
+        if undeclared := set(row.metrics) - set(metrics):
+            raise ValueError(f"{place}: got metrics {sorted(undeclared)}, expected some of {list(metrics)}")
+        new.append(_parse(place, _cells(row, metrics), metrics))  # what cannot be read is never written
+    with sole_writer(path):
+        merged = {row.key: row for row in [*read(path, metrics), *new]}
+        records = [columns(metrics), *(_cells(merged[key], metrics) for key in sorted(merged, key=_order))]
+        replace(path, "".join(_written(cells) for cells in records).encode())
+
+
+def columns(metrics: Sequence[str]) -> list[str]:
+    """The header of an evaluation with these metrics."""
+    scores = [column for metric in metrics for column in (metric, f"{metric}_low", f"{metric}_high")]
+    return [*Key._fields, *scores, *Provenance._fields]
+
+
+def _order(key: Key) -> tuple[Any, ...]:
+    """Epochs and seeds in the order of numbers, the unknown first."""
+    return tuple(-math.inf if value is None else value for value in key)
+
+
+def _cells(row: Row, metrics: Sequence[str]) -> list[str]:
+    scores = [number for metric in metrics for number in row.metrics.get(metric, (None, None, None))]
+    return [_text(value) for value in [*row.key, *scores, *row.provenance]]
+
+
+def _text(value: str | int | float | None) -> str:
+    if value is None:
+        return ""
+    # float(): NumPy's floats are floats too, but their repr is "np.float64(1.0)".
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _written(cells: Sequence[str]) -> str:
+    """The line of a record."""
+    stream = io.StringIO()
+    # Ending lines with \r\n makes every Python quote a field that has a lone \r, which cannot be read back otherwise.
+    csv.writer(stream, lineterminator="\r\n").writerow(cells)
+    return stream.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _records(path: Path) -> Iterator[tuple[int, str, list[str]]]:
+    """For each record its first line's number, its text and its cells; it has several lines where a cell has."""
+    # surrogateescape lets bytes that are not UTF-8 through to _value, where their column is known.
+    lines = list(io.StringIO(path.read_bytes().decode("utf-8", "surrogateescape"), newline=""))
+    reader = csv.reader(lines)
+    start = 0
+    for cells in reader:
+        raw = "".join(lines[start : reader.line_num])
+        if raw.startswith(CONFLICT_MARKERS) and len(cells) < len(Key._fields):
+            raise ValueError(f"{path}: line {start + 1}, column 'method': got merge conflict {cells[0]!r}; resolve it")
+        yield start + 1, raw, cells
+        start = reader.line_num
+
+
+def _check_header(path: Path, found: Sequence[str], metrics: Sequence[str]) -> None:
+    expected = columns(metrics)
+    if list(found) != expected:
+        raise ValueError(
+            f"{path}: line 1: got columns {','.join(found)!r}, expected {','.join(expected)!r}; "
+            "move the file away or restore it"
+        )
+
+
+def _check_written(place: str, raw: str, cells: Sequence[str], names: Sequence[str]) -> None:
+    """A record is written as `upsert` writes it and has all its cells; else it was cut short or edited, and where."""
+    intact = len(cells)
+    if raw != _written(cells):
+        intact = sum(raw.startswith(_written(cells[: i + 1])[:-1] + ",") for i in range(len(cells)))
+    elif len(cells) == len(names):
+        return
+    column = names[min(intact, len(names) - 1)]
+    raise ValueError(
+        f"{place}, column {column!r}: got {len(cells)} cells in a line that is cut short or edited by hand, "
+        f"expected {len(names)} as they were written; restore the file"
+    )
+
+
+def _parse(place: str, cells: Sequence[str], metrics: Sequence[str]) -> Row:
+    values: dict[str, Any] = {}
+    for name, cell in zip(columns(metrics), cells, strict=True):
+        try:
+            values[name] = _value(name, cell)
+        except ValueError as error:
+            raise ValueError(f"{place}, column {name!r}: got {cell!r}, expected {error}") from None
+    scores = {}
+    for metric in metrics:
+        value, low, high = (values[column] for column in (metric, f"{metric}_low", f"{metric}_high"))
+        if value is not None and (low is None) == (high is None) and (low is None or low <= high):
+            scores[metric] = Estimate(value, low, high)
+        elif (value, low, high) != (None, None, None):
+            got = f"{value} [{low}, {high}]"
+            raise ValueError(f"{place}, column {metric!r}: got {got}, expected a number and low <= high")
+    key = Key(*(values[name] for name in Key._fields))
+    return Row(key, scores, Provenance(*(values[name] for name in Provenance._fields)))
+
+
+def _value(name: str, cell: str) -> str | int | float | None:
+    """The value of a cell; its ValueError says what was expected."""
+    if name in TEXTS:
+        if (name in NEVER_EMPTY and not cell) or cell != cell.encode("utf-8", "replace").decode():
+            raise ValueError("a name in UTF-8")
+        return cell
+    if not cell:
+        return None
+    if name in INTEGERS:
+        if not re.fullmatch(r"-?\d+", cell, re.ASCII):
+            raise ValueError("an integer or nothing")
+        return int(cell)
+    if not NUMBER.fullmatch(cell) or not math.isfinite(float(cell)):
+        raise ValueError("a finite number or nothing")
+    return float(cell)

@@ -1,0 +1,103 @@
+"""Outcomes of every item: saved per row, compared only where the items are the same."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longtake.leaderboards.outcomes import compare, load_outcomes, outcomes_path, save_outcomes
+from longtake.leaderboards.rows import Key
+from longtake.leaderboards.statistics import paired_difference
+
+DINO = Key("dino", "", "mini", "vit_mini", 10, "mini.v1", 0, "run")
+NONE = Key("none", "", "", "vit_mini", 0, "mini.v1", 0, "run")
+
+
+def make_outcomes(accuracy: float, n: int = 300) -> dict[str, np.ndarray]:
+    hits = np.random.default_rng(n).random(n) < accuracy
+    return {"items": np.array([f"street {i}.jpg" for i in range(n)]), "top1": hits, "iou": np.linspace(0, 1, n)}
+
+
+def test_outcomes_come_back_as_they_were(tmp_path: Path) -> None:
+    saved = {key: make_outcomes(accuracy) for key, accuracy in ((DINO, 0.4), (NONE, 0.2))}
+    paths = [save_outcomes(tmp_path, "knn_mini", key, outcomes) for key, outcomes in saved.items()]
+    assert len(set(paths)) == 2
+    assert paths[0].parent == tmp_path / "outcomes" / "knn_mini"
+    for key, outcomes in saved.items():
+        loaded = load_outcomes(tmp_path, "knn_mini", key)
+        assert loaded.keys() == outcomes.keys()
+        for name, values in outcomes.items():
+            assert loaded[name].dtype == values.dtype
+            np.testing.assert_array_equal(loaded[name], values)
+
+
+def test_outcomes_replace_older_ones(tmp_path: Path) -> None:
+    save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.1))
+    path = save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.9))
+    np.testing.assert_array_equal(load_outcomes(tmp_path, "knn_mini", DINO)["top1"], make_outcomes(0.9)["top1"])
+    assert [entry for entry in path.parent.iterdir() if not entry.name.startswith(".")] == [path]
+
+
+def test_every_field_of_the_key_counts(tmp_path: Path) -> None:
+    others = [DINO._replace(**{name: 7 if name in ("epochs", "seed") else "x"}) for name in Key._fields]
+    assert len({outcomes_path(tmp_path, "knn_mini", key) for key in [DINO, *others]}) == 1 + len(Key._fields)
+
+
+def test_outcomes_that_are_not_there_say_where_they_are_expected(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"knn_mini: row 'dino pretrain=mini.*' has no outcomes, expected .*\.npz"):
+        load_outcomes(tmp_path, "knn_mini", DINO)
+
+
+def test_outcomes_of_another_row_are_refused(tmp_path: Path) -> None:
+    path = save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4))
+    shutil.copy(path, outcomes_path(tmp_path, "knn_mini", NONE))
+    with pytest.raises(ValueError, match=r'got the outcomes of .*"dino".*expected .*"none"'):
+        load_outcomes(tmp_path, "knn_mini", NONE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"items": np.arange(300)}, "expected also 'items': distinct ids"),
+        ({"items": np.array(["same.jpg"] * 300)}, "expected also 'items': distinct ids"),
+        ({"top1": np.ones(299)}, r"got 'top1' with shape \(299,\) and type float64, expected 300 finite numbers"),
+        ({"top1": np.ones((300, 2))}, r"got 'top1' with shape \(300, 2\)"),
+        ({"top1": np.array(["hit"] * 300)}, "got 'top1' with .* type <U3"),
+        ({"top1": np.full(300, np.inf)}, "got 'top1' .* expected 300 finite numbers"),
+    ],
+)
+def test_outcomes_that_are_not_one_number_per_item_are_refused(
+    tmp_path: Path, change: dict[str, np.ndarray], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"knn_mini: row 'dino .*{message}"):
+        save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4) | change)
+    assert not outcomes_path(tmp_path, "knn_mini", DINO).exists()
+
+
+def test_outcomes_without_ids_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"got outcomes of \['top1'\], expected also 'items'"):
+        save_outcomes(tmp_path, "knn_mini", DINO, {"top1": np.ones(3)})
+
+
+def test_rows_are_compared_item_by_item_in_any_order(tmp_path: Path) -> None:
+    dino, none = make_outcomes(0.5), make_outcomes(0.3)
+    shuffle = np.random.default_rng(0).permutation(300)
+    save_outcomes(tmp_path, "knn_mini", DINO, dino)
+    save_outcomes(tmp_path, "knn_mini", NONE, {name: values[shuffle] for name, values in none.items()})
+    difference = compare(tmp_path, "knn_mini", "top1", DINO, NONE)
+    np.testing.assert_allclose(difference, paired_difference(dino["top1"], none["top1"]))
+    assert difference.significant
+
+
+def test_rows_of_other_items_are_not_compared(tmp_path: Path) -> None:
+    save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.5, n=300))
+    save_outcomes(tmp_path, "knn_mini", NONE, make_outcomes(0.5, n=299))
+    with pytest.raises(ValueError, match=r"'dino .*' has 300 items and 'none .*' has 299, of which 299 are the same"):
+        compare(tmp_path, "knn_mini", "top1", DINO, NONE)
+
+
+def test_a_metric_without_outcomes_is_named(tmp_path: Path) -> None:
+    save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.5))
+    with pytest.raises(ValueError, match=r"row 'dino .*' has no outcomes of 'top5'; there are: iou, items, top1"):
+        compare(tmp_path, "knn_mini", "top5", DINO, DINO)
