@@ -1,0 +1,184 @@
+"""Clips: T frames of one take, `stride_seconds` apart; which clips a training step sees, and every draw in them.
+
+A clip's id is epoch * clips_per_epoch + slot. All that is random about a clip follows from (seed, epoch, slot), and the ids
+of a batch follow from the step, so the data are the same for any number of workers and ranks, and after any interruption.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from longtake.datasets.frame_store import FrameStore
+from longtake.datasets.video import VideoError
+
+TIE = 1e-6  # seconds: which of two equally near frames is taken must not hang on rounding
+# Median frame intervals between a frame and the time it stands for: rounding to a regular grid costs up to a half, the
+# rest allows for jitter and still keeps clips out of gaps.
+REACH = 0.75
+
+Views = Callable[[UInt8[Tensor, "t 3 h w"], torch.Generator], Any]
+
+
+@dataclass(frozen=True)
+class Clip:
+    frames: UInt8[Tensor, "t 3 h w"]
+    index: int  # the clip's id
+    generator: torch.Generator  # for everything else that is drawn for this clip
+
+
+def clip_generator(seed: int, epoch: int, slot: int) -> torch.Generator:
+    """The source of every draw that makes the views of one clip: the three numbers hashed by numpy's `SeedSequence`."""
+    state = np.random.SeedSequence([seed, epoch, slot]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+class Clips(Dataset):
+    """The clips of a store by their ids.
+
+    A frame is an admissible start if the frames nearest to n * `stride_seconds` after it, n = 0 ... T - 1, all differ and
+    lie in its video and its shot, each within `REACH` median frame intervals of its time. With T = 1 every frame is.
+
+    An epoch draws its starts uniformly without replacement; when it has more clips than there are starts, each start once
+    before any comes again. The order is a permutation that depends on (seed, epoch).
+
+    Args:
+        num_frames: T.
+        clips_per_epoch: None for as many as there are starts, the reading of "epoch" in DoRA's released loader.
+        views: makes the views of a clip from its frames and its generator.
+
+    Raises `VideoError` (a `ValueError`) for a video in which not one clip fits.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        num_frames: int,
+        stride_seconds: float,
+        clips_per_epoch: int | None = None,
+        seed: int = 0,
+        views: Views | None = None,
+    ) -> None:
+        self.store, self.num_frames, self.stride_seconds = store, num_frames, stride_seconds
+        self.seed, self.views = seed, views
+        takes = np.flatnonzero(np.diff(store.video) | np.diff(store.shot)) + 1
+        self.edges = np.concatenate([[0], takes, [len(store)]])  # take i is frames edges[i] ... edges[i + 1] - 1
+        self.starts = np.concatenate(
+            [
+                first + _admissible(store.seconds[first:end], num_frames, stride_seconds)
+                for first, end in zip(self.edges[:-1], self.edges[1:], strict=True)
+            ]
+        )
+        self._check_videos()
+        self.clips_per_epoch = len(self.starts) if clips_per_epoch is None else clips_per_epoch
+        self._order = (-1, self.starts)
+
+    def __len__(self) -> int:
+        """Clips of one epoch; ids go on beyond it."""
+        return self.clips_per_epoch
+
+    def __getitem__(self, index: int) -> Any:
+        """A `Clip`, or with `views` the pair (views of the clip, id)."""
+        epoch, slot = divmod(index, self.clips_per_epoch)
+        frames = self.store.read(self.frames_of(self.epoch_starts(epoch)[slot]))
+        generator = clip_generator(self.seed, epoch, slot)
+        return Clip(frames, index, generator) if self.views is None else (self.views(frames, generator), index)
+
+    def epoch_starts(self, epoch: int) -> Int64[np.ndarray, "clips_per_epoch"]:
+        """The first frame of every slot of an epoch."""
+        if self._order[0] != epoch:
+            draw = np.random.default_rng([self.seed, epoch])
+            rounds = -(-self.clips_per_epoch // len(self.starts))
+            order = np.concatenate([draw.permutation(self.starts) for _ in range(rounds)])
+            self._order = (epoch, order[: self.clips_per_epoch])
+        return self._order[1]
+
+    def frames_of(self, start: int | np.integer) -> Int64[np.ndarray, "t"]:
+        """The T frames of the clip that begins at frame `start`."""
+        take = np.searchsorted(self.edges, start, side="right")
+        first, end = self.edges[take - 1], self.edges[take]
+        times = self.store.seconds[start] + self.stride_seconds * np.arange(self.num_frames)
+        return first + _nearest(self.store.seconds[first:end], times)
+
+    def _check_videos(self) -> None:
+        clip_seconds = (self.num_frames - 1) * self.stride_seconds
+        for video, source in enumerate(self.store.info["sources"]):
+            if (self.store.video[self.starts] == video).any():
+                continue
+            seconds = self.store.seconds[self.store.video == video]
+            length, interval = (np.ptp(seconds), np.median(np.diff(seconds))) if len(seconds) > 1 else (0.0, 0.0)
+            if self.stride_seconds < interval:
+                raise VideoError(
+                    f"{source['name']}: stored frames are {interval:.3f} s apart, but stride_seconds is "
+                    f"{self.stride_seconds:g}; keep more frames per second or use a longer stride"
+                )
+            raise VideoError(
+                f"{source['name']}: {length:.1f} s of frames, but one clip of {self.num_frames} frames lasts "
+                f"{clip_seconds:.1f} s{' without a gap' if length >= clip_seconds else ''}; "
+                "use a longer video, a smaller stride_seconds or fewer frames"
+            )
+
+
+class StepSampler(Sampler[list[int]]):
+    """The clip ids of this rank for each step `first_step` ... `num_steps` - 1; what a step sees depends on the step alone.
+
+    A step takes the next batch_size * world_size slots of its epoch, of which each rank has a contiguous share; what is
+    left at an epoch's end is dropped. `len` counts all `num_steps`, also when resumed: Lightning counts the steps before.
+
+    Args:
+        batch_size: clips per rank.
+    """
+
+    def __init__(
+        self,
+        clips_per_epoch: int,
+        batch_size: int,
+        num_steps: int,
+        first_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.clips_per_epoch, self.batch_size, self.num_steps = clips_per_epoch, batch_size, num_steps
+        self.first_step, self.rank, self.global_batch = first_step, rank, batch_size * world_size
+        self.steps_per_epoch = clips_per_epoch // self.global_batch
+        if self.steps_per_epoch == 0:
+            raise ValueError(
+                f"an epoch of {clips_per_epoch} clips has no batch of {self.global_batch}; "
+                "use a smaller batch_size or a larger clips_per_epoch"
+            )
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first_step, self.num_steps):
+            epoch, batch = divmod(step, self.steps_per_epoch)
+            first = epoch * self.clips_per_epoch + batch * self.global_batch + self.rank * self.batch_size
+            yield list(range(first, first + self.batch_size))
+
+
+def _admissible(
+    seconds: Float64[np.ndarray, "n"], num_frames: int, stride_seconds: float
+) -> Int64[np.ndarray, "starts"]:
+    """Which frames of one take can begin a clip."""
+    frames = np.arange(len(seconds))
+    interval = np.median(np.diff(seconds)) if len(seconds) > 1 else 0.0
+    fits, previous = np.ones(len(seconds), bool), frames
+    for n in range(1, num_frames):
+        times = seconds + n * stride_seconds
+        nearest = _nearest(seconds, times)
+        fits &= (nearest > previous) & (np.abs(seconds[nearest] - times) <= REACH * interval + TIE)
+        previous = nearest
+    return frames[fits]
+
+
+def _nearest(seconds: Float64[np.ndarray, "n"], times: Float64[np.ndarray, "m"]) -> Int64[np.ndarray, "m"]:
+    """For each time the nearest of the frames at `seconds`; of two equally near ones the earlier."""
+    right = np.searchsorted(seconds, times).clip(max=len(seconds) - 1)
+    left = (right - 1).clip(min=0)
+    return np.where(times - seconds[left] <= seconds[right] - times + TIE, left, right)

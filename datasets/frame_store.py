@@ -1,0 +1,131 @@
+"""The frame store: frames of videos as JPEG files in one LMDB environment, read in any order by many processes.
+
+Frames are numbered through all videos of a store; each has its time, video, shot and lightness. `frames.build` writes.
+
+Keys: `store` (JSON: version, spec, sources, complete), `lost` (JSON: per video, the times of skipped corrupt frames),
+`block` + number of its first frame (array of `FRAME`), `jpeg` + number of the frame; numbers are 8 bytes, big-endian.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import cv2
+import lmdb
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int, Int32, UInt8
+from torch import Tensor
+
+VERSION = 1
+# One frame's record; without cut detection `shot` is 0. The lightness is that of the paper's Figure 2a.
+FRAME = np.dtype([("seconds", "<f8"), ("video", "<i4"), ("shot", "<i4"), ("lightness", "<f4")])
+
+# An environment can be open only once per process, however many stores look into it.
+_environments: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary()
+
+
+class FrameStore:
+    """A finished store, read-only. Cheap to pickle; after a fork the child reads through the parent's memory map.
+
+    Attributes (arrays over the n frames of all videos):
+        info: version, spec (`StoreSpec`), sources (per video: name, hash, codec, width, height, fps, seconds).
+        lost: per video, the times in seconds of the corrupt frames that were skipped.
+        seconds: time of each frame after the start of its video.
+        video: which source a frame comes from; it does not decrease.
+        shot: which take of its video a frame belongs to.
+        lightness: mean CIE L*, 0 (black) to 100 (white).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._environment = open_environment(path)
+        info = read_info(self._environment)
+        if info is None or not info["complete"]:
+            raise ValueError(f"{path}: the frame store is unfinished; run the same command again to go on")
+        self.info: dict[str, Any] = info
+        self.lost: list[list[float]] = read_json(self._environment, b"lost")
+        records = read_records(self._environment)
+        self.seconds: Float64[np.ndarray, "n"] = np.ascontiguousarray(records["seconds"])
+        self.video: Int32[np.ndarray, "n"] = np.ascontiguousarray(records["video"])
+        self.shot: Int32[np.ndarray, "n"] = np.ascontiguousarray(records["shot"])
+        self.lightness: Float32[np.ndarray, "n"] = np.ascontiguousarray(records["lightness"])
+
+    def __reduce__(self) -> tuple[type["FrameStore"], tuple[Path]]:
+        return FrameStore, (self.path,)
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def read(self, indices: Sequence[int] | Int[np.ndarray, "t"]) -> UInt8[Tensor, "t 3 h w"]:
+        """RGB frames of one video, in the given order; in memory the channels come last."""
+        images = []
+        with self._environment.begin(buffers=True) as transaction:
+            for index in map(int, indices):
+                if not 0 <= index < len(self):
+                    raise IndexError(f"{self.path}: frame {index} of {len(self)}")
+                jpeg = transaction.get(key_of(b"jpeg", index))
+                assert jpeg is not None
+                image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+                if image is None:
+                    raise ValueError(f"{self.path}: frame {index} is damaged; delete the folder to rebuild the store")
+                images.append(image)
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+    def content_hash(self) -> str:
+        """SHA-256 of all keys and values: equal for equal stores, in however many attempts they were built."""
+        digest = hashlib.sha256()
+        with self._environment.begin(buffers=True) as transaction:
+            for key, value in transaction.cursor():
+                digest.update(key)
+                digest.update(value)
+        return digest.hexdigest()
+
+
+def key_of(kind: bytes, index: int) -> bytes:
+    return kind + index.to_bytes(8, "big")
+
+
+def open_environment(path: Path) -> lmdb.Environment:
+    """Read-only and without LMDB's lock file, as nobody writes to a finished store; hence a fork may inherit it."""
+    if not (path / "data.mdb").exists():
+        raise ValueError(f"{path}: no frame store here")
+    resolved = path.resolve()
+    environment = _environments.get(resolved)
+    if environment is None:
+        environment = _environments[resolved] = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
+    return environment
+
+
+def read_json(environment: lmdb.Environment, key: bytes) -> Any:
+    """None where there is no such key."""
+    with environment.begin() as transaction:
+        value = transaction.get(key)
+    return None if value is None else json.loads(value)
+
+
+def read_info(environment: lmdb.Environment) -> dict[str, Any] | None:
+    """What a store says of itself; None before anything is written. Raises `ValueError` for another version's store."""
+    info = read_json(environment, b"store")
+    if info is not None and info["version"] != VERSION:
+        raise ValueError(
+            f"{environment.path()}: frame store of version {info['version']}, expected {VERSION}; "
+            "delete the folder to rebuild it"
+        )
+    return info
+
+
+def read_records(environment: lmdb.Environment) -> np.ndarray:
+    """Records of all frames so far."""
+    records = []
+    with environment.begin() as transaction:
+        cursor = transaction.cursor()
+        cursor.set_range(b"block")
+        for key, value in cursor:
+            if not key.startswith(b"block"):
+                break
+            records.append(np.frombuffer(value, FRAME))
+    return np.concatenate(records) if records else np.zeros(0, FRAME)

@@ -1,0 +1,9 @@
+"""Where data live: `LONGTAKE_DATA`, by default `~/.cache/longtake`. Nothing is written into the package."""
+
+import os
+from pathlib import Path
+
+
+def data_root() -> Path:
+    """Folder of data sets in their official layouts, frame stores and the mini world (it may not exist yet)."""
+    return Path(os.environ.get("LONGTAKE_DATA") or Path.home() / ".cache" / "longtake").expanduser()

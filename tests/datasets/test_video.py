@@ -1,0 +1,270 @@
+"""Tiny H.264 files, written here, in which every frame tells its number by its grey level."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longtake.datasets.video import VideoError, _nearest_to_lattice, decode, probe
+
+MARKED = np.zeros((64, 96, 3), np.uint8)
+MARKED[:32, :48] = 255  # the upper left quarter is white
+
+
+def grey(i: int) -> int:
+    return 20 + i * 7 % 43 * 5  # neighbours differ by far more than the coding error; repeats after 43 frames
+
+
+def flat(num_frames: int, height: int = 64, width: int = 96) -> list[np.ndarray]:
+    return [np.full((height, width, 3), grey(i), np.uint8) for i in range(num_frames)]
+
+
+def textured(num_frames: int) -> list[np.ndarray]:
+    """A texture that moves, so that frames refer to one another and fill some bytes."""
+    texture = np.random.default_rng(0).integers(0, 256, (8, 64, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    return [np.ascontiguousarray(np.roll(texture, -3 * i, 1)[:, :96]) for i in range(num_frames)]
+
+
+def write(
+    path: Path,
+    images: Sequence[np.ndarray],
+    rate: Fraction | int = 25,
+    times: Sequence[Fraction] | None = None,
+    rotation: int = 0,
+    pix_fmt: str = "yuv420p",
+    flags: str = "",
+    **options: str,
+) -> Path:
+    with av.open(str(path), "w", options={"movflags": flags} if flags else {}) as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        stream.options = {
+            "g": "250",
+            "bf": "3",
+            "crf": "12",
+            "preset": "ultrafast",
+            "x264-params": "b-adapt=0",
+        } | options
+        if rotation:
+            stream.set_display_rotation(rotation)
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 90000)
+        for i, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = int(times[i] * 90000), Fraction(1, 90000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def packets(path: Path) -> list[av.Packet]:
+    with av.open(str(path)) as container:
+        return [packet for packet in container.demux(video=0) if packet.size]
+
+
+def damage(path: Path, packet: int) -> Path:
+    """Random bytes in place of one packet's, in decoding order; its length and first bytes stay."""
+    position, size = packets(path)[packet].pos, packets(path)[packet].size
+    content = bytearray(path.read_bytes())
+    content[position + 6 : position + size] = np.random.default_rng(1).bytes(size - 6)
+    path.write_bytes(content)
+    return path
+
+
+def numbers(frames: list) -> list[int]:
+    """Which frames these are, modulo 43, from their grey levels."""
+    levels = np.array([grey(i) for i in range(43)])
+    return [int(np.abs(levels - frame.image.mean()).argmin()) for frame in frames]
+
+
+@pytest.mark.parametrize("rate", [25, Fraction(30000, 1001), 60])
+def test_frames_come_in_order_with_their_times(tmp_path: Path, rate: Fraction) -> None:
+    path = write(tmp_path / "a.mp4", flat(100), rate)
+    assert any(packet.pts != packet.dts for packet in packets(path))  # it has B-frames
+    frames = list(decode(path))
+    assert numbers(frames) == [i % 43 for i in range(100)]
+    np.testing.assert_allclose([f.seconds for f in frames], np.arange(100) / float(rate), atol=1e-4)
+
+
+def test_a_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
+    gaps = np.random.default_rng(0).choice([1, 2, 3, 12], 59)
+    times = [Fraction(int(t), 60) for t in np.concatenate([[0], gaps.cumsum()])]
+    frames = list(decode(write(tmp_path / "a.mp4", flat(60), 60, times)))
+    assert numbers(frames) == [i % 43 for i in range(60)]
+    np.testing.assert_allclose([f.seconds for f in frames], [float(t) for t in times], atol=1e-4)
+
+
+def test_times_start_at_the_start_of_the_stream(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ts", flat(30), times=[Fraction(i, 25) + 7 for i in range(30)])
+    np.testing.assert_allclose([f.seconds for f in decode(path)], np.arange(30) / 25, atol=1e-4)
+
+
+def test_frames_without_times_are_placed_by_the_average_rate(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h264", flat(30))
+    assert all(packet.pts is None for packet in packets(path))
+    np.testing.assert_allclose([f.seconds for f in decode(path)], np.arange(30) / 25)
+    assert (probe(path).num_frames, probe(path).seconds) == (30, 1.2)
+
+
+def test_probe(tmp_path: Path) -> None:
+    info = probe(write(tmp_path / "a.mp4", flat(50), 20, rotation=90))
+    assert (info.codec, info.width, info.height, info.rotation) == ("h264", 64, 96, 90)
+    assert (info.fps, info.seconds, info.num_frames) == (20, 2.5, 50)
+
+
+# counterclockwise by the angle: the white quarter moves from upper left to ...
+@pytest.mark.parametrize(("angle", "rows", "columns"), [(90, 1, 0), (-90, 0, 1), (180, 1, 1), (0, 0, 0)])
+@pytest.mark.parametrize("short_side", [None, 32])
+def test_rotation_is_applied(tmp_path: Path, angle: int, rows: int, columns: int, short_side: int | None) -> None:
+    [frame] = decode(write(tmp_path / "a.mp4", [MARKED], rotation=angle), short_side=short_side)
+    height, width = (96, 64) if angle % 180 else (64, 96)
+    scale = 1 if short_side is None else 2
+    assert frame.image.shape == (height // scale, width // scale, 3)
+    quarters = frame.image.reshape(2, height // scale // 2, 2, width // scale // 2, 3).mean((1, 3, 4))
+    expected = np.zeros((2, 2))
+    expected[rows, columns] = 255
+    np.testing.assert_allclose(quarters, expected, atol=6)
+
+
+def test_odd_sizes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", flat(3, 65, 97), pix_fmt="yuv444p")
+    assert {f.image.shape for f in decode(path)} == {(65, 97, 3)}
+    assert {f.image.shape for f in decode(path, short_side=31)} == {(31, 46, 3)}  # 97 * 31 / 65 = 46.3
+    assert {f.image.shape for f in decode(path, short_side=500)} == {(65, 97, 3)}  # never enlarged
+
+
+def test_resizing_averages_areas(tmp_path: Path) -> None:
+    image = textured(2)[1][:, :, :1].repeat(3, 2)  # grey edges on odd columns: half of the averages mix two blocks
+    path = write(tmp_path / "a.mp4", [image])
+    whole, half = next(decode(path)).image, next(decode(path, short_side=32)).image
+    np.testing.assert_allclose(half, whole.reshape(32, 2, 48, 2, 3).mean((1, 3)), atol=4)
+
+
+# BT.601 and BT.709 matrices, limited (1) and full (2) range: numbers of ITU-T H.273 as FFmpeg has them
+@pytest.mark.parametrize(("matrix", "number", "value_range"), [("ITU601", 5, 1), ("ITU709", 1, 1), ("ITU709", 1, 2)])
+def test_colours_follow_the_matrix_and_range_of_the_stream(
+    tmp_path: Path, matrix: str, number: int, value_range: int
+) -> None:
+    image = np.full((64, 96, 3), (200, 40, 90), np.uint8)
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = number, value_range
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        container.mux(
+            stream.encode(frame.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=value_range))
+        )
+        container.mux(stream.encode(None))
+    np.testing.assert_allclose(next(decode(tmp_path / "a.mp4")).image, image, atol=4)
+
+
+@given(
+    gaps=st.lists(st.integers(1, 400), min_size=0, max_size=40),
+    frames_per_second=st.sampled_from([0.5, 1.0, 7.0, 12.5, 30.0]),
+)
+def test_kept_frames_are_those_nearest_to_the_lattice(gaps: list[int], frames_per_second: float) -> None:
+    times = np.concatenate([[0], np.cumsum(gaps)]) / 100
+    kept = [time for time, _ in _nearest_to_lattice(((float(t), None) for t in times), frames_per_second)]  # type: ignore[misc]
+    end = times[-1] + (gaps[-1] / 200 if gaps else 0)
+    points = np.arange(0, end + 1e-9, 1 / frames_per_second)
+    assert kept == sorted({float(times[np.abs(times - point).round(9).argmin()]) for point in points})
+
+
+@pytest.mark.parametrize("name", ["closed.mp4", "open.mp4", "bare.h264", "stream.ts", "a.mkv"])
+@pytest.mark.parametrize("frames_per_second", [None, 7.0])
+def test_a_start_gives_exactly_the_rest(tmp_path: Path, name: str, frames_per_second: float | None) -> None:
+    group = (
+        {"x264-params": "b-adapt=0:open-gop=1:keyint=25:min-keyint=25:scenecut=0"}
+        if name == "open.mp4"
+        else {"g": "30"}
+    )
+    path = write(tmp_path / name, textured(100), **group)
+    whole = list(decode(path, frames_per_second=frames_per_second))
+    for start in (0.02, 1.0, 1.2, 2.36, 3.96):
+        rest = list(decode(path, frames_per_second=frames_per_second, start=start))
+        expected = [frame for frame in whole if frame.seconds >= start]
+        assert [f.seconds for f in rest] == [f.seconds for f in expected]
+        assert all((a.image == b.image).all() for a, b in zip(rest, expected, strict=True))
+
+
+def test_damage_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = damage(write(tmp_path / "walk.mp4", textured(100), g="30"), 50)
+    with pytest.raises(
+        VideoError, match=r"walk\.mp4: cannot decode the frame at about (\d\.\d\d) s.*skip_corrupt"
+    ) as error:
+        list(decode(path))
+    broken = float(packets(path)[50].pts * Fraction(1, 12800))
+    named = float(str(error.value).split("about ")[1].split(" s")[0])
+    assert broken - 5 / 25 <= named <= broken  # frames that wait to be put in order are lost, too
+
+
+@pytest.mark.parametrize("packet", [0, 31, 50, 60, 97, 99])
+def test_skipped_and_kept_frames_make_the_whole(tmp_path: Path, packet: int) -> None:
+    path = write(tmp_path / "walk.mp4", textured(100), g="30")
+    clean = {round(f.seconds * 25): f.image for f in decode(path)}
+    damage(path, packet)
+    lost: list[float] = []
+    kept = {round(f.seconds * 25): f.image for f in decode(path, corrupt=lost)}
+    missing = [round(t * 25) for t in lost]
+    assert len(missing) <= 35  # one group of 30 and the frames that wait to be put in order
+    assert sorted([*missing, *kept]) == list(range(100))
+    assert all((image == clean[i]).all() for i, image in kept.items())
+    later: list[float] = []
+    rest = list(decode(path, corrupt=later, start=2.0))
+    assert [f.seconds for f in rest] == [i / 25 for i in sorted(kept) if i >= 50]
+    assert later == [t for t in lost if t >= 2.0]
+
+
+def test_a_file_that_was_cut_short_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "walk.mp4", textured(100), flags="faststart")
+    path.write_bytes(path.read_bytes()[: packets(path)[40].pos])
+    with pytest.raises(VideoError, match=r"walk\.mp4: cannot decode the frame at about 1\.\d\d s"):
+        list(decode(path))
+    lost: list[float] = []
+    assert len(list(decode(path, corrupt=lost))) <= 40
+    assert lost[0] < 1.7  # the file holds 40 of 100 packets
+    np.testing.assert_allclose(np.diff([*lost, 4.0]), 0.04)  # all to the announced end
+
+
+def audio(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def unknown_codec(path: Path) -> None:
+    write(path, flat(3))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+
+
+def header_alone(path: Path) -> None:
+    write(path, flat(3), flags="faststart")
+    path.write_bytes(path.read_bytes()[: packets(path)[0].pos])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no such file"),
+        (Path.mkdir, "is a folder"),
+        (Path.touch, "the file is empty"),
+        (lambda path: path.write_text("no video\n" * 500), "not a readable video"),
+        (audio, "no video stream .the file holds audio."),
+        (unknown_codec, "no decoder for its codec; re-encode"),
+        (header_alone, "holds no frame|cannot decode the frame at about 0.00 s"),
+    ],
+)
+def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, make, message: str) -> None:
+    make(tmp_path / "walk.mp4")
+    with pytest.raises(VideoError, match=rf"^\S*walk\.mp4: .*({message})[^\n]*$"):
+        probe(tmp_path / "walk.mp4")
