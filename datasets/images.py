@@ -1,0 +1,224 @@
+"""ImageNet-style folders, `<root>/<split>/<class>/<image>`, and the two transforms of frozen classification.
+
+Layout and class numbers (sorted folder names) are those of torchvision's ImageFolder, which DINO's evaluations read
+(https://github.com/facebookresearch/dino, eval_knn.py and eval_linear.py). What is wrong with a folder is said in one
+line before any compute.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets import DatasetFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS, pil_loader
+from torchvision.transforms import InterpolationMode, v2
+
+from longtake.datasets.mini import WORLDS, prepare
+from longtake.datasets.roots import data_root
+
+Transform = Callable[[Image.Image], Float[Tensor, "3 h w"]]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's reference training and DINO's eval_knn.py
+IMAGENET_STD = (0.229, 0.224, 0.225)
+RESIZE_PER_CROP = 256 / 224  # DINO's eval_knn.py: short side 256, then the central 224 x 224
+CROP_SCALE = (0.08, 1.0)  # share of the image's area; the default of RandomResizedCrop, as in DINO's eval_linear.py
+
+HOW_TO_GET = (
+    "ImageNet-1k: image-net.org, free account, with the validation images sorted into their class folders; "
+    "LONGTAKE_DATA moves the data root and root=FOLDER names another image folder"
+)
+CACHE_FROM = 100_000  # images; a listing below this size takes a second and is not worth a file
+SETTLED_SECONDS = 10  # a folder changed more recently may change again within one tick of a coarse file-system clock
+
+
+def eval_transform(size: int = 224, resize: int | None = None) -> Transform:
+    """Short side to `resize` (bicubic), central crop of `size` pixels, ImageNet mean and std.
+
+    `resize` is 256/224 of `size` unless given. Raises ValueError when it is smaller than the crop.
+    """
+    resize = round(size * RESIZE_PER_CROP) if resize is None else resize
+    if resize < size:
+        raise ValueError(f"got resize={resize} below size={size}: the crop would be padded; expected resize >= size")
+    return v2.Compose([v2.Resize(resize, InterpolationMode.BICUBIC), v2.CenterCrop(size), *_to_normalised()])
+
+
+def train_transform(size: int = 224) -> Transform:
+    """Random resized crop (bilinear) and horizontal flip, the augmentation of DINO's eval_linear.py."""
+    crop = v2.RandomResizedCrop(size, scale=CROP_SCALE, interpolation=InterpolationMode.BILINEAR)
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), *_to_normalised()])
+
+
+def _to_normalised() -> list[torch.nn.Module]:
+    return [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+
+
+class UnreadableImage(ValueError):
+    """An image file that cannot be decoded; the message names it."""
+
+    def __init__(self, message: str) -> None:
+        # A DataLoader re-raises a worker's error with the whole traceback as its message; the line itself is the last.
+        super().__init__(message.strip().rpartition(f"{type(self).__name__}: ")[2])
+
+
+class ImageFolder(DatasetFolder):
+    """One split, `<folder>/<class>/<image>`: item i is (image, label, i), so results can be stored by image.
+
+    Random draws of the transform depend on (`seed`, `epoch`, i) alone, never on the worker that makes them. Raises
+    ValueError when the folder is missing, has fewer than two classes or an empty class, and at reading time
+    `UnreadableImage`.
+    """
+
+    def __init__(self, folder: Path, transform: Transform, seed: int = 0) -> None:
+        super().__init__(str(folder), loader=pil_loader, extensions=IMG_EXTENSIONS, transform=transform)
+        self.seed = seed
+        self.epoch = 0
+
+    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+        classes = find_classes(Path(directory))
+        return classes, {name: label for label, name in enumerate(classes)}
+
+    @staticmethod
+    def make_dataset(directory: str | Path, class_to_idx: dict[str, int], *_: object, **__: object) -> list:
+        files = list_images(Path(directory), list(class_to_idx))
+        return [(os.path.join(directory, name, file), class_to_idx[name]) for name in files for file in files[name]]
+
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "3 h w"], int, int]:
+        path, label = self.samples[index]
+        try:
+            image = self.loader(path)
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for missing, cut and broken files
+            raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+        with drawn_from(self.seed, self.epoch, index):
+            return self.transform(image), label, index
+
+    @property
+    def items(self) -> list[str]:
+        """`<class>/<file>` of every image, in order."""
+        return [os.path.relpath(path, self.root).replace(os.sep, "/") for path, _ in self.samples]
+
+    def subset(self, indices: Iterable[int], transform: Transform) -> "ImageFolder":
+        """The images `indices`, numbered anew from 0, under another transform; classes keep their numbers."""
+        part = copy.copy(self)
+        part.samples = [self.samples[index] for index in indices]
+        part.targets = [label for _, label in part.samples]
+        part.transform = transform
+        return part
+
+
+@contextmanager
+def drawn_from(*key: int) -> Iterator[None]:
+    """torch's CPU generator seeded by `key` (non-negative) inside the block, and put back as it was after it."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def find_classes(folder: Path) -> list[str]:
+    """Class folders of a split, sorted, hidden ones left out.
+
+    Raises ValueError when the folder is missing, has fewer than two classes, or a class without images.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"no image folder {folder}: expected <class>/<image> in it")
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    if len(classes) < 2:
+        raise ValueError(f"got {len(classes)} class folder(s) {classes} in {folder}: expected two or more")
+    for name in classes:
+        if next(_image_names(folder / name), None) is None:
+            kinds = " ".join(IMG_EXTENSIONS)
+            raise ValueError(f"class {name!r} in {folder} has no image ({kinds}): fill the folder or remove it")
+    return classes
+
+
+def list_images(folder: Path, classes: Sequence[str]) -> dict[str, list[str]]:
+    """Sorted file names of each class.
+
+    A long listing (ImageNet's) is kept under the data root and holds while no class folder's modification time changes.
+    """
+    stamps = {name: (folder / name).stat().st_mtime_ns for name in classes}
+    kept = data_root() / "listings" / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
+    if kept.is_file():
+        listing = json.loads(kept.read_text())
+        if listing["stamps"] == stamps:
+            return listing["files"]
+    files = {name: sorted(_image_names(folder / name)) for name in classes}
+    settled = max(stamps.values()) < (time.time() - SETTLED_SECONDS) * 1e9
+    if settled and sum(map(len, files.values())) >= CACHE_FROM:
+        _keep(kept, {"folder": str(folder), "stamps": stamps, "files": files})
+    return files
+
+
+def _image_names(folder: Path) -> Iterator[str]:
+    for entry in os.scandir(folder):
+        if entry.name.lower().endswith(IMG_EXTENSIONS) and not entry.name.startswith("."):
+            yield entry.name
+
+
+def _keep(path: Path, listing: dict) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")  # renamed when complete: a reader never sees half a listing
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(listing))
+        part.replace(path)
+    except OSError as error:  # a read-only data root costs time at the next start, nothing else
+        warnings.warn(f"the listing of {listing['folder']} could not be kept: {error}", stacklevel=2)
+
+
+def missing_splits(root: str | None, splits: Sequence[str]) -> list[str]:
+    """What is missing of `root`'s splits, where it is expected and how to get it; [] when they can be read or rendered.
+
+    `root` is a folder, the name of a procedural world (`mini`), or None for ImageNet-1k under the data root. Raises
+    ValueError when the splits exist but are wrong (`find_classes`) or list different classes.
+    """
+    if root in WORLDS:
+        return []
+    folders = [_root_folder(root) / split for split in splits]
+    missing = [folder for folder in folders if not folder.is_dir()]
+    if missing:
+        return [f"no image folder {folder} (expected <class>/<image> in it). {HOW_TO_GET}" for folder in missing]
+    first, *others = [(folder, find_classes(folder)) for folder in folders]
+    for folder, classes in others:
+        _check_same_classes(*first, folder, classes)
+    return []
+
+
+def _check_same_classes(folder: Path, classes: list[str], other_folder: Path, other_classes: list[str]) -> None:
+    alone, other_alone = sorted(set(classes) - set(other_classes)), sorted(set(other_classes) - set(classes))
+    if alone or other_alone:
+        raise ValueError(
+            f"{folder} and {other_folder} list different classes, expected the same: "
+            f"{len(alone)} only in the first {alone[:3]}, {len(other_alone)} only in the second {other_alone[:3]}"
+        )
+
+
+def open_splits(
+    root: str | None, splits: Sequence[str], transform: Transform, progress: bool = True
+) -> list[ImageFolder]:
+    """The splits of `root` (see `missing_splits`); a procedural world is rendered first when it is not there yet.
+
+    Raises ValueError when a split is missing, wrong, or its classes are not those of the others.
+    """
+    if root in WORLDS:
+        root = str(prepare(WORLDS[root], data_root(), progress=progress) / "imagefolder")
+    missing = missing_splits(root, splits)
+    if missing:
+        raise ValueError(missing[0])
+    return [ImageFolder(_root_folder(root) / split, transform) for split in splits]
+
+
+def _root_folder(root: str | None) -> Path:
+    return data_root() / "imagenet1k" if root is None else Path(root).expanduser()

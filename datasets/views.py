@@ -1,0 +1,136 @@
+"""Views of a clip: random crops and colours, all draws from one generator.
+
+A clip (t frames) becomes global and local views. With `draw="clip"` all frames of a view share every draw, so that motion is the only
+difference between them; with `draw="frame"` each frame has its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Generator, Tensor
+
+from longtake.datasets import augment
+
+JITTER = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
+
+
+class Views(NamedTuple):
+    """A batch: global and local views, each of shape (B, T, 3, H, W), and the clips' ids (B,)."""
+
+    globals: tuple[Float[Tensor, "b t 3 h w"], ...]
+    locals: tuple[Float[Tensor, "b t 3 h w"], ...]
+    index: Int[Tensor, "b"]  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+
+
+@dataclass(frozen=True)
+class Crop:
+    """How one kind of view is made: random resized crop, flip, colour jitter, grayscale, blur, solarisation, normalisation.
+
+    `scale` is the share of the frame's area, `ratio` the range of width / height. `jitter` holds the strengths of brightness, contrast,
+    saturation and hue, in random order. Probabilities: `flip`, `jitter_prob`, `gray`, `blur`, `solarize`. `num` views are made. The
+    defaults are those all of DINO's views share (methods.md section 16).
+    """
+
+    size: int
+    scale: tuple[float, float]
+    num: int = 1
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    flip: float = 0.5
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1)
+    jitter_prob: float = 0.8
+    gray: float = 0.2
+    blur: float = 0.5
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    solarize: float = 0.0
+    draw: Literal["clip", "frame"] = "clip"
+
+    def __post_init__(self) -> None:
+        low, high = self.scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"views: scale is {list(self.scale)}, expected 0 < low <= high <= 1")
+        for key in ("flip", "jitter_prob", "gray", "blur", "solarize"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"views: {key} is {getattr(self, key)}, expected a probability")
+
+
+def uniform(n: int, low: float, high: float, generator: Generator) -> Float[Tensor, "n"]:
+    return torch.rand(n, generator=generator) * (high - low) + low
+
+
+def draw_box(
+    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: Generator
+) -> tuple[int, int, int, int]:
+    """Top, left, height, width of a random crop by torchvision's rule: ten tries, then the largest central crop of a legal ratio."""
+    areas = height * width * uniform(10, *scale, generator)
+    log_low, log_high = torch.tensor(ratio).log().tolist()
+    ratios = uniform(10, log_low, log_high, generator).exp()
+    widths, heights = (areas * ratios).sqrt().round().int(), (areas / ratios).sqrt().round().int()
+    place = torch.rand(2, generator=generator).tolist()
+    for w, h in zip(widths.tolist(), heights.tolist(), strict=True):
+        if 0 < w <= width and 0 < h <= height:
+            return int(place[0] * (height - h + 1)), int(place[1] * (width - w + 1)), h, w
+    w = min(width, round(height * ratio[1]))
+    h = min(height, round(width / ratio[0]))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def colour_jitter(
+    x: Float[Tensor, "t 3 h w"], strengths: Sequence[float], chosen: Bool[Tensor, "t"], n: int, generator: Generator
+) -> Float[Tensor, "t 3 h w"]:
+    """Brightness, contrast, saturation and hue in random order; n = 1 draw for all frames, or n = t."""
+    t = len(x)
+    ranges = [(max(0.0, 1 - s), 1 + s) for s in strengths[:3]] + [(-strengths[3], strengths[3])]
+    factors = [uniform(n, low, high, generator).expand(t).to(x.device) for low, high in ranges]
+    order = torch.rand(n, 4, generator=generator).argsort(1).expand(t, 4)
+    for place in range(4):
+        for op in sorted(set(order[:, place].tolist())):
+            x = augment.apply_to(x, chosen & (order[:, place] == op).to(x.device), JITTER[op], factors[op])
+    return x
+
+
+def make_view(frames: UInt8[Tensor, "t 3 h w"], crop: Crop, generator: Generator) -> Float[Tensor, "t 3 s s"]:
+    """One view of a clip, normalised. Order: crop, flip, jitter, grayscale, blur, solarise (methods.md section 4)."""
+    t, n = len(frames), len(frames) if crop.draw == "frame" else 1
+
+    def happens(prob: float) -> Tensor:
+        return (torch.rand(n, generator=generator) < prob).expand(t).to(frames.device)
+
+    height, width = frames.shape[-2:]
+    boxes = torch.tensor([draw_box(height, width, crop.scale, crop.ratio, generator) for _ in range(n)])
+    x = augment.crop_resize(frames, boxes, crop.size, crop.interpolation)
+    x = augment.hflip(x, happens(crop.flip)).float() / 255
+    x = colour_jitter(x, crop.jitter, happens(crop.jitter_prob), n, generator)
+    x = augment.apply_to(x, happens(crop.gray), lambda y: augment.grayscale(y).expand_as(y))
+    sigma = uniform(n, *crop.blur_sigma, generator).expand(t).to(frames.device)
+    x = augment.apply_to(x, happens(crop.blur), lambda y, s: augment.gaussian_blur(y, s, crop.blur_sigma[1]), sigma)
+    x = augment.apply_to(x, happens(crop.solarize), augment.solarize)
+    return augment.normalize(x)
+
+
+class MultiCrop:
+    """From a clip to its views: every `Crop` of `globals` and `locals`, `num` times each, in order."""
+
+    def __init__(self, globals: Sequence[Crop], locals: Sequence[Crop] = ()) -> None:
+        self.globals, self.locals = tuple(globals), tuple(locals)
+
+    def __call__(
+        self, frames: UInt8[Tensor, "t 3 h w"], generator: Generator
+    ) -> tuple[list[Float[Tensor, "t 3 s s"]], list[Float[Tensor, "t 3 z z"]]]:
+        first = [make_view(frames, crop, generator) for crop in self.globals for _ in range(crop.num)]
+        rest = [make_view(frames, crop, generator) for crop in self.locals for _ in range(crop.num)]
+        return first, rest
+
+
+def collate(samples: Sequence[tuple[tuple[list[Tensor], list[Tensor]], int]]) -> Views:
+    """Stack ((globals, locals), id) of the clips of a batch."""
+    views, ids = zip(*samples, strict=True)
+    first, rest = zip(*views, strict=True)
+    return Views(
+        tuple(torch.stack(v) for v in zip(*first, strict=True)),
+        tuple(torch.stack(v) for v in zip(*rest, strict=True)),
+        torch.tensor(ids),
+    )
