@@ -1,0 +1,133 @@
+"""DINO: self-distillation with no labels (https://arxiv.org/abs/2104.14294).
+
+Letters: g global views, v all views (globals first), b images of a view (B clips x T frames), k outputs of the head.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from longtake.backbones.vit import ViT
+from longtake.datasets.views import Views
+from longtake.methods.base import Duration, Method
+from longtake.methods.distributed import mean_over_ranks
+from longtake.methods.heads import DINOHead
+from longtake.methods.schedules import cosine_schedule, warmup_then_constant
+
+
+def dino_loss(
+    student: Float[Tensor, "v b k"],
+    teacher: Float[Tensor, "g b k"],
+    center: Float[Tensor, "k"],
+    student_temp: float,
+    teacher_temp: float,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each student view to each *other* global view of the teacher, the mean over pairs and images (eqs. 1-3)."""
+    target = ((teacher.float() - center) / teacher_temp).softmax(-1)
+    log_prob = (student.float() / student_temp).log_softmax(-1)
+    pairs = -torch.einsum("gbk,vbk->gv", target, log_prob) / student.shape[1]
+    same = torch.eye(*pairs.shape, dtype=torch.bool, device=pairs.device)
+    return pairs[~same].mean()
+
+
+def updated_center(center: Float[Tensor, "k"], teacher: Float[Tensor, "g b k"], momentum: float) -> Float[Tensor, "k"]:
+    """Moving mean of the teacher's logits over views, images and ranks (eq. 4)."""
+    return center * momentum + mean_over_ranks(teacher.float().mean((0, 1))) * (1 - momentum)
+
+
+@torch.no_grad()
+def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """teacher <- momentum * teacher + (1 - momentum) * student, for the teacher's parameters (a mask token is the student's)."""
+    students = dict(student.named_parameters())
+    for name, parameter in teacher.named_parameters():
+        parameter.mul_(momentum).add_((1 - momentum) * students[name])
+
+
+def teacher_of(student: nn.Module) -> nn.Module:
+    """A copy without gradients, dropping nothing: it stays in evaluation mode."""
+    return copy.deepcopy(student).requires_grad_(False).eval()
+
+
+class DINO(Method, name="dino"):
+    """A student sees all views, its moving average sees the global ones; centring and sharpening keep it from collapsing.
+
+    Temperatures must be positive; `warmup_teacher_temp_epochs` must fit into the run (`ValueError`). For the first
+    `freeze_last_layer_epochs` the prototypes do not move.
+    """
+
+    def __init__(
+        self,
+        backbone: ViT,
+        duration: Duration,
+        *,
+        out_dim: int = 65536,
+        hidden_dim: int = 2048,
+        bottleneck_dim: int = 256,
+        norm_last_layer: bool = True,
+        student_temp: float = 0.1,
+        teacher_temp: float = 0.04,
+        warmup_teacher_temp: float = 0.04,
+        warmup_teacher_temp_epochs: int = 0,
+        momentum: float = 0.996,
+        center_momentum: float = 0.9,
+        freeze_last_layer_epochs: int = 1,
+        **recipe: Any,
+    ) -> None:
+        super().__init__(backbone, duration, **recipe)
+        for key, temp in {
+            "student": student_temp,
+            "teacher": teacher_temp,
+            "warmup_teacher": warmup_teacher_temp,
+        }.items():
+            if temp <= 0:
+                raise ValueError(f"method.{key}_temp: got {temp}, expected a positive number")
+        if duration.epochs < warmup_teacher_temp_epochs:
+            raise ValueError(
+                f"epochs={duration.epochs} is shorter than method.warmup_teacher_temp_epochs={warmup_teacher_temp_epochs}"
+            )
+        self.head = DINOHead(backbone.embed_dim, out_dim, hidden_dim, bottleneck_dim, norm_last_layer)
+        self.teacher_backbone, self.teacher_head = teacher_of(self.backbone), teacher_of(self.head)
+        self.center: Tensor
+        self.register_buffer("center", torch.zeros(out_dim))
+        self.student_temp, self.center_momentum = student_temp, center_momentum
+        self.freeze_last_layer_epochs = freeze_last_layer_epochs
+        self.teacher_temps = warmup_then_constant(
+            warmup_teacher_temp, teacher_temp, warmup_teacher_temp_epochs, duration.epochs
+        )
+        self.momenta = cosine_schedule(momentum, 1.0, duration.num_steps)
+
+    @property
+    def encoder(self) -> ViT:
+        return self.teacher_backbone  # type: ignore[return-value]
+
+    def train(self, mode: bool = True) -> "DINO":
+        super().train(mode)
+        self.teacher_backbone.eval()
+        self.teacher_head.eval()
+        return self
+
+    def losses(self, views: Views) -> dict[str, Float[Tensor, ""]]:
+        globals_ = torch.stack(views.globals).flatten(1, 2)  # (g, b, 3, s, s)
+        g, b = globals_.shape[:2]
+        with torch.no_grad():
+            teacher = self.teacher_head(self.teacher_backbone(globals_.flatten(0, 1)).cls).unflatten(0, (g, b))
+        cls = [self.backbone(globals_.flatten(0, 1)).cls]
+        if views.locals:
+            cls.append(self.backbone(torch.stack(views.locals).flatten(0, 2)).cls)
+        student = self.head(torch.cat(cls)).unflatten(0, (-1, b))  # (v, b, k)
+        loss = dino_loss(student, teacher, self.center, self.student_temp, self.teacher_temps[self.epoch])
+        self.center = updated_center(self.center, teacher, self.center_momentum)
+        return {"dino": loss}
+
+    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
+        super().configure_gradient_clipping(*args, **kwargs)
+        if self.epoch < self.freeze_last_layer_epochs:
+            for parameter in self.head.last_layer.parameters():
+                parameter.grad = None
+
+    def after_step(self, step: int) -> None:
+        update_teacher(self.teacher_backbone, self.backbone, self.momenta[step])
+        update_teacher(self.teacher_head, self.head, self.momenta[step])
