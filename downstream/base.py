@@ -1,0 +1,83 @@
+"""What an evaluation is: it sees an encoder, never a method, and answers with metrics and per-item outcomes.
+
+@dataclass(kw_only=True)
+class KNN(FrozenClassification, name="knn"): ...        # in downstream/knn.py
+DOWNSTREAM["knn"](preset="knn-mini", root="mini").evaluate(encoder, workdir)
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from longtake.registry import Registry
+
+DOWNSTREAM: "Registry[Downstream]" = Registry("evaluation", "longtake.downstream")
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What an evaluation may ask of an encoder, an `nn.Module` (see backbones/vit.py)."""
+
+    embed_dim: int
+    patch_size: int
+    depth: int
+
+    def intermediate(
+        self, x: Float[Tensor, "b 3 h w"], blocks: Sequence[int], norm: bool = True
+    ) -> list[Float[Tensor, "b n+1 d"]]:
+        """Tokens after each of `blocks` (negative ones count from the last), CLS first, with or without final norm."""
+
+
+@dataclass(kw_only=True)
+class Downstream(ABC):
+    """One evaluation. A subclass is a keyword-only dataclass: its fields are the keys of its yaml."""
+
+    metrics: ClassVar[tuple[str, ...]]  # names of what `evaluate` returns, in the order of the paper's table
+    version: ClassVar[int] = 1  # raised when the same preset would give other numbers
+
+    preset: str  # the yaml's name for its settings
+
+    def __init_subclass__(cls, name: str | None = None, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if name is not None:
+            DOWNSTREAM.add(name, cls)
+
+    @property
+    def protocol(self) -> str:
+        """Preset and version, `knn-imagenet1k-v1`: rows are comparable when it is the same."""
+        return f"{self.preset}-v{self.version}"
+
+    @abstractmethod
+    def check(self) -> list[str]:
+        """What is missing, where it is expected and how to get it; [] when the evaluation can run. Cheap.
+
+        Raises ValueError when the data are there but wrong.
+        """
+
+    @abstractmethod
+    def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
+        """The metrics, in per cent; `workdir` (made when missing) receives `outcomes.npz` and whatever else is kept."""
+
+
+def save_outcomes(
+    workdir: Path, items: Sequence[str], outcomes: Mapping[str, Float[np.ndarray, " n"]]
+) -> dict[str, float]:
+    """Write `<workdir>/outcomes.npz` and return the metrics, 100 times each outcome's mean.
+
+    The file holds `items` (n names, the same for every encoder, so that two encoders can be compared item by item) and
+    one array per metric: the item's outcome in [0, 1].
+    """
+    assert "items" not in outcomes, "the name of the items' own array"
+    assert all(len(outcome) == len(items) for outcome in outcomes.values()), "one outcome per item"
+    workdir.mkdir(parents=True, exist_ok=True)
+    part, arrays = workdir / "outcomes.part.npz", dict[str, Any](outcomes, items=np.array(items))
+    np.savez_compressed(part, **arrays)
+    os.replace(part, workdir / "outcomes.npz")
+    return {name: 100 * float(outcome.mean(dtype=np.float64)) for name, outcome in outcomes.items()}

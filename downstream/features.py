@@ -1,0 +1,109 @@
+"""Frozen features of image folders, and the settings that evaluations on them share (LP and k-NN of the paper).
+
+Letters: n images, b images of a batch, d feature width, t tokens of an image, CLS first.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, open_splits
+from longtake.downstream.base import Downstream, Encoder
+
+
+class Labelled(NamedTuple):
+    """Features of images and the images' classes."""
+
+    features: Float[Tensor, "n d"]
+    labels: Int[Tensor, " n"]
+
+
+@dataclass(kw_only=True)
+class FrozenClassification(Downstream):
+    """Settings of an evaluation that reads frozen features of `<root>/<split>/<class>/<image>`.
+
+    The defaults are ImageNet-1k at 224 pixels; see `datasets.images.missing_splits` for what `root` may be.
+    """
+
+    root: str | None = None
+    train_split: str = "train"
+    test_split: str = "val"  # ImageNet's test labels are not public
+    size: int = 224  # pixels of the square the encoder sees
+    resize: int | None = None  # short side before the central crop; 256/224 of `size` unless given
+    batch_size: int = 256  # images per forward pass
+    num_workers: int = 0
+    device: str = "cpu"
+    progress: bool = True
+
+    def check(self) -> list[str]:
+        eval_transform(self.size, self.resize)
+        return missing_splits(self.root, (self.train_split, self.test_split))
+
+    def open(self) -> tuple[ImageFolder, ImageFolder]:
+        """Training and test images under the evaluation's transform; renders a procedural world when needed."""
+        splits = (self.train_split, self.test_split)
+        train, test = open_splits(self.root, splits, eval_transform(self.size, self.resize), self.progress)
+        return train, test
+
+    def loader(self, images: ImageFolder, batch_size: int, order: list[int] | None = None) -> DataLoader:
+        """Batches of (images, labels, ids); in the order of the folder, or of the ids in `order`."""
+        pin_memory = torch.device(self.device).type == "cuda"
+        return DataLoader(images, batch_size, sampler=order, num_workers=self.num_workers, pin_memory=pin_memory)
+
+    def extract(self, encoder: Encoder, images: ImageFolder, num_blocks: int = 1, avgpool: bool = False) -> Labelled:
+        """`pooled_features` of every image in float32, and its label; row i is image i. Both lie on the CPU."""
+        features, labels = torch.empty(0), torch.full((len(images),), -1)
+        with frozen(encoder, self.device), progress_bar(self.progress) as bar:
+            task = bar.add_task(f"features, {Path(images.root).name}", total=len(images))
+            for x, y, ids in self.loader(images, self.batch_size):
+                batch = pooled_features(encoder, x.to(self.device, non_blocking=True), num_blocks, avgpool).cpu()
+                if not len(features):
+                    features = torch.empty(len(images), batch.shape[1])
+                features[ids], labels[ids] = batch, y
+                bar.advance(task, len(ids))
+        assert (labels >= 0).all(), "every image was read"
+        return Labelled(features, labels)
+
+
+@torch.no_grad()
+def pooled_features(
+    encoder: Encoder, x: Float[Tensor, "b 3 h w"], num_blocks: int = 1, avgpool: bool = False
+) -> Float[Tensor, "b d"]:
+    """CLS of the last `num_blocks` blocks, each through the final norm, side by side; float32.
+
+    With `avgpool` the mean patch token of the last block follows (DINO's eval_linear.py; it uses 4 blocks without the
+    mean for ViT-S, 1 block with it for ViT-B). One block without it is the feature of DINO's eval_knn.py.
+    """
+    tokens = encoder.intermediate(x, range(-num_blocks, 0), norm=True)  # num_blocks times (b, t, d)
+    pooled = [block[:, 0] for block in tokens]
+    if avgpool:
+        pooled.append(tokens[-1][:, 1:].mean(dim=1))
+    return torch.cat(pooled, dim=1).float()
+
+
+@contextmanager
+def frozen(encoder: Encoder, device: str) -> Iterator[None]:
+    """The encoder on `device` and in eval mode inside the block; every module's own mode is restored after it."""
+    assert isinstance(encoder, nn.Module)
+    was_training = {module: module.training for module in encoder.modules()}
+    encoder.to(device).eval()
+    try:
+        yield
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+
+
+def progress_bar(show: bool) -> Progress:
+    """Description, bar, count and time left, on stderr."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not show)
