@@ -20,7 +20,7 @@ from torch import Tensor, nn
 PosMode = Literal["size", "dino_offset", "align_corners", "antialias"]
 
 # arch -> width, depth, heads. Ti, S, B as in DeiT (https://arxiv.org/abs/2012.12877, table 1); mini is ours, for 64-pixel pictures.
-SIZES = {"mini": (192, 6, 3), "tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
+SIZES = {"mini": (128, 4, 4), "tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
 
 
 class Tokens(NamedTuple):

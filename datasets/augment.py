@@ -1,8 +1,8 @@
 """Photometric and geometric operators on the frames of a clip, each with one value per frame.
 
-Letters: t frames of one clip (with equal values they get the same change; with values drawn per frame, each its own).
-Colour operators take and return float frames in [0, 1]. Against `torchvision.transforms.v2.functional` on uint8 frames they differ by at
-most one level of 255 (contrast 1.5), because nothing is rounded in between; crops and flips are equal to the last bit.
+Letters: t frames of one clip. With equal values they get the same change; with values drawn per frame, each its own.
+Colour operators take and return float frames in [0, 1]. Against `torchvision.transforms.v2.functional` on uint8 frames they
+differ by at most one level of 255 (contrast 1.5), because nothing is rounded in between; crops and flips are equal to the last bit.
 """
 
 from collections.abc import Callable

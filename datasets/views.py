@@ -1,7 +1,7 @@
 """Views of a clip: random crops and colours, all draws from one generator.
 
-A clip (t frames) becomes global and local views. With `draw="clip"` all frames of a view share every draw, so that motion is the only
-difference between them; with `draw="frame"` each frame has its own.
+A clip (t frames) becomes global and local views. With `draw="clip"` all frames of a view share every draw, so that motion is
+the only difference between them; with `draw="frame"` each frame has its own.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ class Views(NamedTuple):
 class Crop:
     """How one kind of view is made: random resized crop, flip, colour jitter, grayscale, blur, solarisation, normalisation.
 
-    `scale` is the share of the frame's area, `ratio` the range of width / height. `jitter` holds the strengths of brightness, contrast,
-    saturation and hue, in random order. Probabilities: `flip`, `jitter_prob`, `gray`, `blur`, `solarize`. `num` views are made. The
-    defaults are those all of DINO's views share (methods.md section 16).
+    `scale` is the share of the frame's area, `ratio` the range of width / height. `jitter` holds the strengths of brightness,
+    contrast, saturation and hue, in random order. Probabilities: `flip`, `jitter_prob`, `gray`, `blur`, `solarize`. `num` views
+    are made. The defaults are what DINO's views have in common (main_dino.py, DataAugmentationDINO).
     """
 
     size: int
@@ -64,7 +64,7 @@ def uniform(n: int, low: float, high: float, generator: Generator) -> Float[Tens
 def draw_box(
     height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: Generator
 ) -> tuple[int, int, int, int]:
-    """Top, left, height, width of a random crop by torchvision's rule: ten tries, then the largest central crop of a legal ratio."""
+    """Top, left, height, width of a random crop by torchvision's rule: ten tries, then the largest legal central crop."""
     areas = height * width * uniform(10, *scale, generator)
     log_low, log_high = torch.tensor(ratio).log().tolist()
     ratios = uniform(10, log_low, log_high, generator).exp()
@@ -93,7 +93,7 @@ def colour_jitter(
 
 
 def make_view(frames: UInt8[Tensor, "t 3 h w"], crop: Crop, generator: Generator) -> Float[Tensor, "t 3 s s"]:
-    """One view of a clip, normalised. Order: crop, flip, jitter, grayscale, blur, solarise (methods.md section 4)."""
+    """One view of a clip, normalised. Order: crop, flip, jitter, grayscale, blur, solarise, as in DINO."""
     t, n = len(frames), len(frames) if crop.draw == "frame" else 1
 
     def happens(prob: float) -> Tensor:
@@ -111,15 +111,35 @@ def make_view(frames: UInt8[Tensor, "t 3 h w"], crop: Crop, generator: Generator
     return augment.normalize(x)
 
 
+@dataclass(frozen=True)
+class Precrop:
+    """A random resized crop that comes first: all views of a clip are taken from it, one box for all frames.
+
+    As DoRA does with 300 pixels and `scale` 0.2 to 1 of the frame (paper, appendix B.1).
+    """
+
+    size: int
+    scale: tuple[float, float]
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Literal["bicubic", "bilinear"] = "bilinear"
+
+    def __call__(self, frames: UInt8[Tensor, "t 3 h w"], generator: Generator) -> UInt8[Tensor, "t 3 s s"]:
+        height, width = frames.shape[-2:]
+        box = torch.tensor([draw_box(height, width, self.scale, self.ratio, generator)])
+        return augment.crop_resize(frames, box, self.size, self.interpolation)
+
+
 class MultiCrop:
     """From a clip to its views: every `Crop` of `globals` and `locals`, `num` times each, in order."""
 
-    def __init__(self, globals: Sequence[Crop], locals: Sequence[Crop] = ()) -> None:
-        self.globals, self.locals = tuple(globals), tuple(locals)
+    def __init__(self, globals: Sequence[Crop], locals: Sequence[Crop] = (), precrop: Precrop | None = None) -> None:
+        self.globals, self.locals, self.precrop = tuple(globals), tuple(locals), precrop
 
     def __call__(
         self, frames: UInt8[Tensor, "t 3 h w"], generator: Generator
     ) -> tuple[list[Float[Tensor, "t 3 s s"]], list[Float[Tensor, "t 3 z z"]]]:
+        if self.precrop is not None:
+            frames = self.precrop(frames, generator)
         first = [make_view(frames, crop, generator) for crop in self.globals for _ in range(crop.num)]
         rest = [make_view(frames, crop, generator) for crop in self.locals for _ in range(crop.num)]
         return first, rest

@@ -104,8 +104,8 @@ class Method(lightning.LightningModule):
     def _log(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
         self.log("loss", loss)
         self.log_dict({f"loss/{name}": value for name, value in terms.items()})
-        self.log("lr", self.lrs[self.global_step])
-        self.log("weight_decay", self.weight_decays[self.global_step])
+        self.log("lr", float(self.lrs[self.global_step]))
+        self.log("weight_decay", float(self.weight_decays[self.global_step]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return torch.optim.AdamW(decay_groups(self), lr=0.0)
@@ -115,9 +115,9 @@ class Method(lightning.LightningModule):
         state = np.random.SeedSequence([self.seed, self.global_step, self.global_rank]).generate_state(1, np.uint64)
         torch.manual_seed(int(state[0] >> 1))
         for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
-            group["lr"] = self.lrs[self.global_step]
+            group["lr"] = float(self.lrs[self.global_step])  # NumPy's floats would not load with weights_only
             if group["decays"]:
-                group["weight_decay"] = self.weight_decays[self.global_step]
+                group["weight_decay"] = float(self.weight_decays[self.global_step])
 
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
         """Lightning calls this after the gradients are unscaled and before the optimiser moves."""

@@ -47,8 +47,8 @@ def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> N
 
 
 def teacher_of(student: nn.Module) -> nn.Module:
-    """A copy without gradients, dropping nothing: it stays in evaluation mode."""
-    return copy.deepcopy(student).requires_grad_(False).eval()
+    """A copy without gradients."""
+    return copy.deepcopy(student).requires_grad_(False)
 
 
 class DINO(Method, name="dino"):
@@ -67,6 +67,7 @@ class DINO(Method, name="dino"):
         hidden_dim: int = 2048,
         bottleneck_dim: int = 256,
         norm_last_layer: bool = True,
+        use_bn_in_head: bool = False,
         student_temp: float = 0.1,
         teacher_temp: float = 0.04,
         warmup_teacher_temp: float = 0.04,
@@ -88,7 +89,7 @@ class DINO(Method, name="dino"):
             raise ValueError(
                 f"epochs={duration.epochs} is shorter than method.warmup_teacher_temp_epochs={warmup_teacher_temp_epochs}"
             )
-        self.head = DINOHead(backbone.embed_dim, out_dim, hidden_dim, bottleneck_dim, norm_last_layer)
+        self.head = DINOHead(backbone.embed_dim, out_dim, hidden_dim, bottleneck_dim, norm_last_layer, use_bn_in_head)
         self.teacher_backbone, self.teacher_head = teacher_of(self.backbone), teacher_of(self.head)
         self.center: Tensor
         self.register_buffer("center", torch.zeros(out_dim))
@@ -105,8 +106,7 @@ class DINO(Method, name="dino"):
 
     def train(self, mode: bool = True) -> "DINO":
         super().train(mode)
-        self.teacher_backbone.eval()
-        self.teacher_head.eval()
+        self.teacher_backbone.eval()  # no drop path; its head takes batch statistics as the student's does
         return self
 
     def losses(self, views: Views) -> dict[str, Float[Tensor, ""]]:

@@ -22,15 +22,25 @@ class WeightNormLinear(nn.Module):
 
 
 class DINOHead(nn.Module):
-    """Three-layer MLP, L2 normalisation of the bottleneck, weight-normalised map to K outputs (DINO, appendix C)."""
+    """Three-layer MLP, L2 normalisation of the bottleneck, weight-normalised map to K outputs (DINO, appendix C).
+
+    `use_bn` puts a batch normalisation behind the first two layers (main_dino.py, use_bn_in_head).
+    """
 
     def __init__(
-        self, in_dim: int, out_dim: int, hidden_dim: int = 2048, bottleneck_dim: int = 256, norm_last_layer: bool = True
+        self,
+        in_dim: int,
+        out_dim: int,
+        hidden_dim: int = 2048,
+        bottleneck_dim: int = 256,
+        norm_last_layer: bool = True,
+        use_bn: bool = False,
     ) -> None:
         super().__init__()
+        norm = nn.BatchNorm1d if use_bn else nn.Identity
         self.mlp = nn.Sequential(
-            nn.Linear(in_dim, hidden_dim), nn.GELU(),
-            nn.Linear(hidden_dim, hidden_dim), nn.GELU(),
+            nn.Linear(in_dim, hidden_dim), norm(hidden_dim), nn.GELU(),
+            nn.Linear(hidden_dim, hidden_dim), norm(hidden_dim), nn.GELU(),
             nn.Linear(hidden_dim, bottleneck_dim),
         )  # fmt: skip
         for layer in self.mlp:
@@ -39,5 +49,5 @@ class DINOHead(nn.Module):
                 nn.init.zeros_(layer.bias)
         self.last_layer = WeightNormLinear(bottleneck_dim, out_dim, trainable_norm=not norm_last_layer)
 
-    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b k"]:
+    def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         return self.last_layer(F.normalize(self.mlp(x), dim=-1))

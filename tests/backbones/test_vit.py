@@ -9,7 +9,7 @@ from longtake.backbones.vit import SIZES, ViT, cls_attention, resize_pos_embed
 
 
 def formula(size: int, a: float, b: float, prime: int = 65519) -> torch.Tensor:
-    """S of golden_downstream: sin(a j + b) in a scrambled order (j cubed modulo a prime), so that matrices have full rank."""
+    """sin(a j + b) in a scrambled order (j cubed modulo a prime), so that matrices have full rank."""
     i = torch.arange(size) % prime
     return torch.sin(a * ((i * i % prime) * i % prime).double() + b).float()
 
@@ -57,12 +57,12 @@ def test_queries_keys_and_class_attention_are_the_last_blocks(pair):
 
 
 def test_number_of_parameters_of_vit_s16():
-    # 21,665,664: DINO's ViT-S/16 at 224 without head (methods.md section 2)
+    # 21,665,664: DINO's ViT-S/16 at 224 without head (facebookresearch/dino @ 7c446df)
     assert sum(p.numel() for p in ViT("small").parameters()) == 21_665_664
 
 
 TABLE = 0.5 * formula(197 * 8, 0.59, 0.3).reshape(1, 197, 8)
-# golden_downstream section 11: sum, wsum (sum of x[i] sin(0.7 i + 0.3)), first value, last value, on the patch rows.
+# Of the originals on this table: sum, wsum (sum of x[i] sin(0.7 i + 0.3)), first value, last value, on the patch rows.
 # Origins: DINO interpolate_pos_encoding; iBOT load_checkpoint; SeqTrack load_pretrained; timm resample_abs_pos_embed.
 GOLDEN = {
     ((30, 52), "dino_offset"): (130.6740384, 4.890685742, 0.43673769, 0.61723584),

@@ -5,7 +5,7 @@ from longtake.methods.heads import DINOHead
 
 
 def test_number_of_parameters_of_dinos_head():
-    # 22,352,128 for 384 -> 65536 (methods.md section 2)
+    # 22,352,128 for 384 -> 65536 (facebookresearch/dino @ 7c446df)
     assert sum(p.numel() for p in DINOHead(384, 65536).parameters()) == 22_352_128
 
 

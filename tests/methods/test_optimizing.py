@@ -1,4 +1,4 @@
-"""Decay groups and clipping of the DINO family: golden_methods.md section 2."""
+"""Decay groups and clipping of the DINO family: numbers of facebookresearch/dino's utils.py."""
 
 import pytest
 import torch

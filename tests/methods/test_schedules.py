@@ -1,4 +1,4 @@
-"""Golden values of DINO's schedules: golden_methods.md section 2 (utils.cosine_scheduler, DINOLoss.teacher_temp_schedule)."""
+"""Golden values of DINO's schedules: utils.cosine_scheduler, DINOLoss.teacher_temp_schedule."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,90 @@
+"""The command line, read once before anything heavy is imported: what is wrong with it is said in one line.
+
+Hydra composes the configuration (https://hydra.cc); its errors are translated here, with the nearest right name.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from importlib.resources import files
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from longtake.registry import unknown
+
+CONFIG_MODULE, CONFIG_NAME = "longtake.configs", "run"
+GROUPS = ("method", "pretrain", "backbone", "eval", "suite", "trainer", "launcher")
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The configuration that these overrides give; also from within a Hydra job."""
+    inside = GlobalHydra.instance().is_initialized()
+    with nullcontext() if inside else initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+        return compose(CONFIG_NAME, overrides=list(overrides))
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Raise `ValueError`, in one line, when the overrides name what does not exist or cannot be read."""
+    for combination in _without_sweeps(overrides):
+        try:
+            OmegaConf.resolve(composed(combination).copy())
+        except MissingConfigException as error:
+            raise ValueError(_missing(error)) from error
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(_refused(error, combination)) from error
+
+
+def _without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """One list of overrides for each value of each sweep (method=dino,none), the others at their first value."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        reason = " ".join(str(error).split()).partition(" See https")[0]
+        raise ValueError(f"cannot read the command line: {reason}") from error
+    values = [
+        [f"{p.get_key_element()}={value}" for value in p.sweep_string_iterator()] if p.is_sweep_override() else [line]
+        for p, line in zip(parsed, overrides, strict=True)
+    ]
+    first = [options[0] for options in values]
+    yield first
+    for i, options in enumerate(values):
+        for option in options[1:]:
+            yield [*first[:i], option, *first[i + 1 :]]
+
+
+def _missing(error: MissingConfigException) -> str:
+    """A choice that no yaml has: which group, the nearest names, all names."""
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    if group == "hydra/launcher":
+        return f"launcher {name!r} is not installed: pip install 'longtake[slurm]'"
+    return unknown(group or "config", name, choices(group))
+
+
+def choices(group: str) -> list[str]:
+    """What can be chosen for a group: the names of its yamls."""
+    folder = files(CONFIG_MODULE) / group
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def _refused(error: Exception, overrides: Sequence[str]) -> str:
+    """A key that the configuration does not have, or another thing Hydra refuses, in one line."""
+    found = re.search(r"Could not (?:override|delete|append).*?'([^']+)'", str(error))
+    if found is None:
+        return " ".join(str(error).split("\n")[0].split())
+    chosen = [override for override in overrides if override.split("=")[0] in GROUPS]
+    keys = list(_keys(OmegaConf.to_container(composed(chosen))))
+    return re.sub(r" There are: .*", " All keys: run --help", unknown("key", found[1], keys))
+
+
+def _keys(tree: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all keys."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield f"{prefix}{key}"
+            yield from _keys(value, f"{prefix}{key}.")

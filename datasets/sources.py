@@ -1,0 +1,76 @@
+"""What is learnt from: the keys of a `configs/pretrain` yaml, checked before any compute, and turned into a frame store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from longtake.datasets.frames import FrameStore, StoreSpec, build
+from longtake.datasets.mini import WORLDS, prepare
+from longtake.datasets.roots import data_root
+from longtake.datasets.video import VideoInfo, probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A rendered `world`, or the video files `path`.
+
+    `clips_per_epoch` None: every admissible start once. `stride_seconds` lies between the frames of a clip. `frames_per_second`
+    None keeps all frames; `short_side` (pixels) and `quality` (JPEG) are those of the stored frames.
+    """
+
+    name: str
+    world: str | None = None
+    path: str | Sequence[str] | None = None
+    clips_per_epoch: int | None
+    stride_seconds: float
+    frames_per_second: float | None
+    short_side: int
+    quality: int
+    skip_corrupt: bool
+
+    @property
+    def label(self) -> str:
+        """What a leaderboard row calls it: own videos by their file names."""
+        return self.name if self.world else f"{self.name}:{'+'.join(path.stem for path in self.paths)}"
+
+    @property
+    def paths(self) -> list[Path]:
+        if self.path is None or self.path == "???":
+            raise ValueError(f"pretrain={self.name} needs files: pretrain.path=walk.mp4 or pretrain.path=[a.mp4,b.mp4]")
+        return [Path(path).expanduser() for path in ([self.path] if isinstance(self.path, str) else self.path)]
+
+    def check(self, num_frames: int) -> str:
+        """One line on what is there; `ValueError` for a file that cannot be read or is shorter than one clip of T frames."""
+        if self.stride_seconds <= 0 or num_frames < 1:
+            raise ValueError(
+                f"a clip of {num_frames} frames, {self.stride_seconds} s apart: expected at least 1, more than 0 s"
+            )
+        if self.world:
+            if self.world not in WORLDS:
+                raise ValueError(f"pretrain.world: got {self.world!r}, expected one of {', '.join(WORLDS)}")
+            return f"the procedural walking tour {self.world!r}, rendered when it is not there yet"
+        return "; ".join(_checked(probe(path), (num_frames - 1) * self.stride_seconds) for path in self.paths)
+
+    def stored_frames(self) -> int:
+        """About how many frames the store will have, known before it is built."""
+        if self.world:
+            return WORLDS[self.world].num_frames
+        infos = [probe(path) for path in self.paths]
+        if self.frames_per_second is None:
+            return sum(info.num_frames for info in infos)
+        return sum(round(info.seconds * self.frames_per_second) for info in infos)
+
+    def open(self) -> FrameStore:
+        """The frame store, rendered and built where it is missing, under the data root."""
+        paths = [prepare(WORLDS[self.world], data_root()) / "walk.mp4"] if self.world else self.paths
+        spec = StoreSpec(short_side=self.short_side, quality=self.quality, frames_per_second=self.frames_per_second)
+        return build(paths, spec, data_root() / "frames", skip_corrupt=self.skip_corrupt)
+
+
+def _checked(info: VideoInfo, clip_seconds: float) -> str:
+    if info.seconds < clip_seconds:
+        raise ValueError(
+            f"{info.path}: {info.seconds:.1f} s of video, but one clip lasts {clip_seconds:.1f} s; "
+            "use a longer video, a smaller pretrain.stride_seconds or a smaller method.num_frames"
+        )
+    return f"{info.path.name} ({info.width} x {info.height}, {info.seconds:.1f} s, {info.fps:.2f} fps)"

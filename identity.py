@@ -1,0 +1,55 @@
+"""What a run is called: the hash of its configuration, its variant, its evaluations' protocols. Output paths have no part in it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Config = dict[str, Any]  # run.yaml, resolved
+
+# What decides the weights: runs that agree in these are the same run, wherever their files lie.
+TRAINING = ("method", "backbone", "pretrain", "epochs", "batch_size", "seed")
+IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
+HARMLESS = ("batch_size", "num_workers", "device", "progress")  # of an evaluation: how fast, not what
+
+
+def config_hash(config: Config) -> str:
+    """Twelve hex digits of what decides the weights."""
+    kept = {key: config.get(key) for key in TRAINING} | {"precision": config["trainer"]["precision"]}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def variant(config: Config, recipe: Config) -> str:
+    """What differs from the recipe of the chosen method, data and backbone, sorted: `batch_size=32 momentum=0.9`."""
+    changed = changes({key: config.get(key) for key in TRAINING}, {key: recipe.get(key) for key in TRAINING})
+    return _words({key.removeprefix("method."): value for key, value in changed.items() if key not in IN_KEY})
+
+
+def protocol_suffix(keys: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    """What differs from an evaluation's preset, so that rows with other settings are never taken for one another."""
+    changed = {key: value for key, value in changes(keys, recipe).items() if key not in HARMLESS}
+    if changed.get("root"):
+        changed["root"] = Path(changed["root"]).name
+    return f" {_words(changed)}" if changed else ""
+
+
+def changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves of `ours`, by dotted key, that are other than in `theirs`."""
+    a, b = flat(ours), flat(theirs)
+    return {key: a.get(key) for key in sorted({*a, *b}) if a.get(key) != b.get(key)}
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted key; lists are leaves."""
+    if not isinstance(tree, Mapping):
+        return {prefix.removesuffix("."): tree}
+    return {key: value for name, branch in tree.items() for key, value in flat(branch, f"{prefix}{name}.").items()}
+
+
+def _words(changed: Mapping[str, Any]) -> str:
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for key, value in changed.items()
+    }
+    return " ".join(f"{key}={text}" for key, text in sorted(texts.items()))

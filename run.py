@@ -1,0 +1,68 @@
+"""The command `run`: compose, plan, build, fit, evaluate, record."""
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from longtake.command import CONFIG_MODULE, CONFIG_NAME, check_overrides, composed
+
+
+def main() -> None:
+    """Entry point. Bad input ends with one line and exit code 2, before any compute."""
+    overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
+    if "launcher=slurm" in overrides and not {"-m", "--multirun"} & set(sys.argv):
+        sys.argv.append("--multirun")  # Hydra's launchers belong to its sweeps
+    try:
+        check_overrides(overrides)
+    except ValueError as error:
+        fail(error)
+    hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
+
+
+def fail(error: Exception) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def job(cfg: DictConfig) -> None:
+    """One configuration: the task it names."""
+    from longtake import runs  # torch, Lightning and the rest take seconds
+    from longtake.console import console
+    from longtake.datasets.images import UnreadableImage
+    from longtake.leaderboards.publish import REPOSITORY, publish
+    from longtake.plan import description, make_plan
+
+    boards = Path(cfg.output) / "leaderboards"
+    try:
+        if cfg.task == "leaderboard":
+            return runs.leaderboard(boards)
+        if cfg.task == "publish":
+            return print(publish(boards, REPOSITORY / "leaderboards"))
+        if cfg.task != "run":
+            raise ValueError(f"task: got {cfg.task!r}, expected run, leaderboard or publish")
+        plan = make_plan(_plain(cfg))
+        console.print(description(plan))
+        if cfg.dry_run:
+            return None
+        clips = runs.open_clips(plan)
+    except ValueError as error:
+        fail(error)
+    chosen = HydraConfig.get().runtime.choices
+    same = [f"{group}={chosen[group]}" for group in ("method", "backbone", "pretrain")]
+    recipe = composed([*same, f"eval=[{','.join(cfg.eval)}]"])
+    try:
+        runs.run(plan, _plain(recipe), clips)
+    except UnreadableImage as error:
+        fail(error)
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""One run, from a checked plan to rows: train or load an encoder, evaluate it and random init, say where everything is."""
+
+import datetime
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from longtake.backbones.vit import ViT
+from longtake.backbones.weights import load_encoder, read_header
+from longtake.console import console
+from longtake.datasets.clips import Clips
+from longtake.fit import Interrupted, fit
+from longtake.identity import Config, config_hash, protocol_suffix, variant
+from longtake.leaderboards.render import console_table, markdown_table
+from longtake.leaderboards.rows import Key, Row, metrics_of, read
+from longtake.plan import Plan, build_backbone, build_method, build_views, duration_of
+from longtake.progress import draw_loss
+from longtake.record import Board, evaluate, known, report
+
+ENCODER, RECORD = "encoder.safetensors", "run.json"
+INHERITED = "LONGTAKE_RUN"  # the folder, for the processes that Lightning starts beside the first one
+# Fields of a row's key and of its provenance that an encoder file carries in its header.
+IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs", "seed")
+COST = ("config_hash", "frames_seen", "hours", "peak_memory_gb", "device")
+
+
+def open_clips(plan: Plan) -> Clips | None:
+    """The clips to train on, decoded or rendered where they are not there yet. Raises `ValueError` for data of no use."""
+    if plan.source is None:
+        return None
+    return Clips(
+        plan.source.open(),
+        num_frames=plan.config["method"]["num_frames"],
+        stride_seconds=plan.source.stride_seconds,
+        clips_per_epoch=plan.source.clips_per_epoch,
+        seed=plan.config["seed"],
+        views=build_views(plan.config),
+    )
+
+
+def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
+    """Do what the plan says; `recipe` is the same choice of method, data and tasks with no value changed."""
+    folder = run_folder(plan)
+    if clips is not None:
+        train(plan, clips, folder, variant(plan.config, recipe))
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # the first process evaluates
+    boards = Path(plan.config["output"]) / "leaderboards"
+    encoder, header = subject(plan, folder)
+    for name, task in plan.runnable.items():
+        console.rule(name, align="left")
+        protocol = task.protocol + protocol_suffix(plan.config["eval"][name], recipe["eval"][name])
+        board = Board(boards, name, task, protocol)
+        row = add_row(board, encoder, header, folder / "eval" / name)
+        baseline = None
+        if plan.config["baseline"] and header["method"] != "none":
+            baseline = random_init_row(board, plan.config, folder / "eval_random_init" / name)
+        report(board, row, baseline)
+    console.print(f"\nthis run: {folder}\nits rows: {boards}", soft_wrap=True)
+
+
+def run_folder(plan: Plan) -> Path:
+    """A new folder named by time, method, data and seed; with resume=true the latest one of the same configuration."""
+    if inherited := os.environ.get(INHERITED):
+        return Path(inherited)
+    if plan.resumed is not None:
+        return plan.resumed
+    config = plan.config
+    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    what = "eval" if plan.source is None else plan.source.name
+    folder = Path(config["output"]) / f"{stamp}_{config['method']['name']}_{what}_seed{config['seed']}"
+    while folder.exists():  # another run of the same second
+        folder = folder.with_name(f"{folder.name}+")
+    folder.mkdir(parents=True)
+    (folder / RECORD).write_text(
+        json.dumps({"config_hash": config_hash(config), "config": config}, indent=1, default=str)
+    )
+    return folder
+
+
+def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
+    """Pretrain to the end, unless that is done; a signal ends the program in order and says how to go on."""
+    config = plan.config
+    assert plan.source is not None
+    duration = duration_of(config, clips.clips_per_epoch)
+    identity = {
+        "method": config["method"]["name"],
+        "variant": changed,
+        "pretrain": plan.source.label,
+        "backbone": config["backbone"]["name"],
+        "epochs": config["epochs"],
+        "seed": config["seed"],
+        "config_hash": config_hash(config),
+    }
+    if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
+        console.print(f"pretrained already: {folder / ENCODER}")
+        return
+    os.environ[INHERITED] = str(folder)
+    try:
+        fit(build_method(config, duration), clips, folder, identity, config)
+    except Interrupted as stop:
+        console.print(
+            f"\nstopped in order; nothing is lost: {folder}\nto go on, give the same command with resume=true"
+        )
+        raise SystemExit(128 + stop.args[0]) from None
+    finally:
+        del os.environ[INHERITED]
+    draw_loss(folder)
+
+
+def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:
+    """The encoder to evaluate and its header: the one just trained, the checkpoint, or random init."""
+    if plan.source is None and plan.config["checkpoint"] is None:
+        return random_init(plan.config)
+    path = folder / ENCODER if plan.source is not None else Path(plan.config["checkpoint"])
+    return load_encoder(path), read_header(path)[1]
+
+
+def random_init(config: Config) -> tuple[ViT, dict[str, Any]]:
+    """The encoder before training: what every method has to beat."""
+    identity = {"method": "none", "variant": "", "pretrain": "none", "epochs": 0}
+    identity |= {"backbone": config["backbone"]["name"], "seed": config["seed"]}
+    cost = {"config_hash": config_hash(config), "frames_seen": 0, "hours": 0.0, "peak_memory_gb": 0.0, "device": "none"}
+    return build_backbone(config).eval(), identity | cost
+
+
+def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row:
+    """Evaluate an encoder whose header says what it is."""
+    return evaluate(board, encoder, _key(header, board.protocol), {field: header[field] for field in COST}, workdir)
+
+
+def random_init_row(board: Board, config: Config, workdir: Path) -> Row:
+    """Random init of the same architecture and seed, evaluated unless this very code has done it before."""
+    encoder, header = random_init(config)
+    return known(board, _key(header, board.protocol)) or add_row(board, encoder, header, workdir)
+
+
+def _key(header: Mapping[str, Any], protocol: str) -> Key:
+    return Key(**{field: header[field] for field in IDENTITY}, protocol=protocol, source="run")
+
+
+def leaderboard(folder: Path) -> None:
+    """Print every leaderboard in `folder`, for people and as Markdown in `leaderboard.md`."""
+    texts = []
+    for path in sorted(folder.glob("*.csv")):
+        metrics = metrics_of(path)
+        rows = read(path, metrics)
+        console.print(console_table(path.stem, rows, metrics))
+        texts.append(markdown_table(path.stem, rows, metrics))
+    if not texts:
+        raise ValueError(f"no leaderboards in {folder}; a run adds its rows there")
+    (folder / "leaderboard.md").write_text("\n".join(texts))
+    console.print(f"as Markdown: {folder / 'leaderboard.md'}", soft_wrap=True)

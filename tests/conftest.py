@@ -1,0 +1,45 @@
+"""What the tests of the whole pipeline share: a tiny video, a tiny image folder, one thread."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(1)  # small tensors: more threads only wait for one another
+
+
+def painted(draw: np.random.Generator, label: int, size: int) -> np.ndarray:
+    """A noisy picture whose class is the direction of its stripes."""
+    ramp = np.stack(np.meshgrid(np.arange(size), np.arange(size)))
+    stripes = np.sin((ramp[0], ramp[1], ramp.sum(0))[label % 3] * 0.9 + draw.uniform(0, 6))
+    return (128 + 70 * stripes[..., None] + draw.normal(0, 20, (size, size, 3))).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tiny_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of H.264, 96 x 64 at 8 frames per second, one key frame."""
+    path, draw = tmp_path_factory.mktemp("video") / "tiny walk.mp4", np.random.default_rng(0)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"g": "250"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        street = draw.integers(0, 256, (64, 200, 3), dtype=np.uint8)
+        for i in range(32):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(street[:, 3 * i : 3 * i + 96]), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """<root>/{train,val}/<class>/: three classes of stripes, 12 training and 10 validation images each, 64 pixels."""
+    root, draw = tmp_path_factory.mktemp("stripes"), np.random.default_rng(1)
+    for split, count in (("train", 12), ("val", 10)):
+        for label, name in enumerate(("across", "down", "slant")):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(painted(draw, label, 64)).save(root / split / name / f"{i}.png")
+    return root

@@ -1,0 +1,231 @@
+"""The command, as a user gives it: rows at the end, one line and exit code 2 for bad input, names for everything."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from longtake.command import check_overrides, composed
+from longtake.identity import config_hash, protocol_suffix, variant
+from longtake.leaderboards.rows import metrics_of, read
+from longtake.run import main
+
+SMALL = [  # a ViT of 16 pixels and two batches: seconds
+    "backbone=vit_mini", "backbone.image_size=16", "method.views.locals=[{size:8,scale:[0.1,0.4],num:1}]",
+    "method.out_dim=32", "method.hidden_dim=16", "method.bottleneck_dim=8", "method.warmup_epochs=0",
+    "method.freeze_last_layer_epochs=0", "pretrain.short_side=32", "pretrain.clips_per_epoch=8", "epochs=2", "batch_size=4",
+    "num_workers=0",
+]  # fmt: skip
+TASKS = ["eval=[knn_imagenet1k,linear_imagenet1k]"] + [
+    f"eval.{task}.{key}={value}"
+    for task in ("knn_imagenet1k", "linear_imagenet1k")
+    for key, value in (("size", 16), ("resize", 16))
+] + ["eval.linear_imagenet1k.epochs=3", "eval.linear_imagenet1k.held_out=0.2", "eval.linear_imagenet1k.augment=false"]  # fmt: skip
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, tiny_video, tiny_folder, capsys):
+    """Runs `run` with these words; the output folder and the data root are fresh."""
+    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    source = ["pretrain=video", f"'pretrain.path={tiny_video}'", f"output={tmp_path / 'out'}"]
+    roots = [f"eval.{task}.root={tiny_folder}" for task in ("knn_imagenet1k", "linear_imagenet1k")]
+
+    def run(*words: str, whole: bool = True) -> tuple[int, str, str]:
+        given = [*source, *SMALL, *TASKS, *roots, *words] if whole else list(words)
+        monkeypatch.setattr(
+            sys, "argv", ["run", *(word.replace("'", "") if "path=" not in word else _quoted(word) for word in given)]
+        )
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+def _quoted(word: str) -> str:
+    key, _, value = word.strip("'").partition("=")
+    return f"{key}='{value}'"  # a file name with a space
+
+
+def board(out: Path, name: str) -> list:
+    path = out / "leaderboards" / f"{name}.csv"
+    return read(path, metrics_of(path))
+
+
+def test_a_run_ends_with_rows_for_itself_and_random_init(command, tmp_path):
+    code, shown, error = command()
+    assert code == 0, shown + error
+    for name in ("knn_imagenet1k", "linear_imagenet1k"):
+        ours, random = sorted(board(tmp_path / "out", name), key=lambda row: row.key.method)
+        assert (ours.key.method, ours.key.pretrain, ours.key.epochs) == ("dino", "video:tiny walk", 2)
+        assert (random.key.method, random.key.pretrain, random.key.epochs) == ("none", "none", 0)
+        assert "root=stripes0" in ours.key.protocol  # not ImageNet, and the row says so
+        assert ours.key.variant.startswith("backbone.image_size=16 batch_size=4 bottleneck_dim=8")
+        assert ours.provenance.frames_seen == 2 * 8
+        assert ours.provenance.checkpoint_hash != random.provenance.checkpoint_hash
+        for estimate in ours.metrics.values():
+            assert 0 <= estimate.low <= estimate.value <= estimate.high <= 100
+        assert f"{name} top1" in shown
+        assert "paired bootstrap" in shown
+    (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
+    assert {path.name for path in folder.iterdir()} >= {
+        "encoder.safetensors",
+        "last.ckpt",
+        "loss.png",
+        "run.json",
+        "logs",
+        "eval",
+    }
+    assert str(folder) in shown.replace("\n", "")
+
+    again = command("checkpoint=" + str(folder / "encoder.safetensors"))
+    assert again[0] == 0
+    assert len(board(tmp_path / "out", "knn_imagenet1k")) == 2  # the same encoder: the same key
+    code, shown, _ = command("task=leaderboard", f"output={tmp_path / 'out'}", whole=False)
+    assert code == 0
+    assert "random init" in (tmp_path / "out" / "leaderboards" / "leaderboard.md").read_text()
+    code, _, error = command("resume=true", "seed=7")
+    assert code == 2
+    assert "no run of this configuration" in error
+
+
+def test_dry_run_prints_the_plan_and_computes_nothing(command, tmp_path):
+    code, shown, _ = command("dry_run=true", "eval=[knn_imagenet1k,knn_mini]")
+    assert code == 0
+    assert "dino on vit_mini_8: 2 epochs of 2 steps of 4 clips, T = 1" in shown
+    assert "tiny walk.mp4 (96 x 64, 4.0 s, 8.00 fps)" in shown
+    assert not (tmp_path / "data").exists()
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_missing_data_is_named_with_where_it_belongs(command, tmp_path):
+    code, shown, _ = command("dry_run=true", "eval.knn_imagenet1k.root=null", "eval=[knn_imagenet1k]")
+    assert code == 0
+    assert "cannot" in shown
+    assert "imagenet1k" in shown.replace("\n", "")
+    code, _, error = command("method=none", "suite=paper", f"output={tmp_path / 'out'}", whole=False)
+    assert code == 2
+    assert "nothing to do" in error
+
+
+BAD = {
+    "method": (["method=dinno"], "unknown method 'dinno'. Did you mean dino?"),
+    "pretrain": (["pretrain=wt_venise"], "unknown pretrain 'wt_venise'"),
+    "key": (["epochz=3"], "unknown key 'epochz'. Did you mean epochs?"),
+    "method's argument": (["+method.momentun=0.9"], "Did you mean momentum"),
+    "evaluation's key": (["+eval.knn_imagenet1k.temprature=1"], "unknown key of evaluation knn"),
+    "view's key": (["method.views.locals=[{size:8,scale:[0.1,0.4],nun:1}]"], "unknown key of method.views 'nun'"),
+    "task": (["task=runn"], "task: got 'runn'"),
+    "no video": (["pretrain.path=/nowhere/a.mp4"], "/nowhere/a.mp4: no such file"),
+    "no path": (["pretrain.path=null"], "pretrain.path=walk.mp4"),
+    "too short": (["method.num_frames=8"], "one clip lasts 7.0 s"),
+    "too short by a frame": (["method.num_frames=5"], "tiny walk.mp4"),
+    "patch": (
+        ["method.views.locals=[{size:9,scale:[0.1,0.4],num:1}]"],
+        "image size 9 is not divisible by the patch size 8",
+    ),
+    "image size": (["backbone.image_size=20"], "not divisible by the patch size 8"),
+    "warm-up": (["method.warmup_epochs=5"], "epochs=2 is shorter than the warm-up"),
+    "batch": (["batch_size=64"], "batch_size=64 is larger than an epoch of 8 clips"),
+    "device": (["device=cuda"], "no CUDA device"),
+    "output": (["output=/proc/nowhere"], "cannot write there"),
+    "checkpoint": (["checkpoint=/nowhere/e.safetensors"], "there is no such file"),
+    "resume": (["resume=true"], "no run of this configuration"),
+    "command line": (["epochs=[1"], "cannot read the command line"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_and_exit_code_2(command, tmp_path, case):
+    words, message = BAD[case]
+    code, _, error = command(*words)
+    assert code == 2
+    assert message in error
+    assert len(error.strip().splitlines()) == 1, error
+    assert not list((tmp_path / "out").glob("*/*")) if (tmp_path / "out").exists() else True
+
+
+def test_folders_of_one_class_or_with_an_empty_class_are_refused(command, tmp_path, tiny_folder):
+    for name in ("train", "val"):
+        (tmp_path / "one" / name / "cat").mkdir(parents=True)
+    code, _, error = command(f"eval.knn_imagenet1k.root={tmp_path / 'one'}")
+    assert code == 2
+    assert "class" in error
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_sweep_runs_every_combination(command):
+    code, shown, _ = command("-m", "seed=0,1", "method=dino", "dry_run=true")
+    assert code == 0
+    assert shown.count("evaluate") == 2
+    code, _, error = command("-m", "method=dino,dinno", "dry_run=true")
+    assert code == 2
+    assert "unknown method 'dinno'" in error
+
+
+def test_names_of_configurations(tmp_path):
+    from omegaconf import OmegaConf
+
+    def config(*words: str) -> dict:
+        return OmegaConf.to_container(composed(words), resolve=True)
+
+    recipe = config()
+    assert variant(recipe, recipe) == ""
+    assert variant(config("epochs=3", "seed=2", "output=elsewhere"), recipe) == ""
+    assert variant(config("method.momentum=0.9", "batch_size=32"), recipe) == "batch_size=32 momentum=0.9"
+    assert config_hash(config("output=elsewhere", "num_workers=3")) == config_hash(recipe)
+    assert len({config_hash(config(word)) for word in ("seed=1", "epochs=2", "method.lr=1", "backbone=vit_tiny")}) == 4
+    task = recipe["eval"]["knn_mini"]
+    assert protocol_suffix(task | {"batch_size": 7, "device": "cuda"}, task) == ""
+    assert protocol_suffix(task | {"size": 32, "root": "/data/pets"}, task) == " root=pets size=32"
+
+
+def test_every_choice_composes():
+    for words in (
+        ["pretrain=video"],
+        ["backbone=vit_base"],
+        ["suite=paper"],
+        ["method=none"],
+        ["-m", "method=none,dino"],
+    ):
+        check_overrides([word for word in words if word != "-m"])
+
+
+def test_sigterm_leaves_a_run_that_goes_on(tmp_path, tiny_video, tiny_folder):
+    """In a process of its own: exit code 143, how to continue, and the continued run ends with rows."""
+    environment = {**os.environ, "LONGTAKE_DATA": str(tmp_path / "data")}
+    roots = [f"eval.{task}.root={tiny_folder}" for task in ("knn_imagenet1k", "linear_imagenet1k")]
+    words = [
+        sys.executable,
+        "-c",
+        "from longtake.run import main; main()",
+        "pretrain=video",
+        f"pretrain.path='{tiny_video}'",
+    ]
+    words += [*SMALL, *TASKS, *roots, f"output={tmp_path / 'out'}", "epochs=40"]
+    first = subprocess.Popen(
+        words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while not list((tmp_path / "out").glob("*/logs/from_step_0/metrics.csv")):
+        assert first.poll() is None, first.communicate()[0]
+    first.terminate()
+    shown = first.communicate(timeout=60)[0]
+    assert first.returncode == 143, shown
+    assert "resume=true" in shown
+    (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
+    record = json.loads((folder / "run.json").read_text())
+    assert record["config"]["epochs"] == 40
+    second = subprocess.run(
+        [*words, "resume=true"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 0, second.stderr
+    assert len(list((tmp_path / "out").glob("*_dino_*"))) == 1
+    assert board(tmp_path / "out", "knn_imagenet1k")[0].provenance.frames_seen == 40 * 8
