@@ -9,6 +9,8 @@ from longtake.datasets.mini import WORLDS, prepare
 from longtake.datasets.roots import data_root
 from longtake.datasets.video import VideoInfo, probe
 
+TIE = 1e-6  # seconds
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -49,13 +51,14 @@ class Source:
             if self.world not in WORLDS:
                 raise ValueError(f"pretrain.world: got {self.world!r}, expected one of {', '.join(WORLDS)}")
             return f"the procedural walking tour {self.world!r}, rendered when it is not there yet"
-        return "; ".join(_checked(probe(path), (num_frames - 1) * self.stride_seconds) for path in self.paths)
+        infos = [probe(path, skip_corrupt=self.skip_corrupt) for path in self.paths]
+        return "; ".join(_checked(info, (num_frames - 1) * self.stride_seconds) for info in infos)
 
     def stored_frames(self) -> int:
         """About how many frames the store will have, known before it is built."""
         if self.world:
             return WORLDS[self.world].num_frames
-        infos = [probe(path) for path in self.paths]
+        infos = [probe(path, skip_corrupt=self.skip_corrupt) for path in self.paths]
         if self.frames_per_second is None:
             return sum(info.num_frames for info in infos)
         return sum(round(info.seconds * self.frames_per_second) for info in infos)
@@ -68,7 +71,7 @@ class Source:
 
 
 def _checked(info: VideoInfo, clip_seconds: float) -> str:
-    if info.seconds < clip_seconds:
+    if info.seconds - 1 / info.fps < clip_seconds - TIE:  # the last frame begins one interval before the end
         raise ValueError(
             f"{info.path}: {info.seconds:.1f} s of video, but one clip lasts {clip_seconds:.1f} s; "
             "use a longer video, a smaller pretrain.stride_seconds or a smaller method.num_frames"

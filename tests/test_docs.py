@@ -20,7 +20,12 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
 
 
-COMMANDS = [line for block in blocks("README.md", "bash") for line in block.splitlines() if line.startswith("run ") and "--help" not in line]
+COMMANDS = [
+    line
+    for block in blocks("README.md", "bash")
+    for line in block.splitlines()
+    if line.startswith("run ") and "--help" not in line
+]
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -127,7 +127,7 @@ BAD = {
     "no video": (["pretrain.path=/nowhere/a.mp4"], "/nowhere/a.mp4: no such file"),
     "no path": (["pretrain.path=null"], "pretrain.path=walk.mp4"),
     "too short": (["method.num_frames=8"], "one clip lasts 7.0 s"),
-    "too short by a frame": (["method.num_frames=5"], "tiny walk.mp4"),
+    "too short by a frame": (["method.num_frames=5"], "one clip lasts 4.0 s"),
     "patch": (
         ["method.views.locals=[{size:9,scale:[0.1,0.4],num:1}]"],
         "image size 9 is not divisible by the patch size 8",
