@@ -129,17 +129,17 @@ def test_mask_token_replaces_hidden_patches_before_positions_are_added():
 def test_head_count_of_the_last_block(last_heads):
     vit = ViT("mini", patch_size=8, image_size=32, last_heads=last_heads)
     assert vit(torch.randn(1, 3, 32, 32)).q.shape == (1, last_heads, 17, SIZES["mini"][0] // last_heads)
-    assert vit.blocks[0].attn.num_heads == 3
+    assert vit.blocks[0].attn.num_heads == SIZES["mini"][2]
 
 
 def test_drop_path_is_linear_in_depth_per_sample_and_off_in_evaluation():
     vit = ViT("mini", patch_size=8, image_size=16, drop_path=0.5)
     rates = [getattr(block.drop_path, "drop_prob", 0.0) for block in vit.blocks]
-    assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert rates == pytest.approx([0, 1 / 6, 1 / 3, 0.5])
     x = torch.randn(1, 3, 16, 16).expand(64, -1, -1, -1)
     vit.train()
     assert vit(x).cls.std(0).max() > 1e-3  # equal images, different draws
-    torch.testing.assert_close(vit.eval()(x).cls.std(0), torch.zeros(192), atol=1e-6, rtol=0)
+    torch.testing.assert_close(vit.eval()(x).cls.std(0), torch.zeros(128), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_drop_path_is_linear_in_depth_per_sample_and_off_in_evaluation():
         (lambda: ViT("small", patch_size=16, image_size=230), "not divisible by the patch size 16"),
         (lambda: ViT("small", last_heads=7), "not divisible by 7 heads"),
         (lambda: ViT("mini", 8, 16)(torch.zeros(1, 3, 20, 16)), "20 x 16"),
-        (lambda: ViT("mini", 8, 16).intermediate(torch.zeros(1, 3, 16, 16), [6]), "6 blocks"),
+        (lambda: ViT("mini", 8, 16).intermediate(torch.zeros(1, 3, 16, 16), [4]), "4 blocks"),
         (lambda: ViT("mini", 8, 16).intermediate(torch.zeros(1, 3, 16, 16), [3, 1]), "ascending"),
         (lambda: resize_pos_embed(TABLE, (14, 14), (7, 7), "nearest"), "pos_mode|mode"),
     ],
