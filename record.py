@@ -44,7 +44,7 @@ def evaluate(board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], work
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **cost,
     )
-    row = Row(key, {metric: interval(outcomes[metric]) for metric in board.task.metrics}, provenance)
+    row = Row(key, {metric: interval(outcomes[metric].astype(np.float64)) for metric in board.task.metrics}, provenance)
     save_outcomes(board.folder, board.name, key, outcomes)
     upsert(board.path, [row], board.task.metrics)
     return row
