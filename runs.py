@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from longtake.backbones.vit import ViT
-from longtake.backbones.weights import load_encoder, read_header
+from longtake.backbones.weights import architecture_of, load_encoder, read_header
 from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.fit import Interrupted, fit
@@ -56,7 +58,7 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
         row = add_row(board, encoder, header, folder / "eval" / name)
         baseline = None
         if plan.config["baseline"] and header["method"] != "none":
-            baseline = random_init_row(board, plan.config, folder / "eval_random_init" / name)
+            baseline = random_init_row(board, encoder, header, folder / "eval_random_init" / name)
         report(board, row, baseline)
     console.print(f"\nthis run: {folder}\nits rows: {boards}", soft_wrap=True)
 
@@ -113,17 +115,19 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
 def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:
     """The encoder to evaluate and its header: the one just trained, the checkpoint, or random init."""
     if plan.source is None and plan.config["checkpoint"] is None:
-        return random_init(plan.config)
+        config = plan.config
+        header = {"backbone": config["backbone"]["name"], "seed": config["seed"], "config_hash": config_hash(config)}
+        return random_init(build_backbone(config), header)
     path = folder / ENCODER if plan.source is not None else Path(plan.config["checkpoint"])
     return load_encoder(path), read_header(path)[1]
 
 
-def random_init(config: Config) -> tuple[ViT, dict[str, Any]]:
-    """The encoder before training: what every method has to beat."""
-    identity = {"method": "none", "variant": "", "pretrain": "none", "epochs": 0}
-    identity |= {"backbone": config["backbone"]["name"], "seed": config["seed"]}
-    cost = {"config_hash": config_hash(config), "frames_seen": 0, "hours": 0.0, "peak_memory_gb": 0.0, "device": "none"}
-    return build_backbone(config).eval(), identity | cost
+def random_init(encoder: ViT, header: Mapping[str, Any]) -> tuple[ViT, dict[str, Any]]:
+    """The same architecture and seed before training: what every method has to beat."""
+    torch.manual_seed(header["seed"])
+    untrained = ViT(**architecture_of(encoder)).eval()
+    cost = {"frames_seen": 0, "hours": 0.0, "peak_memory_gb": 0.0, "device": "none"}
+    return untrained, {**header, "method": "none", "variant": "", "pretrain": "none", "epochs": 0, **cost}
 
 
 def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row:
@@ -131,9 +135,9 @@ def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path
     return evaluate(board, encoder, _key(header, board.protocol), {field: header[field] for field in COST}, workdir)
 
 
-def random_init_row(board: Board, config: Config, workdir: Path) -> Row:
-    """Random init of the same architecture and seed, evaluated unless this very code has done it before."""
-    encoder, header = random_init(config)
+def random_init_row(board: Board, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row:
+    """Random init of the encoder's architecture and seed, evaluated unless this very code has done it before."""
+    encoder, header = random_init(trained, header)
     return known(board, _key(header, board.protocol)) or add_row(board, encoder, header, workdir)
 
 

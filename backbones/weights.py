@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,20 +16,18 @@ from longtake.backbones.vit import ViT
 FORMAT = "longtake-encoder-1"
 
 
+def architecture_of(encoder: ViT) -> dict[str, Any]:
+    """The arguments of `ViT` that make an encoder of the same shape."""
+    return {key: getattr(encoder, key) for key in ("arch", "patch_size", "image_size", "pos_mode", "last_heads")}
+
+
 def save_encoder(encoder: ViT, path: Path, provenance: Mapping[str, object]) -> Path:
     """Write an encoder so that `load_encoder` and timm read it. The file appears whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     tensors.pop("mask_token", None)  # pretraining's, not the encoder's
-    architecture = {
-        "arch": encoder.arch,
-        "patch_size": encoder.patch_size,
-        "image_size": encoder.image_size,
-        "pos_mode": encoder.pos_mode,
-        "last_heads": encoder.last_heads,
-    }
     header = {
         "format": FORMAT,
-        "architecture": json.dumps(architecture),
+        "architecture": json.dumps(architecture_of(encoder)),
         "provenance": json.dumps(dict(provenance), default=str),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +37,7 @@ def save_encoder(encoder: ViT, path: Path, provenance: Mapping[str, object]) -> 
     return path
 
 
-def read_header(path: Path) -> tuple[dict[str, object], dict[str, object]]:
+def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Architecture and provenance of an encoder file. Raises `ValueError` for anything that is not one of ours."""
     if not path.is_file():
         raise ValueError(f"checkpoint {path}: there is no such file")
@@ -57,7 +56,7 @@ def read_header(path: Path) -> tuple[dict[str, object], dict[str, object]]:
 def load_encoder(path: Path) -> ViT:
     """The encoder in a file of `save_encoder`, in evaluation mode; `ValueError` when a tensor is missing or does not fit."""
     architecture, _ = read_header(path)
-    encoder = ViT(**architecture)  # type: ignore[arg-type]
+    encoder = ViT(**architecture)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     try:
