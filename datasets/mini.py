@@ -18,7 +18,8 @@ What can be learnt from `mini`'s pictures: top-1 in per cent on test, 16 classes
     k-NN on the CLS token of an untrained ViT (three seeds)   12.7, 10.6, 11.2
     a small residual network, 40 epochs on train              98.0
 
-All of it took ten minutes on two busy cores. Colour gives almost nothing, because class is in shape and parts alone.
+All of it took ten minutes on two busy cores. Colour gives almost nothing, because class is in shape and parts alone. Measured with
+renderer version 1; 144 pictures compared with version 2 were the same in every pixel.
 """
 
 import hashlib
