@@ -170,7 +170,11 @@ def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any],
         "device": device_name(device),
     }
     if trainer.is_global_zero:
-        save_encoder(method.encoder, folder / "encoder.safetensors", {**identity, **cost, "steps": steps})
+        save_encoder(
+            method.encoder,
+            folder / "encoder.safetensors",
+            {**identity, **cost, "steps": steps, "epochs": steps // method.duration.steps_per_epoch},
+        )
     if safe.signal is not None:
         raise Interrupted(safe.signal)
 

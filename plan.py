@@ -118,35 +118,25 @@ def build_backbone(config: Config) -> ViT:
 
 
 def build_views(config: Config) -> MultiCrop:
-    """The method's views. Raises `ValueError` when a size does not fit the patch."""
+    """The method's views. Raises `ValueError` for a key they do not have, and when a size does not fit the patch."""
     views, patch = config["method"]["views"], config["backbone"]["patch_size"]
-    keys = [field.name for field in fields(Crop)]
     for crop in (*views["globals"], *views["locals"]):
-        for key in set(crop) - set(keys):
-            raise ValueError(unknown("key of method.views", key, keys))
+        check_keys("key of method.views", crop, field_names(Crop))
         if crop["size"] % patch:
             raise ValueError(f"method.views: image size {crop['size']} is not divisible by the patch size {patch}")
     first, rest = ([Crop(**_tuples(crop)) for crop in views[kind]] for kind in ("globals", "locals"))
-    return MultiCrop(first, rest, Precrop(**_tuples(views["precrop"])) if views.get("precrop") else None)
-
-
-def _tuples(keys: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()}
+    precrop = views.get("precrop") or {}
+    check_keys("key of method.views.precrop", precrop, field_names(Precrop))
+    return MultiCrop(first, rest, Precrop(**_tuples(precrop)) if precrop else None)
 
 
 def build_method(config: Config, duration: Duration) -> Method:
     """The method with the arguments of its yaml. Raises `ValueError` for one that its class does not have."""
     cls = METHODS[config["method"]["name"]]
     arguments = {key: value for key, value in config["method"].items() if key not in DATA_KEYS}
-    known = {
-        name for base in cls.__mro__ if issubclass(base, Method) for name in inspect.signature(base.__init__).parameters
-    }
-    for key in set(arguments) - known:
-        raise ValueError(
-            unknown(
-                f"argument of method {config['method']['name']}:", key, sorted(known - {"self", "backbone", "duration"})
-            )
-        )
+    ours = [base for base in cls.__mro__ if issubclass(base, Method)]
+    known = {name for base in ours for name in inspect.signature(base.__init__).parameters}
+    check_keys(f"argument of method {cls.name}:", arguments, sorted(known - {"self", "backbone", "duration"}))
     return cls(build_backbone(config), duration, seed=config["seed"], **arguments)
 
 
@@ -154,10 +144,23 @@ def build_evaluation(keys: Mapping[str, Any]) -> Downstream:
     """An evaluation from its yaml: `task` names the class, the rest are its fields."""
     cls = DOWNSTREAM[keys["task"]]
     arguments = {key: value for key, value in keys.items() if key != "task"}
-    known = [field.name for field in fields(cls)]
-    for key in set(arguments) - set(known):
-        raise ValueError(unknown(f"key of evaluation {keys['task']}:", key, known))
+    check_keys(f"key of evaluation {keys['task']}:", arguments, field_names(cls))
     return cls(**arguments)
+
+
+def check_keys(kind: str, given: Mapping[str, Any], known: list[str]) -> None:
+    """Raise `ValueError`, with the nearest right name, for a key that is not known."""
+    for key in given:
+        if key not in known:
+            raise ValueError(unknown(kind, key, known))
+
+
+def field_names(cls: Any) -> list[str]:
+    return [field.name for field in fields(cls)]
+
+
+def _tuples(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()}
 
 
 def interrupted_run(config: Config) -> Path:

@@ -38,7 +38,7 @@ class Duration(NamedTuple):
 class Method(lightning.LightningModule):
     """A self-supervised method: `class SimCLR(Method, name="simclr")` in `methods/simclr.py`, with `losses`.
 
-    `lr` is for 256 images and is scaled by images per step / 256; `min_lr` is not scaled. `warmup_epochs` must fit into the run
+    `lr` is for 256 clips and is scaled by clips per step / 256; `min_lr` is not scaled. `warmup_epochs` must fit into the run
     (`ValueError`). `clip_grad` bounds the norm of each gradient tensor (0: off). The defaults are DINO's.
     """
 

@@ -117,6 +117,7 @@ BAD = {
     "method's argument": (["+method.momentun=0.9"], "Did you mean momentum"),
     "evaluation's key": (["+eval.knn_imagenet1k.temprature=1"], "unknown key of evaluation knn"),
     "view's key": (["method.views.locals=[{size:8,scale:[0.1,0.4],nun:1}]"], "unknown key of method.views 'nun'"),
+    "precrop's key": (["+method.views.precrop.scael=1"], "Did you mean scale"),
     "task": (["task=runn"], "task: got 'runn'"),
     "no video": (["pretrain.path=/nowhere/a.mp4"], "/nowhere/a.mp4: no such file"),
     "no path": (["pretrain.path=null"], "pretrain.path=walk.mp4"),
