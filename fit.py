@@ -170,6 +170,7 @@ def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any],
         "device": device_name(device),
     }
     if trainer.is_global_zero:
+        # stopped early, the encoder has seen fewer epochs than it was meant to: its row must not claim more
         save_encoder(
             method.encoder,
             folder / "encoder.safetensors",
