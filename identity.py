@@ -11,6 +11,7 @@ Config = dict[str, Any]  # run.yaml, resolved
 # What decides the weights: runs that agree in these are the same run, wherever their files lie.
 TRAINING = ("method", "backbone", "pretrain", "epochs", "batch_size", "seed")
 IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
+DEFAULT_FIDELITY = "paper"
 HARMLESS = ("batch_size", "num_workers", "device", "progress")  # of an evaluation: how fast, not what
 
 
@@ -21,8 +22,13 @@ def config_hash(config: Config) -> str:
 
 
 def variant(config: Config, recipe: Config) -> str:
-    """What differs from the recipe of the chosen method, data and backbone, sorted: `batch_size=32 momentum=0.9`."""
+    """What differs from the recipe of the chosen method, data and backbone, sorted: `fidelity=official num_objects=4`.
+
+    `recipe` has the fidelity of `config`, whose many switches are one word.
+    """
     changed = changes({key: config.get(key) for key in TRAINING}, {key: recipe.get(key) for key in TRAINING})
+    if config["method"].get("fidelity", DEFAULT_FIDELITY) != DEFAULT_FIDELITY:
+        changed["method.fidelity"] = config["method"]["fidelity"]
     return _words({key.removeprefix("method."): value for key, value in changed.items() if key not in IN_KEY})
 
 

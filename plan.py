@@ -17,10 +17,11 @@ from longtake.datasets.sources import Source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.identity import Config, config_hash
-from longtake.methods.base import METHODS, Duration, Method
+from longtake.methods.base import METHODS, Batch, Duration, Method
 from longtake.registry import unknown
 
-DATA_KEYS = {"name", "num_frames", "views"}  # of a method's yaml, that are not arguments of its class
+# Of a method's yaml, what is not an argument of its class: its data, and where its arguments' values come from.
+NOT_ARGUMENTS = {"name", "num_frames", "views", "fidelity", "presets"}
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ def make_plan(config: Config) -> Plan:
         source = Source(**config["pretrain"])
         data = source.check(config["method"]["num_frames"])
         duration = duration_of(config, source.clips_per_epoch or source.stored_frames())
-        build_views(config)
+        batch = batch_of(config, build_views(config))
         with torch.device("meta"):
-            build_method(config, duration)
+            build_method(config, duration).check_batch(batch)
     else:
         with torch.device("meta"):
             build_backbone(config)
@@ -130,10 +131,17 @@ def build_views(config: Config) -> MultiCrop:
     return MultiCrop(first, rest, Precrop(**_tuples(precrop)) if precrop else None)
 
 
+def batch_of(config: Config, views: MultiCrop) -> Batch:
+    """What a step brings to the method."""
+    counts = (sum(crop.num for crop in crops) for crops in (views.globals, views.locals))
+    ranks = config["trainer"]["devices"] * config["trainer"]["num_nodes"]
+    return Batch(config["batch_size"], config["method"]["num_frames"], *counts, ranks)
+
+
 def build_method(config: Config, duration: Duration) -> Method:
     """The method with the arguments of its yaml. Raises `ValueError` for one that its class does not have."""
     cls = METHODS[config["method"]["name"]]
-    arguments = {key: value for key, value in config["method"].items() if key not in DATA_KEYS}
+    arguments = {key: value for key, value in config["method"].items() if key not in NOT_ARGUMENTS}
     ours = [base for base in cls.__mro__ if issubclass(base, Method)]
     known = {name for base in ours for name in inspect.signature(base.__init__).parameters}
     check_keys(f"argument of method {cls.name}:", arguments, sorted(known - {"self", "backbone", "duration"}))

@@ -53,6 +53,8 @@ def job(cfg: DictConfig) -> None:
         fail(error)
     chosen = HydraConfig.get().runtime.choices
     same = [f"{group}={chosen[group]}" for group in ("method", "backbone", "pretrain")]
+    if "fidelity" in cfg.method:
+        same.append(f"method.fidelity={cfg.method.fidelity}")
     recipe = composed([*same, f"eval=[{','.join(cfg.eval)}]"])
     try:
         runs.run(plan, _plain(recipe), clips)

@@ -1,7 +1,7 @@
 """Views of a clip: random crops and colours, all draws from one generator.
 
-A clip (t frames) becomes global and local views. With `draw="clip"` all frames of a view share every draw, so that motion is
-the only difference between them; with `draw="frame"` each frame has its own.
+A clip (t frames) becomes global and local views. By default all frames of a view share every draw, so that motion is the only
+difference between them; boxes, or colours, can be drawn for each frame instead.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,8 @@ class Crop:
 
     `scale` is the share of the frame's area, `ratio` the range of width / height. `jitter` holds the strengths of brightness,
     contrast, saturation and hue, in random order. Probabilities: `flip`, `jitter_prob`, `gray`, `blur`, `solarize`. `num` views
-    are made. The defaults are what DINO's views have in common (main_dino.py, DataAugmentationDINO).
+    are made. With `per_frame_box` every frame has a box and flip of its own, with `per_frame_colour` colours and blur of its own
+    (DoRA's release). The defaults are what DINO's views have in common (main_dino.py, DataAugmentationDINO).
     """
 
     size: int
@@ -46,7 +47,8 @@ class Crop:
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
-    draw: Literal["clip", "frame"] = "clip"
+    per_frame_box: bool = False
+    per_frame_colour: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -94,15 +96,16 @@ def colour_jitter(
 
 def make_view(frames: UInt8[Tensor, "t 3 h w"], crop: Crop, generator: Generator) -> Float[Tensor, "t 3 s s"]:
     """One view of a clip, normalised. Order: crop, flip, jitter, grayscale, blur, solarise, as in DINO."""
-    t, n = len(frames), len(frames) if crop.draw == "frame" else 1
+    t = len(frames)
+    num_boxes, n = (t if own else 1 for own in (crop.per_frame_box, crop.per_frame_colour))
 
-    def happens(prob: float) -> Tensor:
-        return (torch.rand(n, generator=generator) < prob).expand(t).to(frames.device)
+    def happens(prob: float, draws: int = n) -> Tensor:
+        return (torch.rand(draws, generator=generator) < prob).expand(t).to(frames.device)
 
     height, width = frames.shape[-2:]
-    boxes = torch.tensor([draw_box(height, width, crop.scale, crop.ratio, generator) for _ in range(n)])
+    boxes = torch.tensor([draw_box(height, width, crop.scale, crop.ratio, generator) for _ in range(num_boxes)])
     x = augment.crop_resize(frames, boxes, crop.size, crop.interpolation)
-    x = augment.hflip(x, happens(crop.flip)).float() / 255
+    x = augment.hflip(x, happens(crop.flip, num_boxes)).float() / 255
     x = colour_jitter(x, crop.jitter, happens(crop.jitter_prob), n, generator)
     x = augment.apply_to(x, happens(crop.gray), lambda y: augment.grayscale(y).expand_as(y))
     sigma = uniform(n, *crop.blur_sigma, generator).expand(t).to(frames.device)
@@ -115,16 +118,21 @@ def make_view(frames: UInt8[Tensor, "t 3 h w"], crop: Crop, generator: Generator
 class Precrop:
     """A random resized crop that comes first: all views of a clip are taken from it, one box for all frames.
 
-    As DoRA does with 300 pixels and `scale` 0.2 to 1 of the frame (paper, appendix B.1).
+    As DoRA does with 300 pixels and `scale` 0.2 to 1 of the frame (paper, appendix B.1). `scale` None takes `size` x `size` pixels
+    of the frame as they are, or the largest square where the frame is smaller.
     """
 
     size: int
-    scale: tuple[float, float]
+    scale: tuple[float, float] | None
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Literal["bicubic", "bilinear"] = "bilinear"
 
     def __call__(self, frames: UInt8[Tensor, "t 3 h w"], generator: Generator) -> UInt8[Tensor, "t 3 s s"]:
         height, width = frames.shape[-2:]
+        if self.scale is None:
+            side = min(self.size, height, width)
+            top, left = (torch.rand(2, generator=generator) * torch.tensor([height - side + 1, width - side + 1])).int()
+            return frames[..., top : top + side, left : left + side]
         box = torch.tensor([draw_box(height, width, self.scale, self.ratio, generator)])
         return augment.crop_resize(frames, box, self.size, self.interpolation)
 

@@ -1,10 +1,11 @@
 """What every method shares: registration, schedules, the optimiser step, logging. A method adds `losses`.
 
 One step, in the order of the DINO family's originals: learning rate and weight decay of this step -> `losses` -> backward ->
-(unscale) -> clip each gradient -> optimiser -> `after_step` (the teacher's update).
+(unscale) -> clip each gradient -> optimiser -> `after_step` (the teacher's update). A step whose loss or gradient is not
+finite changes nothing and is counted; too many of them end the run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import lightning
@@ -12,11 +13,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
-from longtake.methods.optimizing import clip_each, decay_groups
+from longtake.methods.distributed import true_everywhere
+from longtake.methods.optimizing import OPTIMIZERS, clip_each, make_optimizer
 from longtake.methods.schedules import cosine_schedule
 from longtake.registry import Registry
 
@@ -35,14 +37,32 @@ class Duration(NamedTuple):
         return self.epochs * self.steps_per_epoch
 
 
+class Batch(NamedTuple):
+    """What one step brings: clips on all ranks together, frames of a clip, kinds of views, and the number of ranks."""
+
+    clips: int
+    num_frames: int
+    num_globals: int
+    num_locals: int
+    num_ranks: int = 1
+
+    @property
+    def images(self) -> int:
+        return self.clips * self.num_frames
+
+
 class Method(lightning.LightningModule):
     """A self-supervised method: `class SimCLR(Method, name="simclr")` in `methods/simclr.py`, with `losses`.
 
     `lr` is for 256 clips and is scaled by clips per step / 256; `min_lr` is not scaled. `warmup_epochs` must fit into the run
-    (`ValueError`). `clip_grad` bounds the norm of each gradient tensor (0: off). The defaults are DINO's.
+    (`ValueError`). `clip_grad` bounds the norm of each gradient tensor (0: off). `sgd_momentum` is that of the optimisers
+    sgd, lars and larc. `health_every` is the number of steps between two looks at `health/...`; after more than
+    `max_skipped_steps` steps without a finite loss and gradient the run ends (`FloatingPointError`). The defaults are DINO's.
     """
 
     name: ClassVar[str]
+    warmup_reaches_peak: ClassVar[bool] = True  # whether the last warm-up step has the peak rate (see `cosine_schedule`)
+    compares_images: bool = False  # whether the loss of an image depends on the others of its batch
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -55,12 +75,16 @@ class Method(lightning.LightningModule):
         backbone: ViT,
         duration: Duration,
         *,
+        optimizer: str = "adamw",
         lr: float = 5e-4,
         min_lr: float = 1e-6,
         warmup_epochs: int = 10,
         weight_decay: float = 0.04,
         weight_decay_end: float = 0.4,
+        sgd_momentum: float = 0.9,
         clip_grad: float = 3.0,
+        health_every: int = 10,
+        max_skipped_steps: int = 20,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -68,15 +92,28 @@ class Method(lightning.LightningModule):
             raise ValueError(
                 f"epochs={duration.epochs} is shorter than the warm-up: expected at least {warmup_epochs} (method.warmup_epochs)"
             )
+        one_of("optimizer", optimizer, OPTIMIZERS)
         self.backbone, self.duration = backbone, duration
-        self.clip_grad, self.seed = clip_grad, seed
-        peak = lr * duration.batch_size / 256
-        self.lrs = cosine_schedule(peak, min_lr, duration.num_steps, warmup_epochs * duration.steps_per_epoch)
+        self.optimizer, self.sgd_momentum, self.clip_grad, self.seed = optimizer, sgd_momentum, clip_grad, seed
+        self.health_every, self.max_skipped_steps = health_every, max_skipped_steps
+        peak, warmup_steps = lr * duration.batch_size / 256, warmup_epochs * duration.steps_per_epoch
+        self.lrs = cosine_schedule(
+            peak, min_lr, duration.num_steps, warmup_steps, endpoint=self.warmup_reaches_peak
+        )
         self.weight_decays = cosine_schedule(weight_decay, weight_decay_end, duration.num_steps)
+        self.num_skipped: Tensor
+        self.register_buffer("num_skipped", torch.zeros((), dtype=torch.long))
+        self.skipping = False
+        self.notes: dict[str, Tensor] = {}
 
     def losses(self, views: Views) -> dict[str, Float[Tensor, ""]]:
         """The named terms of the loss, to be summed. This is the method."""
         raise NotImplementedError
+
+    def check_batch(self, batch: Batch) -> None:
+        """Raise `ValueError`, naming the key, when `losses` could not work with such batches. Called before the run."""
+        if batch.num_globals < 1:
+            raise ValueError("method.views.globals: got no global view, expected at least 1")
 
     @property
     def encoder(self) -> ViT:
@@ -90,25 +127,51 @@ class Method(lightning.LightningModule):
     def epoch(self) -> int:
         return self.global_step // self.duration.steps_per_epoch
 
+    @property
+    def watching(self) -> bool:
+        """Whether this is a step whose health is looked at."""
+        return self.global_step % self.health_every == 0
+
+    def note(self, values: Mapping[str, Tensor]) -> None:
+        """Remember numbers of this step; they are logged as `health/<name>`."""
+        self.notes.update(values)
+
     def training_step(self, batch: Views, batch_idx: int) -> Float[Tensor, ""]:
+        before = {name: buffer.clone() for name, buffer in self.named_buffers()}  # centres, queues, statistics
+        self.notes = {}
         terms = self.losses(batch)
         loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            values = ", ".join(f"{name} = {value.item():.4g}" for name, value in terms.items())
-            raise FloatingPointError(
-                f"step {self.global_step}: the loss is not finite ({values}). Lower method.lr, or set trainer.precision=32-true."
-            )
+        self.skipping = not true_everywhere(bool(torch.isfinite(loss)), loss.device)
+        if self.skipping:
+            with torch.no_grad():
+                for name, buffer in self.named_buffers():
+                    buffer.copy_(before[name])
+            self._count_skipped(terms)
+            return torch.stack([(p * 0.0).sum() for p in self.parameters() if p.requires_grad]).sum()
         self._log(loss, terms)
         return loss
+
+    def _count_skipped(self, terms: Mapping[str, Tensor]) -> None:
+        """One more step without a finite number; raise `FloatingPointError` when there are too many."""
+        self.num_skipped += 1
+        self.log("health/skipped_steps", self.num_skipped.float())
+        if self.num_skipped > self.max_skipped_steps:
+            values = ", ".join(f"{name} = {value.item():.4g}" for name, value in terms.items())
+            raise FloatingPointError(
+                f"step {self.global_step}: {int(self.num_skipped)} steps were not finite (the last one: {values}). "
+                "Lower method.lr, raise method.warmup_epochs, or set trainer.precision=32-true; "
+                f"method.max_skipped_steps={self.max_skipped_steps} of them are skipped."
+            )
 
     def _log(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
         self.log("loss", loss)
         self.log_dict({f"loss/{name}": value for name, value in terms.items()})
+        self.log_dict({f"health/{name}": value for name, value in self.notes.items()})
         self.log("lr", float(self.lrs[self.global_step]))
         self.log("weight_decay", float(self.weight_decays[self.global_step]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return torch.optim.AdamW(decay_groups(self), lr=0.0)
+        return make_optimizer(self.optimizer, self, self.sgd_momentum)
 
     def on_train_batch_start(self, batch: Views, batch_idx: int) -> None:
         """Draws inside the loss depend on (seed, step, rank) alone; rates come from the schedules."""
@@ -121,10 +184,36 @@ class Method(lightning.LightningModule):
 
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
         """Lightning calls this after the gradients are unscaled and before the optimiser moves."""
-        if self.clip_grad:
-            clip_each(self.parameters(), self.clip_grad)
+        norm = clip_each(self.parameters(), self.clip_grad)
+        if not self.skipping and not torch.isfinite(norm) and self.trainer.precision != "16-mixed":  # fp16's scaler skips
+            self.skipping = True
+            self._count_skipped({"norm of the gradient": norm})
+        if self.skipping:
+            self.zero_grad(set_to_none=True)
+        else:
+            self.log("health/grad_norm", norm)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         step = self.global_step
         super().optimizer_step(*args, **kwargs)
-        self.after_step(step)
+        if not self.skipping:
+            self.after_step(step)
+
+
+def positive(**values: float) -> None:
+    """Raise `ValueError` naming the first key whose value is not positive."""
+    for key, value in values.items():
+        if value <= 0:
+            raise ValueError(f"method.{key}: got {value}, expected a positive number")
+
+
+def one_of(key: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise `ValueError` naming the key when its value is not one of those allowed."""
+    if value not in allowed:
+        raise ValueError(f"method.{key}: got {value!r}, expected {' or '.join(allowed)}")
+
+
+def needs_batch_statistics(batch: Batch, module: nn.Module) -> None:
+    """Raise `ValueError` when a batch normalisation would see one image."""
+    if batch.images < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules()):
+        raise ValueError(f"batch_size={batch.clips}: the head normalises over the batch and needs more than one image")

@@ -12,10 +12,19 @@ from torch import Tensor, nn
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
-from longtake.methods.base import Duration, Method
+from longtake.methods import health
+from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, positive
+from longtake.methods.cross_entropy import cross_entropies, other_views
 from longtake.methods.distributed import mean_over_ranks
 from longtake.methods.heads import DINOHead
 from longtake.methods.schedules import cosine_schedule, warmup_then_constant
+
+
+def targets(
+    teacher: Float[Tensor, "*b k"], center: Float[Tensor, "k"], teacher_temp: float
+) -> Float[Tensor, "*b k"]:
+    """The teacher's distribution: centred, sharpened (eqs. 1 and 4), in float32."""
+    return ((teacher.float() - center) / teacher_temp).softmax(-1)
 
 
 def dino_loss(
@@ -26,16 +35,12 @@ def dino_loss(
     teacher_temp: float,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of each student view to each *other* global view of the teacher, the mean over pairs and images (eqs. 1-3)."""
-    target = ((teacher.float() - center) / teacher_temp).softmax(-1)
-    log_prob = (student.float() / student_temp).log_softmax(-1)
-    pairs = -torch.einsum("gbk,vbk->gv", target, log_prob) / student.shape[1]
-    same = torch.eye(*pairs.shape, dtype=torch.bool, device=pairs.device)
-    return pairs[~same].mean()
+    return other_views(cross_entropies(student, targets(teacher, center, teacher_temp), student_temp))
 
 
-def updated_center(center: Float[Tensor, "k"], teacher: Float[Tensor, "g b k"], momentum: float) -> Float[Tensor, "k"]:
+def updated_center(center: Float[Tensor, "k"], teacher: Float[Tensor, "*b k"], momentum: float) -> Float[Tensor, "k"]:
     """Moving mean of the teacher's logits over views, images and ranks (eq. 4)."""
-    return center * momentum + mean_over_ranks(teacher.float().mean((0, 1))) * (1 - momentum)
+    return center * momentum + mean_over_ranks(teacher.float().flatten(0, -2).mean(0)) * (1 - momentum)
 
 
 @torch.no_grad()
@@ -78,27 +83,30 @@ class DINO(Method, name="dino"):
         **recipe: Any,
     ) -> None:
         super().__init__(backbone, duration, **recipe)
-        for key, temp in {
-            "student": student_temp,
-            "teacher": teacher_temp,
-            "warmup_teacher": warmup_teacher_temp,
-        }.items():
-            if temp <= 0:
-                raise ValueError(f"method.{key}_temp: got {temp}, expected a positive number")
-        if duration.epochs < warmup_teacher_temp_epochs:
-            raise ValueError(
-                f"epochs={duration.epochs} is shorter than method.warmup_teacher_temp_epochs={warmup_teacher_temp_epochs}"
-            )
+        positive(student_temp=student_temp, teacher_temp=teacher_temp, warmup_teacher_temp=warmup_teacher_temp)
+        self.teacher_temps = self.teacher_schedule(warmup_teacher_temp, teacher_temp, warmup_teacher_temp_epochs)
         self.head = DINOHead(backbone.embed_dim, out_dim, hidden_dim, bottleneck_dim, norm_last_layer, use_bn_in_head)
+        self.compares_images = use_bn_in_head  # with batch statistics an image's loss hangs on the others
         self.teacher_backbone, self.teacher_head = teacher_of(self.backbone), teacher_of(self.head)
         self.center: Tensor
         self.register_buffer("center", torch.zeros(out_dim))
         self.student_temp, self.center_momentum = student_temp, center_momentum
         self.freeze_last_layer_epochs = freeze_last_layer_epochs
-        self.teacher_temps = warmup_then_constant(
-            warmup_teacher_temp, teacher_temp, warmup_teacher_temp_epochs, duration.epochs
-        )
         self.momenta = cosine_schedule(momentum, 1.0, duration.num_steps)
+
+    def teacher_schedule(self, start: float, final: float, warmup_epochs: int) -> Any:
+        """A teacher temperature for every epoch."""
+        if self.duration.epochs < warmup_epochs:
+            raise ValueError(
+                f"epochs={self.duration.epochs} is shorter than method.warmup_teacher_temp_epochs={warmup_epochs}"
+            )
+        return warmup_then_constant(start, final, warmup_epochs, self.duration.epochs)
+
+    def check_batch(self, batch: Batch) -> None:
+        super().check_batch(batch)
+        if batch.num_globals + batch.num_locals < 2:
+            raise ValueError("method.views: one view has no other to be compared with; add a global or a local view")
+        needs_batch_statistics(batch, self.head.mlp)
 
     @property
     def encoder(self) -> ViT:
@@ -114,19 +122,29 @@ class DINO(Method, name="dino"):
         g, b = globals_.shape[:2]
         with torch.no_grad():
             teacher = self.teacher_head(self.teacher_backbone(globals_.flatten(0, 1)).cls).unflatten(0, (g, b))
-        cls = [self.backbone(globals_.flatten(0, 1)).cls]
-        if views.locals:
-            cls.append(self.backbone(torch.stack(views.locals).flatten(0, 2)).cls)
+        cls = [self.backbone(globals_.flatten(0, 1)).cls, *self.locals_cls(views)]
         student = self.head(torch.cat(cls)).unflatten(0, (-1, b))  # (v, b, k)
-        loss = dino_loss(student, teacher, self.center, self.student_temp, self.teacher_temps[self.epoch])
+        target = targets(teacher, self.center, self.teacher_temps[self.epoch])
         self.center = updated_center(self.center, teacher, self.center_momentum)
-        return {"dino": loss}
+        self.watch(cls[0], target)
+        return {"dino": other_views(cross_entropies(student, target, self.student_temp))}
+
+    def locals_cls(self, views: Views) -> list[Float[Tensor, "b d"]]:
+        """Class tokens of all local views in one pass, crop-major; nothing when there are none."""
+        return [self.backbone(torch.stack(views.locals).flatten(0, 2)).cls] if views.locals else []
+
+    def watch(self, features: Float[Tensor, "b d"], target: Float[Tensor, "*b k"]) -> None:
+        if self.watching:
+            self.note({**health.of_features(features), **health.of_targets(target)})
 
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
         super().configure_gradient_clipping(*args, **kwargs)
         if self.epoch < self.freeze_last_layer_epochs:
-            for parameter in self.head.last_layer.parameters():
+            for parameter in self.last_layer_parameters():
                 parameter.grad = None
+
+    def last_layer_parameters(self) -> list[nn.Parameter]:
+        return list(self.head.last_layer.parameters())
 
     def after_step(self, step: int) -> None:
         update_teacher(self.teacher_backbone, self.backbone, self.momenta[step])

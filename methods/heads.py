@@ -1,9 +1,53 @@
 """Heads that pretraining puts on the backbone and evaluation throws away."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from longtake.methods.distributed import sum_over_ranks, world_size
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over the rows of all processes, on any device (`nn.SyncBatchNorm` knows GPUs only).
+
+    Every process must hold the same number of rows.
+    """
+
+    def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        if self.training and len(x) * world_size() < 2:
+            raise ValueError("batch normalisation of a single row: it needs batch statistics; use a larger batch_size")
+        if not self.training or world_size() == 1:
+            return super().forward(x)
+        rows = len(x) * world_size()
+        x = x.float()
+        mean = sum_over_ranks(x.sum(0)) / rows
+        var = sum_over_ranks((x - mean).square().sum(0)) / rows
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * rows / (rows - 1), self.momentum)
+        x = (x - mean) * (var + self.eps).rsqrt()
+        return x * self.weight + self.bias if self.affine else x
+
+
+def mlp(dims: Sequence[int], norm: bool = True, last_norm: bool = False, last_bias: bool = True) -> nn.Sequential:
+    """Linear layers of these widths with batch normalisation and ReLU between them: the projectors of SimCLR, SwAV, VICReg."""
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(zip(dims[:-1], dims[1:], strict=True)):
+        last = i == len(dims) - 2
+        layers.append(nn.Linear(a, b, bias=not last or last_bias))
+        if last_norm if last else norm:
+            layers.append(BatchNorm(b))
+        if not last:
+            layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
 
 
 class WeightNormLinear(nn.Module):
@@ -24,7 +68,8 @@ class WeightNormLinear(nn.Module):
 class DINOHead(nn.Module):
     """Three-layer MLP, L2 normalisation of the bottleneck, weight-normalised map to K outputs (DINO, appendix C).
 
-    `use_bn` puts a batch normalisation behind the first two layers (main_dino.py, use_bn_in_head).
+    `use_bn` puts a batch normalisation behind the first two layers (main_dino.py, use_bn_in_head). `embed` stops before the
+    last layer, which is linear: rows can be selected, or averaged, before their K outputs are computed.
     """
 
     def __init__(
@@ -37,7 +82,7 @@ class DINOHead(nn.Module):
         use_bn: bool = False,
     ) -> None:
         super().__init__()
-        norm = nn.BatchNorm1d if use_bn else nn.Identity
+        norm = BatchNorm if use_bn else nn.Identity
         self.mlp = nn.Sequential(
             nn.Linear(in_dim, hidden_dim), norm(hidden_dim), nn.GELU(),
             nn.Linear(hidden_dim, hidden_dim), norm(hidden_dim), nn.GELU(),
@@ -49,5 +94,8 @@ class DINOHead(nn.Module):
                 nn.init.zeros_(layer.bias)
         self.last_layer = WeightNormLinear(bottleneck_dim, out_dim, trainable_norm=not norm_last_layer)
 
+    def embed(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
+        return F.normalize(self.mlp(x), dim=-1)
+
     def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        return self.last_layer(F.normalize(self.mlp(x), dim=-1))
+        return self.last_layer(self.embed(x))

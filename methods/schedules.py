@@ -5,18 +5,19 @@ from jaxtyping import Float64
 
 
 def cosine_schedule(
-    base: float, final: float, num_steps: int, warmup_steps: int = 0, start: float = 0.0
+    base: float, final: float, num_steps: int, warmup_steps: int = 0, start: float = 0.0, endpoint: bool = True
 ) -> Float64[np.ndarray, "num_steps"]:
-    """Linear warm-up from `start` to `base` (both ends included), then half a cosine towards `final`.
+    """Linear warm-up from `start` to `base`, then half a cosine towards `final`, which is approached but never reached.
 
-    As DINO's `cosine_scheduler`: with warm-up the base value comes twice, and `final` is approached but never reached.
+    With `endpoint` the warm-up includes `base`, which then comes twice: DINO's `cosine_scheduler`, and SwAV's. Without, it
+    stops one step short of it: VICReg's `adjust_learning_rate`, and SimCLR's.
     Raises `ValueError` when the warm-up is longer than the run.
     """
     if not 0 <= warmup_steps <= num_steps:
         raise ValueError(
             f"warm-up of {warmup_steps} steps in a run of {num_steps}: shorten warmup_epochs or raise epochs"
         )
-    warmup = np.linspace(start, base, warmup_steps)
+    warmup = np.linspace(start, base, warmup_steps, endpoint=endpoint)
     phase = np.arange(num_steps - warmup_steps) / max(num_steps - warmup_steps, 1)
     return np.concatenate([warmup, final + 0.5 * (base - final) * (1 + np.cos(np.pi * phase))])
 

@@ -61,14 +61,14 @@ def test_draws_are_shared_by_the_frames_of_a_clip_or_not():
     for seed in range(20):
         shared = make_view(clip(), Crop(16, (0.2, 0.8)), generator(seed))
         assert torch.equal(shared, shared[:1].expand_as(shared))
-    single = make_view(clip(), Crop(16, (0.2, 0.8), draw="frame"), generator(0))
+    single = make_view(clip(), Crop(16, (0.2, 0.8), per_frame_box=True, per_frame_colour=True), generator(0))
     assert all((single[0] - single[i]).abs().max() > 0.1 for i in range(1, 4))
 
 
 def test_per_frame_draws_of_a_one_frame_clip_equal_per_clip_draws():
     for seed in range(10):
         a = make_view(clip(1), Crop(16, (0.2, 0.8)), generator(seed))
-        b = make_view(clip(1), Crop(16, (0.2, 0.8), draw="frame"), generator(seed))
+        b = make_view(clip(1), Crop(16, (0.2, 0.8), per_frame_box=True, per_frame_colour=True), generator(seed))
         assert torch.equal(a, b)
 
 
@@ -78,7 +78,7 @@ def rate(crop: Crop, happened, n: int = 2000) -> float:
     return happened(denormalized(make_view(frames, crop, generator(1)))).float().mean().item()
 
 
-WHOLE = {"size": 48, "scale": (1.0, 1.0), "ratio": (64 / 48, 64 / 48), "draw": "frame"}
+WHOLE = {"size": 48, "scale": (1.0, 1.0), "ratio": (64 / 48, 64 / 48), "per_frame_box": True, "per_frame_colour": True}
 EVENTS = {
     "flip": lambda x: (x - x[0]).abs().amax((1, 2, 3)) > 1e-4,
     "gray": lambda x: (x.amax(1) - x.amin(1)).amax((1, 2)) < 1e-4,
@@ -104,7 +104,7 @@ def test_rates_of_flip_and_blur(event, prob):
 
 
 def test_order_of_a_view_and_normalisation():
-    view = make_view(clip(1), Crop(**{**WHOLE, "draw": "clip"}, **PLAIN), generator())
+    view = make_view(clip(1), Crop(**{**WHOLE, "per_frame_box": False, "per_frame_colour": False}, **PLAIN), generator())
     from torchvision.transforms.v2 import functional as v2
 
     expected = v2.resize(clip(1), [48, 48], v2.InterpolationMode.BICUBIC, antialias=True).float() / 255
@@ -124,7 +124,7 @@ def test_multicrop_order_numbers_and_batches():
 
 
 def test_same_generator_same_views():
-    views = MultiCrop([Crop(32, (0.4, 1.0), draw="frame")], [Crop(16, (0.05, 0.4), num=2)])
+    views = MultiCrop([Crop(32, (0.4, 1.0), per_frame_box=True, per_frame_colour=True)], [Crop(16, (0.05, 0.4), num=2)])
     a, b, c = (views(clip(), generator(seed)) for seed in (3, 3, 4))
     assert all(torch.equal(x, y) for x, y in zip(a[0] + a[1], b[0] + b[1], strict=True))
     assert not torch.equal(a[0][0], c[0][0])
