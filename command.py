@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from longtake.registry import unknown
 
 CONFIG_MODULE, CONFIG_NAME = "longtake.configs", "run"
-GROUPS = ("method", "pretrain", "backbone", "eval", "suite", "trainer", "launcher")
+GROUPS = ("method", "pretrain", "backbone", "eval", "suite", "experiment", "trainer", "launcher")
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -76,7 +76,10 @@ def _refused(error: Exception, overrides: Sequence[str]) -> str:
     """A key that the configuration does not have, or another thing Hydra refuses, in one line."""
     found = re.search(r"Could not (?:override|delete|append).*?'([^']+)'", str(error))
     if found is None:
-        return " ".join(str(error).split("\n")[0].split())
+        text = str(error) or str(error.__cause__)
+        if preset := re.search(r"'method\.presets\.\w+\.(\w+)' not found", text):
+            return unknown("method.fidelity", preset[1], ["official", "paper"])
+        return " ".join(text.split("\n")[0].split())
     chosen = [override for override in overrides if override.split("=")[0] in GROUPS]
     keys = list(_keys(OmegaConf.to_container(composed(chosen))))
     return re.sub(r" There are: .*", " All keys: run --help", unknown("key", found[1], keys))

@@ -31,6 +31,7 @@ def fail(error: Exception) -> NoReturn:
 def job(cfg: DictConfig) -> None:
     """One configuration: the task it names."""
     from longtake import runs  # torch, Lightning and the rest take seconds
+    from longtake.check import check
     from longtake.console import console
     from longtake.datasets.images import UnreadableImage
     from longtake.leaderboards.publish import REPOSITORY, publish
@@ -42,9 +43,11 @@ def job(cfg: DictConfig) -> None:
             return runs.leaderboard(boards)
         if cfg.task == "publish":
             return print(publish(boards, REPOSITORY / "leaderboards"))
-        if cfg.task != "run":
-            raise ValueError(f"task: got {cfg.task!r}, expected run, leaderboard or publish")
+        if cfg.task not in ("run", "check", "visualize"):
+            raise ValueError(f"task: got {cfg.task!r}, expected run, check, visualize, leaderboard or publish")
         plan = make_plan(_plain(cfg))
+        if cfg.task == "check":
+            return check(plan)
         console.print(description(plan))
         if cfg.dry_run:
             return None

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from longtake.datasets.frame_store import FrameStore
+from longtake.datasets.image_store import ImageStore
 from longtake.datasets.video import VideoError
 
 TIE = 1e-6  # seconds: which of two equally near frames is taken must not hang on rounding
@@ -57,7 +58,7 @@ class Clips(Dataset):
 
     def __init__(
         self,
-        store: FrameStore,
+        store: FrameStore | ImageStore,
         num_frames: int,
         stride_seconds: float,
         clips_per_epoch: int | None = None,
@@ -68,7 +69,7 @@ class Clips(Dataset):
         self.seed, self.views = seed, views
         takes = np.flatnonzero(np.diff(store.video) | np.diff(store.shot)) + 1
         self.edges = np.concatenate([[0], takes, [len(store)]])  # take i is frames edges[i] ... edges[i + 1] - 1
-        self.starts = np.concatenate(
+        self.starts = np.arange(len(store)) if num_frames == 1 else np.concatenate(
             [
                 first + _admissible(store.seconds[first:end], num_frames, stride_seconds)
                 for first, end in zip(self.edges[:-1], self.edges[1:], strict=True)

@@ -62,7 +62,7 @@ class Method(lightning.LightningModule):
 
     name: ClassVar[str]
     warmup_reaches_peak: ClassVar[bool] = True  # whether the last warm-up step has the peak rate (see `cosine_schedule`)
-    compares_images: bool = False  # whether the loss of an image depends on the others of its batch
+    draws_per_image: ClassVar[bool] = False  # whether `losses` draws something for each image: then their order matters
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -86,7 +86,6 @@ class DINO(Method, name="dino"):
         positive(student_temp=student_temp, teacher_temp=teacher_temp, warmup_teacher_temp=warmup_teacher_temp)
         self.teacher_temps = self.teacher_schedule(warmup_teacher_temp, teacher_temp, warmup_teacher_temp_epochs)
         self.head = DINOHead(backbone.embed_dim, out_dim, hidden_dim, bottleneck_dim, norm_last_layer, use_bn_in_head)
-        self.compares_images = use_bn_in_head  # with batch statistics an image's loss hangs on the others
         self.teacher_backbone, self.teacher_head = teacher_of(self.backbone), teacher_of(self.head)
         self.center: Tensor
         self.register_buffer("center", torch.zeros(out_dim))

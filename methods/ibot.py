@@ -45,6 +45,8 @@ class iBOT(DINO, name="ibot"):  # noqa: N801 - the paper's spelling
     patches drawn from ratio +- var. `mask_shape` is block or random. With `shared_head` classes and patches share the prototypes.
     """
 
+    draws_per_image = True
+
     def __init__(
         self,
         backbone: ViT,

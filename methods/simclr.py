@@ -41,7 +41,6 @@ class SimCLR(Method, name="simclr"):
     """
 
     warmup_reaches_peak = False
-    compares_images = True
 
     def __init__(
         self,

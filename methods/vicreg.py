@@ -42,7 +42,6 @@ class VICReg(Method, name="vicreg"):
     """
 
     warmup_reaches_peak = False
-    compares_images = True
 
     def __init__(
         self,

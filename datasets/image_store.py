@@ -1,0 +1,42 @@
+"""Images as clips of one frame: what `pretrain=imagenet1k` trains on, read as a frame store is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int, Int32, UInt8
+from torch import Tensor
+from torchvision.datasets.folder import pil_loader
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from longtake.datasets.images import ImageFolder, UnreadableImage
+
+
+class ImageStore:
+    """The images of `<folder>/<class>/<image>` (labels unused), each a shot of its own, so that no clip joins two.
+
+    Attributes as `FrameStore`'s. Raises `ValueError` for a folder that is missing or empty.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths = np.array([path for path, _ in ImageFolder(folder, pil_to_tensor).samples])
+        self.info: dict[str, Any] = {"sources": [{"name": str(folder)}]}
+        self.seconds: Float64[np.ndarray, "n"] = np.zeros(len(self.paths))
+        self.video: Int32[np.ndarray, "n"] = np.zeros(len(self.paths), np.int32)
+        self.shot: Int32[np.ndarray, "n"] = np.arange(len(self.paths), dtype=np.int32)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, indices: Sequence[int] | Int[np.ndarray, "t"]) -> UInt8[Tensor, "t 3 h w"]:
+        """RGB images of one size, in the given order. Raises `UnreadableImage`."""
+        return torch.stack([pil_to_tensor(self._load(str(self.paths[int(i)]))) for i in indices])
+
+    def _load(self, path: str) -> Any:
+        try:
+            return pil_loader(path)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UnreadableImage(f"cannot read the image {path}: {error}") from error
