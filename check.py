@@ -25,7 +25,9 @@ def check(plan: Plan) -> None:
     assert clips is not None
     broken = broken_clauses(plan.config, clips)
     if broken:
-        raise ValueError(f"method {plan.config['method']['name']} breaks {len(broken)} of {len(CONTRACT)} clauses: {', '.join(broken)}")
+        raise ValueError(
+            f"method {plan.config['method']['name']} breaks {len(broken)} of {len(CONTRACT)} clauses: {', '.join(broken)}"
+        )
 
 
 def broken_clauses(config: Config, clips: Clips) -> list[str]:

@@ -6,7 +6,10 @@ Hydra composes the configuration (https://hydra.cc); its errors are translated h
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from importlib.metadata import entry_points
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -19,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from longtake.registry import unknown
 
 CONFIG_MODULE, CONFIG_NAME = "longtake.configs", "run"
+ENTRY_POINTS = ("longtake.methods", "longtake.downstream")
 GROUPS = ("method", "pretrain", "backbone", "eval", "suite", "experiment", "trainer", "launcher")
 
 
@@ -26,7 +30,23 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     """The configuration that these overrides give; also from within a Hydra job."""
     inside = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside else initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        return compose(CONFIG_NAME, overrides=list(overrides))
+        return compose(CONFIG_NAME, overrides=[*overrides, *outside_overrides()])
+
+
+def outside_folders() -> list[Path]:
+    """`configs` folders of the installed packages that add methods or evaluations through entry points."""
+    packages = {
+        entry.value.split(".")[0].split(":")[0] for group in ENTRY_POINTS for entry in entry_points(group=group)
+    }
+    specs = [find_spec(package) for package in sorted(packages)]
+    folders = [Path(place) / "configs" for spec in specs if spec for place in spec.submodule_search_locations or ()]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def outside_overrides() -> list[str]:
+    """What makes Hydra look for yamls there too."""
+    folders = ",".join(f"'file://{folder}'" for folder in outside_folders())
+    return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
@@ -67,9 +87,10 @@ def _missing(error: MissingConfigException) -> str:
 
 
 def choices(group: str) -> list[str]:
-    """What can be chosen for a group: the names of its yamls."""
-    folder = files(CONFIG_MODULE) / group
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    """What can be chosen for a group: the names of its yamls, here and in packages outside."""
+    folders = [files(CONFIG_MODULE) / group, *(folder / group for folder in outside_folders())]
+    names = [file.name for folder in folders if folder.is_dir() for file in folder.iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def _refused(error: Exception, overrides: Sequence[str]) -> str:

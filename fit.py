@@ -151,7 +151,6 @@ def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        sync_batchnorm=options["devices"] * options["num_nodes"] > 1,
         default_root_dir=folder,
     )
     data = ClipData(clips, method.duration.batch_size, method.duration.num_steps, config["num_workers"])

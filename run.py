@@ -8,7 +8,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from longtake.command import CONFIG_MODULE, CONFIG_NAME, check_overrides, composed
+from longtake.command import CONFIG_MODULE, CONFIG_NAME, check_overrides, composed, outside_overrides
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
         check_overrides(overrides)
     except ValueError as error:
         fail(error)
+    sys.argv += outside_overrides()
     hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
 
 
@@ -36,6 +37,7 @@ def job(cfg: DictConfig) -> None:
     from longtake.datasets.images import UnreadableImage
     from longtake.leaderboards.publish import REPOSITORY, publish
     from longtake.plan import description, make_plan
+    from longtake.visualize import visualize
 
     boards = Path(cfg.output) / "leaderboards"
     try:
@@ -43,7 +45,10 @@ def job(cfg: DictConfig) -> None:
             return runs.leaderboard(boards)
         if cfg.task == "publish":
             return print(publish(boards, REPOSITORY / "leaderboards"))
-        if cfg.task not in ("run", "check", "visualize"):
+        if cfg.task == "visualize":
+            visualize(_plain(cfg))
+            return None
+        if cfg.task not in ("run", "check"):
             raise ValueError(f"task: got {cfg.task!r}, expected run, check, visualize, leaderboard or publish")
         plan = make_plan(_plain(cfg))
         if cfg.task == "check":

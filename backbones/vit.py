@@ -9,12 +9,12 @@ any height and width divisible by the patch, and the position-embedding interpol
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from timm.layers import DropPath, Mlp
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 PosMode = Literal["size", "dino_offset", "align_corners", "antialias"]
@@ -88,6 +88,37 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (b, h, m, e) each
         x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return self.proj(x), q, k
+
+
+class _GELULinear(torch.autograd.Function):
+    """linear(gelu(x)) that keeps x for the backward pass and works gelu(x) out again: a third less memory for a ViT's activations."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.linear(F.gelu(x), weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (grad,), (x, weight) = grads, ctx.saved_tensors
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            hidden = F.gelu(x).to(grad.dtype)
+        (to_x,) = torch.autograd.grad(hidden, x, grad @ weight.to(grad.dtype))
+        rows = grad.flatten(0, -2)
+        return to_x, rows.T @ hidden.detach().flatten(0, -2), rows.sum(0)
+
+
+class Mlp(nn.Module):
+    """Two layers with GELU between them, timm's parameter names."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
+        return _GELULinear.apply(self.fc1(x), self.fc2.weight, self.fc2.bias)
 
 
 class Block(nn.Module):

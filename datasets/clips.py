@@ -69,11 +69,15 @@ class Clips(Dataset):
         self.seed, self.views = seed, views
         takes = np.flatnonzero(np.diff(store.video) | np.diff(store.shot)) + 1
         self.edges = np.concatenate([[0], takes, [len(store)]])  # take i is frames edges[i] ... edges[i + 1] - 1
-        self.starts = np.arange(len(store)) if num_frames == 1 else np.concatenate(
-            [
-                first + _admissible(store.seconds[first:end], num_frames, stride_seconds)
-                for first, end in zip(self.edges[:-1], self.edges[1:], strict=True)
-            ]
+        self.starts = (
+            np.arange(len(store))
+            if num_frames == 1
+            else np.concatenate(
+                [
+                    first + _admissible(store.seconds[first:end], num_frames, stride_seconds)
+                    for first, end in zip(self.edges[:-1], self.edges[1:], strict=True)
+                ]
+            )
         )
         self._check_videos()
         self.clips_per_epoch = len(self.starts) if clips_per_epoch is None else clips_per_epoch

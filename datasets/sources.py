@@ -56,7 +56,9 @@ class Source:
             return f"the procedural walking tour {self.world!r}, rendered when it is not there yet"
         if self.images:
             if num_frames > 1:
-                raise ValueError(f"pretrain={self.name} has images, not clips: method.num_frames={num_frames}, expected 1")
+                raise ValueError(
+                    f"pretrain={self.name} has images, not clips: method.num_frames={num_frames}, expected 1"
+                )
             return f"{len(self.open()):,} images of {self.images}"
         infos = [probe(path, skip_corrupt=self.skip_corrupt) for path in self.paths]
         return "; ".join(_checked(info, (num_frames - 1) * self.stride_seconds) for info in infos)

@@ -61,7 +61,9 @@ class Method(lightning.LightningModule):
     """
 
     name: ClassVar[str]
-    warmup_reaches_peak: ClassVar[bool] = True  # whether the last warm-up step has the peak rate (see `cosine_schedule`)
+    warmup_reaches_peak: ClassVar[bool] = (
+        True  # whether the last warm-up step has the peak rate (see `cosine_schedule`)
+    )
     draws_per_image: ClassVar[bool] = False  # whether `losses` draws something for each image: then their order matters
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
@@ -97,9 +99,7 @@ class Method(lightning.LightningModule):
         self.optimizer, self.sgd_momentum, self.clip_grad, self.seed = optimizer, sgd_momentum, clip_grad, seed
         self.health_every, self.max_skipped_steps = health_every, max_skipped_steps
         peak, warmup_steps = lr * duration.batch_size / 256, warmup_epochs * duration.steps_per_epoch
-        self.lrs = cosine_schedule(
-            peak, min_lr, duration.num_steps, warmup_steps, endpoint=self.warmup_reaches_peak
-        )
+        self.lrs = cosine_schedule(peak, min_lr, duration.num_steps, warmup_steps, endpoint=self.warmup_reaches_peak)
         self.weight_decays = cosine_schedule(weight_decay, weight_decay_end, duration.num_steps)
         self.num_skipped: Tensor
         self.register_buffer("num_skipped", torch.zeros((), dtype=torch.long))
@@ -185,7 +185,9 @@ class Method(lightning.LightningModule):
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
         """Lightning calls this after the gradients are unscaled and before the optimiser moves."""
         norm = clip_each(self.parameters(), self.clip_grad)
-        if not self.skipping and not torch.isfinite(norm) and self.trainer.precision != "16-mixed":  # fp16's scaler skips
+        if (
+            not self.skipping and not torch.isfinite(norm) and self.trainer.precision != "16-mixed"
+        ):  # fp16's scaler skips
             self.skipping = True
             self._count_skipped({"norm of the gradient": norm})
         if self.skipping:

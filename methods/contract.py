@@ -31,7 +31,9 @@ class Rest(IterableDataset):
         return iter(self.batches[self.first :])
 
 
-def train(method: Method, batches: Sequence[Views], folder: Path, last: int | None = None, start: Path | None = None) -> State:
+def train(
+    method: Method, batches: Sequence[Views], folder: Path, last: int | None = None, start: Path | None = None
+) -> State:
     """The state after the steps up to `last`, continuing from the checkpoint `start`; `folder/last.ckpt` is written."""
     first = torch.load(start, weights_only=True)["global_step"] if start else 0
     trainer = lightning.Trainer(

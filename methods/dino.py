@@ -4,7 +4,7 @@ Letters: g global views, v all views (globals first), b images of a view (B clip
 """
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -19,10 +19,10 @@ from longtake.methods.distributed import mean_over_ranks
 from longtake.methods.heads import DINOHead
 from longtake.methods.schedules import cosine_schedule, warmup_then_constant
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def targets(
-    teacher: Float[Tensor, "*b k"], center: Float[Tensor, "k"], teacher_temp: float
-) -> Float[Tensor, "*b k"]:
+
+def targets(teacher: Float[Tensor, "*b k"], center: Float[Tensor, "k"], teacher_temp: float) -> Float[Tensor, "*b k"]:
     """The teacher's distribution: centred, sharpened (eqs. 1 and 4), in float32."""
     return ((teacher.float() - center) / teacher_temp).softmax(-1)
 
@@ -51,7 +51,7 @@ def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> N
         parameter.mul_(momentum).add_((1 - momentum) * students[name])
 
 
-def teacher_of(student: nn.Module) -> nn.Module:
+def teacher_of(student: Network) -> Network:
     """A copy without gradients."""
     return copy.deepcopy(student).requires_grad_(False)
 
@@ -109,7 +109,7 @@ class DINO(Method, name="dino"):
 
     @property
     def encoder(self) -> ViT:
-        return self.teacher_backbone  # type: ignore[return-value]
+        return self.teacher_backbone
 
     def train(self, mode: bool = True) -> "DINO":
         super().train(mode)

@@ -16,8 +16,18 @@ from longtake.methods.base import Batch, Duration, one_of, positive
 from longtake.methods.cross_entropy import cross_entropies
 from longtake.methods.dino import DINO, targets, updated_center
 from longtake.methods.tracking import (
-    MASK_KINDS, MASK_NORMS, OBJECT_SOURCES, ROW_MASSES, SOLVERS, UPSAMPLINGS,
-    Tracker, contrast, masked_frames, mended, weights_of,
+    MASK_KINDS,
+    MASK_NORMS,
+    OBJECT_SOURCES,
+    ROW_MASSES,
+    SOLVERS,
+    UPSAMPLINGS,
+    Tracker,
+    contrast,
+    masked_frames,
+    mended,
+    overlap,
+    weights_of,
 )  # fmt: skip
 
 REDUCTIONS = ("sum", "mean", "leaky_mean")
@@ -38,9 +48,7 @@ def multi_object_loss(
     return 0.5 * (per_object * object_weights(len(per_object), reduction, num_frames).to(pairs.device)).mean()
 
 
-def local_loss(
-    pairs: Float[Tensor, "g m"], reduction: str, num_objects: int, num_frames: int
-) -> Float[Tensor, ""]:
+def local_loss(pairs: Float[Tensor, "g m"], reduction: str, num_objects: int, num_frames: int) -> Float[Tensor, ""]:
     """L^LC (eq. 9) from the cross-entropies between teacher view u and local view i; the release's comes once per object."""
     if reduction == "sum":
         return pairs.sum()
@@ -158,13 +166,5 @@ class DoRA(DINO, name="dora"):
 
 
 def statistics_of(weights: Float[Tensor, "*b k n"]) -> dict[str, Float[Tensor, ""]]:
-    """Kept share, contrast, and overlap of the objects' maps (mean cosine between two of a frame)."""
-    k = weights.shape[-2]
-    unit = torch.nn.functional.normalize(weights, dim=-1)
-    cosine = unit @ unit.transpose(-1, -2)
-    others = ~torch.eye(k, dtype=torch.bool, device=weights.device)
-    return {
-        "kept": weights.mean(),
-        "contrast": contrast(weights).mean(),
-        "overlap": cosine[..., others].mean() if k > 1 else cosine.new_zeros(()),
-    }
+    """Kept share, contrast and overlap of the objects' maps."""
+    return {"kept": weights.mean(), "contrast": contrast(weights).mean(), "overlap": overlap(weights).mean()}

@@ -1,6 +1,7 @@
 """Heads that pretraining puts on the backbone and evaluation throws away."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +41,7 @@ class BatchNorm(nn.BatchNorm1d):
 def mlp(dims: Sequence[int], norm: bool = True, last_norm: bool = False, last_bias: bool = True) -> nn.Sequential:
     """Linear layers of these widths with batch normalisation and ReLU between them: the projectors of SimCLR, SwAV, VICReg."""
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(dims[:-1], dims[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(dims)):
         last = i == len(dims) - 2
         layers.append(nn.Linear(a, b, bias=not last or last_bias))
         if last_norm if last else norm:

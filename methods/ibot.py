@@ -38,7 +38,7 @@ def masked_patch_loss(
     return (loss * weight).sum()
 
 
-class iBOT(DINO, name="ibot"):  # noqa: N801 - the paper's spelling
+class iBOT(DINO, name="ibot"):
     """DINO, and beside it the teacher's distribution at every patch that was hidden from the student, in the same view.
 
     `pred_ratio` and `pred_ratio_var` may be lists of equal length: each image takes one of the entries, and hides a share of its
@@ -74,8 +74,10 @@ class iBOT(DINO, name="ibot"):  # noqa: N801 - the paper's spelling
         self.ratios, self.draw_mask = ratio_ranges(pred_ratio, pred_ratio_var), MASK_SHAPES[mask_shape]
         backbone.mask_token = nn.Parameter(torch.zeros(1, 1, backbone.embed_dim))  # after the teacher was copied
         bottleneck, trained = self.head.last_layer.weight_v.shape[1], self.head.last_layer.weight_g.requires_grad
-        self.patch_layer = None if shared_head else WeightNormLinear(bottleneck, patch_out_dim, trained)
-        self.teacher_patch_layer = None if self.patch_layer is None else teacher_of(self.patch_layer)
+        self.patch_layer: nn.Module | None = (
+            None if shared_head else WeightNormLinear(bottleneck, patch_out_dim, trained)
+        )
+        self.teacher_patch_layer: nn.Module | None = None if self.patch_layer is None else teacher_of(self.patch_layer)
         self.patch_center: Tensor
         self.register_buffer("patch_center", torch.zeros(out_dim if shared_head else patch_out_dim))
         self.pred_start_epoch, self.cls_weight, self.patch_weight = pred_start_epoch, cls_weight, patch_weight
@@ -142,7 +144,9 @@ def ratio_ranges(ratio: float | list[float], var: float | list[float]) -> list[t
     """(lowest, highest) share of hidden patches for each entry. Raises `ValueError` when the lists do not fit together."""
     ratios = ratio if isinstance(ratio, list) else [ratio]
     variations = var if isinstance(var, list) else [var] * len(ratios)
-    if len(ratios) != len(variations) or any(not 0 <= r - v <= r + v <= 1 for r, v in zip(ratios, variations, strict=True)):
+    if len(ratios) != len(variations) or any(
+        not 0 <= r - v <= r + v <= 1 for r, v in zip(ratios, variations, strict=True)
+    ):
         raise ValueError(
             f"method.pred_ratio={ratio} pred_ratio_var={var}: expected as many of each, and ratio +- var within 0 and 1"
         )

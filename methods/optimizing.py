@@ -59,7 +59,7 @@ class LARS(Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": 0.0, "momentum": momentum, "eta": eta})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -87,7 +87,7 @@ class LARC(torch.optim.SGD):
         self.trust = trust
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -49,7 +49,6 @@ class SwAV(Method, name="swav"):
     length and do not move during the first `freeze_prototypes_steps`.
     """
 
-
     def __init__(
         self,
         backbone: ViT,

@@ -50,7 +50,9 @@ def refine(
     The paper's M* has rows of sum 1/k. The release's have n/k, and its patches Z are L2-normalised (`normalize`).
     """
     patches = F.normalize(patches, dim=-1) if normalize else patches
-    plan = SOLVERS[domain](patches @ prototypes.transpose(1, 2), epsilon, num_iterations).transpose(1, 2)  # (b, k, n), columns sum to 1
+    plan = SOLVERS[domain](patches @ prototypes.transpose(1, 2), epsilon, num_iterations).transpose(
+        1, 2
+    )  # (b, k, n), columns sum to 1
     return (plan if row_mass == "n/k" else plan / patches.shape[1]) @ patches
 
 
@@ -112,9 +114,7 @@ class Tracker:
         return torch.stack(masks).flatten(1).unflatten(0, (num_clips, self.num_objects))
 
 
-def weights_of(
-    maps: Float[Tensor, "b t k n"], kind: str = "soft", norm: str = "max"
-) -> Float[Tensor, "b t k n"]:
+def weights_of(maps: Float[Tensor, "b t k n"], kind: str = "soft", norm: str = "max") -> Float[Tensor, "b t k n"]:
     """What the frames are multiplied with, from softmax maps: 0 hides a patch, 1 keeps it.
 
     soft: the map itself (eq. 7), divided by its maximum, stretched to 0 ... 1 (minmax), or as it is (none: about 1/n, almost
@@ -140,6 +140,13 @@ def contrast(weights: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
     return (high - low) / (high + low).clamp(min=1e-12)
 
 
+def overlap(maps: Float[Tensor, "*b k n"]) -> Float[Tensor, "*b"]:
+    """Mean cosine between the maps of two objects of a frame: 1 when they are the same, 0 when they share no patch (or k = 1)."""
+    unit, k = F.normalize(maps, dim=-1), maps.shape[-2]
+    cosine = (unit @ unit.transpose(-1, -2)).sum((-1, -2)) - unit.square().sum((-1, -2))
+    return cosine / max(k * (k - 1), 1)
+
+
 def mended(weights: Float[Tensor, "*b n"]) -> tuple[Float[Tensor, "*b n"], Bool[Tensor, "*b"]]:
     """Whole frames in place of maps that are empty, not finite, or flat; and which maps those were."""
     bad = ~weights.isfinite().all(-1) | (weights.amax(-1) <= 0) | ~(contrast(weights) >= FLAT)
@@ -153,6 +160,8 @@ def masked_frames(
     upsampling: str = "bilinear",
 ) -> Float[Tensor, "k b t 3 height width"]:
     """The frames once per object, multiplied with its upsampled map (eq. 7). Frames are normalised: 0 is the mean colour."""
-    maps = weights.permute(2, 0, 1, 3).flatten(0, 2).unflatten(1, (1, *grid)).to(frames.dtype)  # (k b t, 1, rows, columns)
+    maps = (
+        weights.permute(2, 0, 1, 3).flatten(0, 2).unflatten(1, (1, *grid)).to(frames.dtype)
+    )  # (k b t, 1, rows, columns)
     maps = F.interpolate(maps, size=frames.shape[-2:], mode=upsampling)
     return frames * maps.unflatten(0, (weights.shape[2], *frames.shape[:2]))

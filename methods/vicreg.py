@@ -62,7 +62,9 @@ class VICReg(Method, name="vicreg"):
     def check_batch(self, batch: Batch) -> None:
         super().check_batch(batch)
         if batch.num_globals != 2 or batch.num_locals:
-            raise ValueError(f"method.views: got {batch.num_globals} global and {batch.num_locals} local views, expected 2 and 0")
+            raise ValueError(
+                f"method.views: got {batch.num_globals} global and {batch.num_locals} local views, expected 2 and 0"
+            )
         needs_batch_statistics(batch, self.projector)
 
     def losses(self, views: Views) -> dict[str, Float[Tensor, ""]]:

@@ -70,9 +70,7 @@ def two_steps(name: str, take: Callable[[Views], Views]) -> dict[str, torch.Tens
 
 def process(rank: int, folder: str, work: Callable[[int], dict[str, torch.Tensor]]) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", f"file://{folder}/meet", rank=rank, world_size=RANKS, timeout=timedelta(seconds=60)
-    )
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=RANKS, timeout=timedelta(seconds=60))
     torch.save(work(rank), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 

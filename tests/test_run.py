@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from longtake.command import check_overrides, composed
+from longtake.command import check_overrides, choices, composed
 from longtake.identity import config_hash, protocol_suffix, variant
 from longtake.leaderboards.rows import metrics_of, read
 from longtake.run import main
 
 SMALL = [  # a ViT of 16 pixels and two batches: seconds
-    "backbone=vit_mini", "backbone.image_size=16", "method.views.locals=[{size:8,scale:[0.1,0.4],num:1}]",
+    "method=dino", "backbone=vit_mini", "backbone.image_size=16", "method.views.locals=[{size:8,scale:[0.1,0.4],num:1}]",
     "method.out_dim=32", "method.hidden_dim=16", "method.bottleneck_dim=8", "method.warmup_epochs=0",
     "method.freeze_last_layer_epochs=0", "pretrain.short_side=32", "pretrain.clips_per_epoch=8", "epochs=2", "batch_size=4",
     "num_workers=0",
@@ -148,6 +148,31 @@ def test_bad_input_gets_one_line_and_exit_code_2(command, tmp_path, case):
     assert not list((tmp_path / "out").glob("*/*")) if (tmp_path / "out").exists() else True
 
 
+BAD_METHODS = {
+    "more objects than heads": (["method=dora", "method.num_objects=5"], "num_objects=5: the last block has 4 heads"),
+    "queue": (["method=swav", "method.queue_length=100"], "method.queue_length=100 is not a multiple of the 64 images"),
+    "no local views": (["method=dora", "method.views.locals=[]"], "method.views.locals: got 0 local views"),
+    "temperature": (["method=simclr", "method.temperature=0"], "method.temperature: got 0"),
+    "nothing to track": (["method=dora", "method.num_frames=1"], "method.num_frames=1: there is nothing to track"),
+    "batch of one": (["method=vicreg", "batch_size=1"], "batch_size=1: the head normalises over the batch"),
+    "fidelity": (["method=dora", "method.fidelity=offical"], "unknown method.fidelity 'offical'. Did you mean official?"),
+    "optimizer": (["method=simclr", "method.optimizer=lamb"], "method.optimizer: got 'lamb', expected adamw or sgd"),
+    "experiment": (["experiment=table2d"], "unknown experiment 'table2d'. Did you mean table2"),
+    "tour that is not there": (["experiment=table8"], "walking_tours/venice.mp4: no such file"),
+    "images that are not there": (["pretrain=imagenet1k", "method=dino"], "no image folder"),
+    "images have no frames": (["pretrain=imagenet1k", "method=dora"], "imagenet1k has images, not clips: method.num_frames=8"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_METHODS)
+def test_what_a_method_cannot_work_with_is_named(command, case):
+    words, message = BAD_METHODS[case]
+    code, _, error = command(*words, "dry_run=true", whole=False)
+    assert code == 2
+    assert message in error
+    assert len(error.strip().splitlines()) == 1, error
+
+
 def test_folders_of_one_class_or_with_an_empty_class_are_refused(command, tmp_path, tiny_folder):
     for name in ("train", "val"):
         (tmp_path / "one" / name / "cat").mkdir(parents=True)
@@ -178,12 +203,18 @@ def test_names_of_configurations(tmp_path):
     assert variant(config("method.momentum=0.9", "batch_size=32"), recipe) == "batch_size=32 momentum=0.9"
     assert config_hash(config("output=elsewhere", "num_workers=3")) == config_hash(recipe)
     assert len({config_hash(config(word)) for word in ("seed=1", "epochs=2", "method.lr=1", "backbone=vit_tiny")}) == 4
+    official = config("method=dora", "method.fidelity=official")
+    assert variant(official, official) == "fidelity=official"
+    four = config("method=dora", "method.fidelity=official", "method.num_objects=4")
+    assert variant(four, official) == "fidelity=official num_objects=4"
     task = recipe["eval"]["knn_mini"]
     assert protocol_suffix(task | {"batch_size": 7, "device": "cuda"}, task) == ""
     assert protocol_suffix(task | {"size": 32, "root": "/data/pets"}, task) == " root=pets size=32"
 
 
 def test_every_choice_composes():
+    for table in choices("experiment"):
+        check_overrides([f"experiment={table}"])
     for words in (
         ["pretrain=video"],
         ["backbone=vit_base"],
@@ -192,6 +223,32 @@ def test_every_choice_composes():
         ["-m", "method=none,dino"],
     ):
         check_overrides([word for word in words if word != "-m"])
+
+
+def test_experiments_are_the_papers_rows():
+    def keys(*words: str):
+        return composed(words)
+
+    assert [keys("experiment=table2b", f"method.num_objects={k}").backbone.last_heads for k in (1, 6, 16, 32)] == [None, None, 16, 32]
+    assert keys("experiment=table7").epochs == 300
+    assert keys("experiment=table9").backbone.arch == "base"
+    images = keys("experiment=table10")
+    assert (images.pretrain.name, images.method.tracking, images.method.num_frames) == ("imagenet1k", False, 1)
+
+
+def test_two_processes_train_one_encoder(tmp_path, tiny_video, tiny_folder):
+    """DDP through Lightning on two CPU processes, as trainer.devices=2 starts it."""
+    environment = {**os.environ, "LONGTAKE_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
+    roots = [f"eval.{task}.root={tiny_folder}" for task in ("knn_imagenet1k", "linear_imagenet1k")]
+    words = [*SMALL, "method.use_bn_in_head=true", *TASKS, *roots, f"output={tmp_path / 'out'}", "trainer.devices=2", "device=cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "longtake.run", "pretrain=video", f"pretrain.path='{tiny_video}'", *words],
+        env=environment, cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
+    assert board(tmp_path / "out", "knn_imagenet1k")[0].provenance.frames_seen == 2 * 8
+    assert (folder / "encoder.safetensors").is_file()
 
 
 def test_sigterm_leaves_a_run_that_goes_on(tmp_path, tiny_video, tiny_folder):

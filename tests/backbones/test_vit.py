@@ -157,3 +157,35 @@ def test_drop_path_is_linear_in_depth_per_sample_and_off_in_evaluation():
 def test_bad_input_is_named(call, message):
     with pytest.raises(Exception, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_recomputed_gelu_has_the_gradients_of_the_plain_one(dtype):
+    from longtake.backbones.vit import Mlp
+
+    torch.manual_seed(0)
+    mlp = Mlp(6, 24).to(dtype)
+    x = torch.randn(2, 5, 6, dtype=dtype, requires_grad=True)
+    plain = torch.nn.functional.linear(torch.nn.functional.gelu(mlp.fc1(x)), mlp.fc2.weight, mlp.fc2.bias)
+    weights = torch.randn_like(plain)
+    tensors = (x, *mlp.parameters())
+    expected = torch.autograd.grad((plain * weights).sum(), tensors)
+    out = mlp(x)
+    assert torch.equal(out, plain)
+    for got, wanted in zip(torch.autograd.grad((out * weights).sum(), tensors), expected, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_the_recomputed_gelu_under_autocast():
+    from longtake.backbones.vit import Mlp
+
+    torch.manual_seed(0)
+    mlp, x = Mlp(8, 32), torch.randn(2, 5, 8, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = mlp(x)
+        plain = torch.nn.functional.linear(torch.nn.functional.gelu(mlp.fc1(x)), mlp.fc2.weight, mlp.fc2.bias)
+    assert out.dtype == torch.bfloat16
+    tensors = (x, *mlp.parameters())
+    for got, wanted in zip(torch.autograd.grad(out.sum(), tensors), torch.autograd.grad(plain.sum(), tensors), strict=True):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, wanted, rtol=0.03, atol=0.03)

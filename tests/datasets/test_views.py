@@ -104,7 +104,9 @@ def test_rates_of_flip_and_blur(event, prob):
 
 
 def test_order_of_a_view_and_normalisation():
-    view = make_view(clip(1), Crop(**{**WHOLE, "per_frame_box": False, "per_frame_colour": False}, **PLAIN), generator())
+    view = make_view(
+        clip(1), Crop(**{**WHOLE, "per_frame_box": False, "per_frame_colour": False}, **PLAIN), generator()
+    )
     from torchvision.transforms.v2 import functional as v2
 
     expected = v2.resize(clip(1), [48, 48], v2.InterpolationMode.BICUBIC, antialias=True).float() / 255

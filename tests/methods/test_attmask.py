@@ -13,7 +13,13 @@ VIEWS = Views((torch.zeros(1, 1, 3, 64, 64),) * 2, (), torch.arange(1))
 
 def small(**changes) -> AttMask:
     torch.manual_seed(0)
-    arguments = {"out_dim": 24, "hidden_dim": 16, "bottleneck_dim": 8, "warmup_epochs": 0, "warmup_teacher_temp_epochs": 0}
+    arguments = {
+        "out_dim": 24,
+        "hidden_dim": 16,
+        "bottleneck_dim": 8,
+        "warmup_epochs": 0,
+        "warmup_teacher_temp_epochs": 0,
+    }
     return AttMask(ViT("mini", 8, 64), Duration(4, 1, 4), **{**arguments, **changes})
 
 
@@ -36,7 +42,9 @@ def test_high_hides_what_the_teachers_last_block_attends_to():
 def test_half_of_the_images_are_masked_and_all_share_one_ratio():
     method = small(mode="high")
     seen = tokens(method, 4)
-    big = seen._replace(q=seen.q.repeat(2500, 1, 1, 1), k=seen.k.repeat(2500, 1, 1, 1), patches=seen.patches.repeat(2500, 1, 1))
+    big = seen._replace(
+        q=seen.q.repeat(2500, 1, 1, 1), k=seen.k.repeat(2500, 1, 1, 1), patches=seen.patches.repeat(2500, 1, 1)
+    )
     counts = method.draw_masks(big, VIEWS).sum(1)
     assert (counts > 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
     assert len(counts[counts > 0].unique()) == 1
@@ -54,7 +62,9 @@ def test_hint_shows_some_of_the_top_again():
     assert (mask.sum(1) < int(0.3 * 64)).any()
 
 
-@pytest.mark.parametrize(("changes", "message"), [({"mode": "middle"}, "mode"), ({"masking_prob": 1.5}, "masking_prob")])
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"mode": "middle"}, "mode"), ({"masking_prob": 1.5}, "masking_prob")]
+)
 def test_bad_arguments_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         small(**changes)

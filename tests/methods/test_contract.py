@@ -19,7 +19,14 @@ from longtake.plan import build_views
 
 METHODS = [name for name in choices("method") if name != "none"]
 SMALL = ["backbone=vit_mini", "backbone.image_size=32", "pretrain.clips_per_epoch=16", "epochs=40", "batch_size=8"]
-WIDTHS = {"out_dim": 24, "hidden_dim": 16, "bottleneck_dim": 8, "num_prototypes": 12, "patch_out_dim": 24, "queue_length": 16}
+WIDTHS = {
+    "out_dim": 24,
+    "hidden_dim": 16,
+    "bottleneck_dim": 8,
+    "num_prototypes": 12,
+    "patch_out_dim": 24,
+    "queue_length": 16,
+}
 
 
 @pytest.fixture(scope="module")

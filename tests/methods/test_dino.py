@@ -14,7 +14,6 @@ from longtake.methods.dino import DINO, dino_loss, update_teacher, updated_cente
 from longtake.methods.optimizing import clip_each, decay_groups
 from longtake.methods.schedules import cosine_schedule
 
-
 STUDENT, TEACHER = G((8, 32), 0.37, 0.1).reshape(4, 2, 32), G((4, 32), 0.53, 0.2).reshape(2, 2, 32)  # crop-major
 
 

@@ -99,11 +99,15 @@ def test_every_local_view_and_every_object_trains_alike_in_the_paper_preset():
 
 def test_a_step_equals_one_forward_per_frame_and_object(monkeypatch):
     """The release's order of work: frame by frame, object by object, the local term for each; same numbers."""
-    monkeypatch.setattr("longtake.methods.tracking.Tracker.choose_heads", lambda self, h: torch.arange(self.num_objects))
+    monkeypatch.setattr(
+        "longtake.methods.tracking.Tracker.choose_heads", lambda self, h: torch.arange(self.num_objects)
+    )
     method, crops = small(), views()
     terms = method.losses(crops)
     tokens = [method.teacher_backbone(view.flatten(0, 1)) for view in crops.globals]
-    masked = torch.stack([method.masked(view, t) for view, t in zip(crops.globals, tokens, strict=True)], 1)  # (k, g, B, T, ...)
+    masked = torch.stack(
+        [method.masked(view, t) for view, t in zip(crops.globals, tokens, strict=True)], 1
+    )  # (k, g, B, T, ...)
     expected = {"object": 0.0, "local": 0.0}
     for t in range(3):
         teacher = [method.teacher_head(method.teacher_backbone(view[:, t]).cls) for view in crops.globals]
@@ -117,8 +121,9 @@ def test_a_step_equals_one_forward_per_frame_and_object(monkeypatch):
 
 def test_without_tracking_every_frame_is_an_image():
     method, crops = small(tracking=False), views(frames=3)
-    other, folded = small(tracking=False), Views(
-        *(tuple(v.flatten(0, 1)[:, None] for v in group) for group in crops[:2]), torch.arange(6)
+    other, folded = (
+        small(tracking=False),
+        Views(*(tuple(v.flatten(0, 1)[:, None] for v in group) for group in crops[:2]), torch.arange(6)),
     )
     torch.manual_seed(1)  # the same heads
     terms = method.losses(crops)

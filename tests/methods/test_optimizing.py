@@ -68,7 +68,10 @@ def test_golden_lars():
 
 def test_larc_equals_its_formula_in_a_loop():
     p, b = nn.Parameter(G((4, 3), 0.3, 0.1)), nn.Parameter(G((4,), 0.3, 0.5))
-    expected, optimizer = [p.detach().double(), b.detach().double()], LARC([{"params": [p, b], "weight_decay": 1e-2}], lr=0.5)
+    expected, optimizer = (
+        [p.detach().double(), b.detach().double()],
+        LARC([{"params": [p, b], "weight_decay": 1e-2}], lr=0.5),
+    )
     stepped(optimizer, p, b, steps=3)
     momentum = [torch.zeros(4, 3).double(), torch.zeros(4).double()]
     for _ in range(3):

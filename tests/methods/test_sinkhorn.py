@@ -33,7 +33,9 @@ def test_equals_the_iteration_in_float64_loops():
         q = [[q[n][k] / columns[k] / 3 for k in range(3)] for n in range(7)]
         rows = [sum(q[n]) for n in range(7)]
         q = [[q[n][k] / rows[n] / 7 for k in range(3)] for n in range(7)]
-    torch.testing.assert_close(sinkhorn(scores.float(), 0.3, 4).double(), 7 * torch.tensor(q).double(), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(
+        sinkhorn(scores.float(), 0.3, 4).double(), 7 * torch.tensor(q).double(), rtol=1e-5, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize(("gap", "finite"), [(5.0, True), (5.3, False)])

@@ -11,7 +11,9 @@ from longtake.methods.base import Duration
 from longtake.methods.cross_entropy import cross_entropies, other_views
 from longtake.methods.swav import SwAV, assign, enqueued
 
-EMBEDDING = F.normalize(G((32, 16), 0.37, 0.1), dim=-1).view(4, 8, 16)  # crop-major: 2 assigned and 2 other crops of 8 images
+EMBEDDING = F.normalize(G((32, 16), 0.37, 0.1), dim=-1).view(
+    4, 8, 16
+)  # crop-major: 2 assigned and 2 other crops of 8 images
 PROTOTYPES = F.normalize(G((12, 16), 0.31, 0.2), dim=-1)
 QUEUE = F.normalize(G((2, 24, 16), 0.23, 0.7), dim=-1)
 
@@ -43,7 +45,9 @@ def views(seed: int = 0) -> Views:
 
 def test_the_step_that_fills_the_queue_does_not_use_it_yet(monkeypatch):
     method, used = small(queue_length=8, queue_start_epoch=0), []
-    monkeypatch.setattr("longtake.methods.swav.assign", lambda e, c, queue, *a: used.append(len(queue)) or assign(e, c, queue, *a))
+    monkeypatch.setattr(
+        "longtake.methods.swav.assign", lambda e, c, queue, *a: used.append(len(queue)) or assign(e, c, queue, *a)
+    )
     for seed in range(3):
         method.losses(views(seed))
     assert used == [0, 0, 0, 0, 8, 8]

@@ -10,7 +10,15 @@ from golden import G
 from longtake.backbones.vit import Tokens
 from longtake.methods import tracking
 from longtake.methods.tracking import (
-    Tracker, contrast, discover, joined, masked_frames, mended, refine, track, weights_of,
+    Tracker,
+    contrast,
+    discover,
+    joined,
+    masked_frames,
+    mended,
+    refine,
+    track,
+    weights_of,
 )  # fmt: skip
 
 T, B, H = 3, 2, 6
@@ -92,7 +100,9 @@ def test_equations_2_to_6_in_float64_loops():
         maps = track(ours, keys)
         for t in range(2):
             for i in range(k):
-                row = [math.exp(sum(prototypes[i][c] * key[t, j, c] for c in range(d)) / math.sqrt(d)) for j in range(n)]
+                row = [
+                    math.exp(sum(prototypes[i][c] * key[t, j, c] for c in range(d)) / math.sqrt(d)) for j in range(n)
+                ]
                 expected = torch.tensor(row).double() / sum(row)
                 torch.testing.assert_close(maps[0, t, i].double(), expected, rtol=1e-5, atol=1e-6)
 

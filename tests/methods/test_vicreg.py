@@ -26,7 +26,9 @@ def test_equals_the_equations_in_float64_loops():
     x = X.double()
     n, d = x.shape
     mean = [sum(x[i, j] for i in range(n)) / n for j in range(d)]
-    cov = [[sum((x[i, a] - mean[a]) * (x[i, b] - mean[b]) for i in range(n)) / (n - 1) for b in range(d)] for a in range(d)]
+    cov = [
+        [sum((x[i, a] - mean[a]) * (x[i, b] - mean[b]) for i in range(n)) / (n - 1) for b in range(d)] for a in range(d)
+    ]
     variance = sum(max(0.0, 1 - float(cov[j][j] + 1e-4) ** 0.5) for j in range(d)) / d
     covariance = sum(float(cov[a][b]) ** 2 for a in range(d) for b in range(d) if a != b) / d
     assert variance_loss(X).item() == pytest.approx(variance, rel=1e-6)
