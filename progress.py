@@ -1,12 +1,12 @@
 """What a person sees while an encoder trains: a bar on a terminal, a line every half minute in a log."""
 
 import csv
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,6 +16,11 @@ from longtake.methods.base import Duration
 
 LINE_SECONDS = 30.0
 SMOOTHING = 0.95  # of the shown loss, per step
+FLOORS = {
+    "feature_std": 0.05,
+    "rankme": 2.0,
+    "target_kl": 0.05,
+}  # below: collapsed. Untrained ViTs have 0.6, 16 (of 64 images), 1 to 4
 
 
 class TrainingProgress(Callback):
@@ -23,7 +28,7 @@ class TrainingProgress(Callback):
 
     def __init__(self, duration: Duration) -> None:
         self.duration = duration
-        self.loss: float | None = None
+        self.loss = math.nan
         self.waited = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -42,8 +47,8 @@ class TrainingProgress(Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         self.ended = time.monotonic()
-        loss = float(trainer.callback_metrics["loss"])
-        self.loss = loss if self.loss is None else SMOOTHING * self.loss + (1 - SMOOTHING) * loss
+        loss = float(trainer.callback_metrics.get("loss", math.nan))  # none yet when the first step was skipped
+        self.loss = loss if math.isnan(self.loss) else SMOOTHING * self.loss + (1 - SMOOTHING) * loss
         self.bar.update(self.task, completed=trainer.global_step, status=self.status(trainer))
         if trainer.is_global_zero and not console.is_terminal and self.ended - self.printed > LINE_SECONDS:
             self.printed = self.ended
@@ -58,8 +63,9 @@ class TrainingProgress(Callback):
     def status(self, trainer: lightning.Trainer) -> str:
         seconds = max(self.ended - self.start, 1e-9)
         epoch = (trainer.global_step - 1) // self.duration.steps_per_epoch + 1
+        rate = float(trainer.callback_metrics.get("lr", math.nan))
         return (
-            f"epoch {epoch}/{self.duration.epochs}  loss {self.loss:.3f}  lr {float(trainer.callback_metrics['lr']):.1e}  "
+            f"epoch {epoch}/{self.duration.epochs}  loss {self.loss:.3f}  lr {rate:.1e}  "
             f"{self.steps(trainer) * self.duration.batch_size / seconds:.1f} clips/s  data_wait {100 * self.waited / seconds:.0f} %"
         )
 
@@ -72,17 +78,43 @@ class TrainingProgress(Callback):
         self.bar.stop()
 
 
-def draw_loss(folder: Path) -> None:
-    """`loss.png`: every loss term over the steps of a run, from all parts of its log."""
-    rows = [row for path in folder.glob("logs/from_step_*/metrics.csv") for row in csv.DictReader(path.open())]
-    rows = sorted((row for row in rows if row["loss"]), key=lambda row: int(row["step"]))
+def draw_curves(folder: Path) -> None:
+    """`loss.png`: every term over the steps of a run, from all parts of its log; `health.png`: what tells collapse, one by one."""
+    losses, signs = (curves(folder, prefix) for prefix in ("loss/", "health/"))
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="step", ylabel="loss")
-    for name in [name for name in rows[0] if name.startswith("loss/")]:
-        axes.plot(
-            [int(row["step"]) for row in rows],
-            np.array([float(row[name]) for row in rows]),
-            label=name.removeprefix("loss/"),
-        )
+    for name, (steps, values) in losses.items():
+        axes.plot(steps, values, label=name)
     axes.legend()
     figure.savefig(folder / "loss.png", dpi=120)
+    if signs:
+        figure = Figure(figsize=(7, 1.4 * len(signs) + 0.4), layout="constrained")
+        for axis, (name, (steps, values)) in zip(
+            figure.subplots(len(signs), sharex=True, squeeze=False)[:, 0], signs.items(), strict=True
+        ):
+            axis.plot(steps, values)
+            axis.set_title(name, fontsize=8, loc="left")
+        axis.set_xlabel("step")
+        figure.savefig(folder / "health.png", dpi=100)
+
+
+def curves(folder: Path, prefix: str) -> dict[str, tuple[list[int], list[float]]]:
+    """Steps and values of every logged number whose name begins with `prefix`, from all parts of a run's log."""
+    rows = [row for path in folder.glob("logs/from_step_*/metrics.csv") for row in csv.DictReader(path.open())]
+    rows.sort(key=lambda row: int(row["step"]))
+    names = sorted({name for row in rows for name in row if name and name.startswith(prefix)})
+    found = {}
+    for name in names:
+        seen = [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
+        found[name.removeprefix(prefix)] = ([step for step, _ in seen], [value for _, value in seen])
+    return found
+
+
+def health_line(folder: Path) -> str:
+    """The last look at the run's health, and a word of warning when its features or its targets are all the same."""
+    last = {name: values[-1] for name, (_, values) in curves(folder, "health/").items() if values}
+    shown = "  ".join(f"{name} {value:.3g}" for name, value in last.items())
+    collapsed = [name for name, floor in FLOORS.items() if last.get(name, floor) < floor]
+    if collapsed:
+        shown += f"\nlooks collapsed: {', '.join(collapsed)} close to the value of features that are all the same (health.png)"
+    return f"health: {shown}"

@@ -18,7 +18,7 @@ from longtake.identity import Config, config_hash, protocol_suffix, variant
 from longtake.leaderboards.render import console_table, markdown_table
 from longtake.leaderboards.rows import Key, Row, metrics_of, read
 from longtake.plan import Plan, build_backbone, build_method, build_views, duration_of
-from longtake.progress import draw_loss
+from longtake.progress import draw_curves, health_line
 from longtake.record import Board, evaluate, known, report
 
 ENCODER, RECORD = "encoder.safetensors", "run.json"
@@ -107,9 +107,12 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
             f"\nstopped in order; nothing is lost: {folder}\nto go on, give the same command with resume=true"
         )
         raise SystemExit(128 + stop.args[0]) from None
+    except FloatingPointError as error:
+        raise SystemExit(f"error: {error} What was saved before: {folder}") from error
     finally:
         del os.environ[INHERITED]
-    draw_loss(folder)
+    draw_curves(folder)
+    console.print(health_line(folder), soft_wrap=True)
 
 
 def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:

@@ -166,7 +166,10 @@ class Method(lightning.LightningModule):
     def _log(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
         self.log("loss", loss)
         self.log_dict({f"loss/{name}": value for name, value in terms.items()})
-        self.log_dict({f"health/{name}": value for name, value in self.notes.items()})
+        if self.notes:  # straight to the loggers: `self.log` would repeat them in the steps between
+            noted = {f"health/{name}": float(value) for name, value in self.notes.items()}
+            for logger in self.loggers if self.trainer.is_global_zero else ():
+                logger.log_metrics(noted, step=self.global_step)
         self.log("lr", float(self.lrs[self.global_step]))
         self.log("weight_decay", float(self.weight_decays[self.global_step]))
 

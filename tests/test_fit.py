@@ -18,7 +18,7 @@ from longtake.datasets.views import Crop, MultiCrop
 from longtake.fit import Interrupted, fit
 from longtake.methods.base import Duration
 from longtake.methods.dino import DINO
-from longtake.progress import draw_loss
+from longtake.progress import curves, draw_curves, health_line
 
 DURATION = Duration(epochs=3, steps_per_epoch=3, batch_size=4)
 TRAINER = {"devices": 1, "num_nodes": 1, "precision": "32-true", "log_every_n_steps": 1, "checkpoint_minutes": 60}
@@ -109,11 +109,14 @@ def test_what_a_run_leaves_behind(undisturbed):
     assert torch.equal(tensors["cls_token"], state["teacher_backbone.cls_token"])  # the teacher is what is evaluated
     assert not torch.equal(tensors["cls_token"], state["backbone.cls_token"])
     assert not list(folder.glob("*.part"))
-    draw_loss(folder)
-    assert (folder / "loss.png").stat().st_size > 5000
-    log = (folder / "logs" / "from_step_0" / "metrics.csv").read_text().splitlines()
-    assert len(log) == 1 + DURATION.num_steps
-    assert {"loss", "loss/dino", "lr", "weight_decay"} <= set(log[0].split(","))
+    draw_curves(folder)
+    for picture in ("loss.png", "health.png"):
+        assert (folder / picture).stat().st_size > 5000
+    assert curves(folder, "loss/")["dino"][0] == list(range(DURATION.num_steps))
+    assert curves(folder, "health/")["rankme"][0] == [0]  # looked at every ten steps
+    assert len(curves(folder, "lr")[""][0]) == len(curves(folder, "weight_decay")[""][0]) == DURATION.num_steps
+    assert "rankme" in health_line(folder)
+    assert "collapsed" not in health_line(folder)
     assert list((folder / "logs" / "tensorboard").glob("events*"))
 
 
@@ -123,12 +126,16 @@ def test_logs_of_both_parts_are_kept(clips, stopping, tmp_path, monkeypatch):
         train(clips, tmp_path)
     monkeypatch.undo()
     train(clips, tmp_path)
-    steps = [
-        line.split(",")
-        for part in (0, 4)
-        for line in (tmp_path / "logs" / f"from_step_{part}" / "metrics.csv").read_text().splitlines()[1:]
-    ]
-    assert len(steps) == DURATION.num_steps
+    assert curves(tmp_path, "loss/")["dino"][0] == list(range(DURATION.num_steps))
+
+
+def test_a_collapsed_run_is_said_to_be_one(tmp_path):
+    part = tmp_path / "logs" / "from_step_0"
+    part.mkdir(parents=True)
+    (part / "metrics.csv").write_text(
+        "step,loss/dino,health/feature_std,health/target_kl\n0,5.5,0.6,4\n10,5.5,0.001,3\n"
+    )
+    assert "looks collapsed: feature_std" in health_line(tmp_path)
 
 
 def test_an_interrupted_encoder_can_be_evaluated(clips, stopping, tmp_path):

@@ -155,12 +155,18 @@ BAD_METHODS = {
     "temperature": (["method=simclr", "method.temperature=0"], "method.temperature: got 0"),
     "nothing to track": (["method=dora", "method.num_frames=1"], "method.num_frames=1: there is nothing to track"),
     "batch of one": (["method=vicreg", "batch_size=1"], "batch_size=1: the head normalises over the batch"),
-    "fidelity": (["method=dora", "method.fidelity=offical"], "unknown method.fidelity 'offical'. Did you mean official?"),
+    "fidelity": (
+        ["method=dora", "method.fidelity=offical"],
+        "unknown method.fidelity 'offical'. Did you mean official?",
+    ),
     "optimizer": (["method=simclr", "method.optimizer=lamb"], "method.optimizer: got 'lamb', expected adamw or sgd"),
     "experiment": (["experiment=table2d"], "unknown experiment 'table2d'. Did you mean table2"),
     "tour that is not there": (["experiment=table8"], "walking_tours/venice.mp4: no such file"),
     "images that are not there": (["pretrain=imagenet1k", "method=dino"], "no image folder"),
-    "images have no frames": (["pretrain=imagenet1k", "method=dora"], "imagenet1k has images, not clips: method.num_frames=8"),
+    "images have no frames": (
+        ["pretrain=imagenet1k", "method=dora"],
+        "imagenet1k has images, not clips: method.num_frames=8",
+    ),
 }
 
 
@@ -229,7 +235,12 @@ def test_experiments_are_the_papers_rows():
     def keys(*words: str):
         return composed(words)
 
-    assert [keys("experiment=table2b", f"method.num_objects={k}").backbone.last_heads for k in (1, 6, 16, 32)] == [None, None, 16, 32]
+    assert [keys("experiment=table2b", f"method.num_objects={k}").backbone.last_heads for k in (1, 6, 16, 32)] == [
+        None,
+        None,
+        16,
+        32,
+    ]
     assert keys("experiment=table7").epochs == 300
     assert keys("experiment=table9").backbone.arch == "base"
     images = keys("experiment=table10")
@@ -240,7 +251,15 @@ def test_two_processes_train_one_encoder(tmp_path, tiny_video, tiny_folder):
     """DDP through Lightning on two CPU processes, as trainer.devices=2 starts it."""
     environment = {**os.environ, "LONGTAKE_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
     roots = [f"eval.{task}.root={tiny_folder}" for task in ("knn_imagenet1k", "linear_imagenet1k")]
-    words = [*SMALL, "method.use_bn_in_head=true", *TASKS, *roots, f"output={tmp_path / 'out'}", "trainer.devices=2", "device=cpu"]
+    words = [
+        *SMALL,
+        "method.use_bn_in_head=true",
+        *TASKS,
+        *roots,
+        f"output={tmp_path / 'out'}",
+        "trainer.devices=2",
+        "device=cpu",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "longtake.run", "pretrain=video", f"pretrain.path='{tiny_video}'", *words],
         env=environment, cwd=tmp_path, capture_output=True, text=True,

@@ -186,6 +186,8 @@ def test_the_recomputed_gelu_under_autocast():
         plain = torch.nn.functional.linear(torch.nn.functional.gelu(mlp.fc1(x)), mlp.fc2.weight, mlp.fc2.bias)
     assert out.dtype == torch.bfloat16
     tensors = (x, *mlp.parameters())
-    for got, wanted in zip(torch.autograd.grad(out.sum(), tensors), torch.autograd.grad(plain.sum(), tensors), strict=True):
+    for got, wanted in zip(
+        torch.autograd.grad(out.sum(), tensors), torch.autograd.grad(plain.sum(), tensors), strict=True
+    ):
         assert got.dtype == torch.float32
         torch.testing.assert_close(got, wanted, rtol=0.03, atol=0.03)

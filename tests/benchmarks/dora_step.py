@@ -52,7 +52,9 @@ def baseline_loss(method: DoRA, views: Views) -> Tensor:
         for i in range(OBJECTS):
             objects = [student(masked[v][i, :, t]) for v in range(g)]
             for u in range(g):
-                total = total + sum(cross_entropy(target[u, :, t], objects[v], 0.1) for v in range(g) if v != u) / FRAMES
+                total = (
+                    total + sum(cross_entropy(target[u, :, t], objects[v], 0.1) for v in range(g) if v != u) / FRAMES
+                )
                 total = total + sum(cross_entropy(target[u, :, t], x, 0.1) for x in local) / FRAMES / OBJECTS
     return total
 
@@ -78,7 +80,12 @@ def measure(which: str, steps: int) -> dict[str, float]:
         method.after_step(step)
         seconds.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return {"seconds": min(seconds), "peak_gb": peak, "loss": loss.item(), "flops": flops(method, views) if which == "ours" else 0}
+    return {
+        "seconds": min(seconds),
+        "peak_gb": peak,
+        "loss": loss.item(),
+        "flops": flops(method, views) if which == "ours" else 0,
+    }
 
 
 def flops(method: DoRA, views: Views) -> float:
