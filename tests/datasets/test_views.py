@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtake.datasets.augment import IMAGENET_MEAN, IMAGENET_STD
-from longtake.datasets.views import Crop, MultiCrop, Views, collate, draw_box, make_view
+from longtake.datasets.views import Crop, MultiCrop, Precrop, Views, collate, draw_box, make_view
 
 PLAIN = {"flip": 0.0, "jitter_prob": 0.0, "gray": 0.0, "blur": 0.0}
 
@@ -138,3 +138,23 @@ def test_same_generator_same_views():
 def test_bad_crops_are_named(wrong):
     with pytest.raises(ValueError, match=r"views: (scale|gray)"):
         Crop(size=16, **wrong)
+
+
+def test_a_plain_precrop_takes_pixels_as_they_are():
+    frames = clip(3)
+    region = Precrop(size=20, scale=None)(frames, generator(4))
+    assert region.shape == (3, 3, 20, 20)
+    height, width = frames.shape[-2:]
+    places = [(y, x) for y in range(height - 19) for x in range(width - 19)]
+    assert any(torch.equal(region, frames[..., y : y + 20, x : x + 20]) for y, x in places)
+    assert Precrop(size=4000, scale=None)(frames, generator())[0].shape == (3, min(height, width), min(height, width))
+
+
+def test_boxes_and_colours_are_drawn_for_each_frame_on_their_own():
+    still = {"flip": 0.0, "blur": 0.0, "gray": 0.0}
+    boxes = make_view(clip(), Crop(16, (0.2, 0.5), per_frame_box=True, jitter_prob=0.0, **still), generator(1))
+    colours = make_view(clip(), Crop(16, (1.0, 1.0), per_frame_colour=True, jitter_prob=1.0, **still), generator(1))
+    shared = make_view(clip(), Crop(16, (1.0, 1.0), jitter_prob=1.0, **still), generator(1))
+    assert (boxes[0] - boxes[1]).abs().max() > 0.1
+    assert (colours[0] - colours[1]).abs().max() > 0.01
+    assert torch.equal(shared[0], shared[1])
