@@ -7,7 +7,7 @@ would see), `<clip>_heads.png` (the class token's attention in each head), `<cli
 import csv
 import datetime
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from longtake.datasets.mini import WORLDS, walk_truth, world_folder
 from longtake.datasets.roots import data_root
 from longtake.datasets.sources import Source
 from longtake.identity import Config
-from longtake.methods.dora import TRACKER_KEYS
 from longtake.methods.tracking import Tracker, masked_frames, weights_of
 from longtake.pictures import animation, overlay, strip
 from longtake.plan import build_backbone
@@ -73,7 +72,7 @@ def tracker_of(method: Mapping[str, Any], num_objects: int, encoder: ViT) -> Tra
         raise ValueError(
             f"visualize.num_objects={num_objects}: the encoder has {encoder.last_heads} heads, one for each object"
         )
-    switches = {key: method[key] for key in TRACKER_KEYS if key in method}
+    switches = {field.name: method[field.name] for field in fields(Tracker) if field.name in method}
     return Tracker(**{**switches, "num_objects": num_objects})
 
 

@@ -3,7 +3,6 @@
 Letters: g global views, m local views, b images of a view (B clips x T frames), k objects, n patches, o outputs of the head.
 """
 
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -28,10 +27,9 @@ from longtake.methods.tracking import (
     mended,
     overlap,
     weights_of,
-)  # fmt: skip
+)
 
 REDUCTIONS = ("sum", "mean", "leaky_mean")
-TRACKER_KEYS = {field.name for field in fields(Tracker)}
 
 
 def multi_object_loss(
@@ -96,8 +94,11 @@ class DoRA(DINO, name="dora"):
         **recipe: Any,
     ) -> None:
         super().__init__(backbone, duration, norm_last_layer=norm_last_layer, **recipe)
-        given = locals()
-        self.tracker = Tracker(**{key: given[key] for key in TRACKER_KEYS})
+        self.tracker = Tracker(
+            num_objects=num_objects, sinkhorn=sinkhorn, objects_from=objects_from, block_ratio=block_ratio,
+            sk_epsilon=sk_epsilon, sk_iterations=sk_iterations, sk_normalize=sk_normalize, sk_row_mass=sk_row_mass,
+            sk_domain=sk_domain,
+        )  # fmt: skip
         self.tracking, self.cross_view, self.skip_first_local = tracking, cross_view, skip_first_local
         self.mask_kind, self.mask_norm, self.mask_upsampling = mask_kind, mask_norm, mask_upsampling
         self.guard_maps, self.loss_reduction = guard_maps, loss_reduction
@@ -156,15 +157,10 @@ class DoRA(DINO, name="dora"):
         grid = (frames.shape[-2] // self.backbone.patch_size, frames.shape[-1] // self.backbone.patch_size)
         maps = self.tracker(tokens, frames.shape[1] if self.tracking else 1, grid)  # (c, t, k, n), or (c t, 1, k, n)
         weights = weights_of(maps, self.mask_kind, self.mask_norm).reshape(*frames.shape[:2], *maps.shape[-2:])
+        whole, bad = mended(weights)
         if self.watching:
-            self.note({f"map_{name}": value for name, value in statistics_of(weights).items()})
-        if self.guard_maps:
-            weights, bad = mended(weights)
-            if self.watching:
-                self.note({"map_bad": bad.float().mean()})
-        return masked_frames(frames, weights, grid, self.mask_upsampling)
-
-
-def statistics_of(weights: Float[Tensor, "*b k n"]) -> dict[str, Float[Tensor, ""]]:
-    """Kept share, contrast and overlap of the objects' maps."""
-    return {"kept": weights.mean(), "contrast": contrast(weights).mean(), "overlap": overlap(weights).mean()}
+            self.note(
+                {"map_kept": weights.mean(), "map_contrast": contrast(weights).mean(), "map_bad": bad.float().mean()}
+                | {"map_overlap": overlap(weights).mean()}
+            )
+        return masked_frames(frames, whole if self.guard_maps else weights, grid, self.mask_upsampling)
