@@ -134,8 +134,7 @@ def build_views(config: Config) -> MultiCrop:
 def batch_of(config: Config, views: MultiCrop) -> Batch:
     """What a step brings to the method."""
     num_globals, num_locals = (sum(crop.num for crop in crops) for crops in (views.globals, views.locals))
-    ranks = config["trainer"]["devices"] * config["trainer"]["num_nodes"]
-    return Batch(config["batch_size"], config["method"]["num_frames"], num_globals, num_locals, ranks)
+    return Batch(config["batch_size"], config["method"]["num_frames"], num_globals, num_locals)
 
 
 def build_method(config: Config, duration: Duration) -> Method:

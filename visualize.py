@@ -87,7 +87,7 @@ def draw(
     title: str,
 ) -> dict[str, float]:
     """The pictures of one clip; returns its numbers, those of T with a `plain_` before them."""
-    t, grid = len(frames), (frames.shape[-2] // encoder.patch_size, frames.shape[-1] // encoder.patch_size)
+    t, grid = len(frames), encoder.grid_of(frames)
     images = normalize(frames)
     tokens: Tokens = encoder(images)
     state = torch.get_rng_state()

@@ -184,19 +184,23 @@ class ViT(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
+    def grid_of(self, images: Float[Tensor, "*b 3 height width"]) -> tuple[int, int]:
+        """Rows and columns of the patches of such images. Raises `ValueError` when the patch size does not divide them."""
+        height, width = images.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(f"image of {height} x {width}: both must be divisible by the patch size {self.patch_size}")
+        return height // self.patch_size, width // self.patch_size
+
     def embed(
         self, x: Float[Tensor, "b 3 height width"], token_mask: Bool[Tensor, "b n"] | None, pos_mode: PosMode | None
     ) -> Float[Tensor, "b n_plus_1 d"]:
         """Patches, hidden ones replaced before the positions are added, behind the class token."""
-        height, width = x.shape[-2:]
-        if height % self.patch_size or width % self.patch_size:
-            raise ValueError(f"image of {height} x {width}: both must be divisible by the patch size {self.patch_size}")
+        grid = self.grid_of(x)
         patches = self.patch_embed(x)
         if token_mask is not None:
             assert self.mask_token is not None, "ViT(mask_token=True) is needed to hide tokens"
             patches = torch.where(token_mask[..., None], self.mask_token.to(patches.dtype), patches)
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], dim=1)
-        grid = (height // self.patch_size, width // self.patch_size)
         return tokens + resize_pos_embed(self.pos_embed, self.grid, grid, pos_mode or self.pos_mode)
 
     def forward(

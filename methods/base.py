@@ -38,13 +38,12 @@ class Duration(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one step brings: clips on all ranks together, frames of a clip, kinds of views, and the number of ranks."""
+    """What one step brings: clips on all ranks together, frames of a clip, views of both kinds."""
 
     clips: int
     num_frames: int
     num_globals: int
     num_locals: int
-    num_ranks: int = 1
 
     @property
     def images(self) -> int:
@@ -61,9 +60,7 @@ class Method(lightning.LightningModule):
     """
 
     name: ClassVar[str]
-    warmup_reaches_peak: ClassVar[bool] = (
-        True  # whether the last warm-up step has the peak rate (see `cosine_schedule`)
-    )
+    warmup_reaches_peak: ClassVar[bool] = True  # whether the last warm-up step has the peak rate (`cosine_schedule`)
     draws_per_image: ClassVar[bool] = False  # whether `losses` draws something for each image: then their order matters
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
@@ -188,9 +185,10 @@ class Method(lightning.LightningModule):
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
         """Lightning calls this after the gradients are unscaled and before the optimiser moves."""
         norm = clip_each(self.parameters(), self.clip_grad)
-        if (
-            not self.skipping and not torch.isfinite(norm) and self.trainer.precision != "16-mixed"
-        ):  # fp16's scaler skips
+        finite = (
+            bool(torch.isfinite(norm)) or self.trainer.precision == "16-mixed"
+        )  # its scaler leaves such steps out itself
+        if not (finite or self.skipping):
             self.skipping = True
             self._count_skipped({"norm of the gradient": norm})
         if self.skipping:
@@ -216,6 +214,14 @@ def one_of(key: str, value: str, allowed: Iterable[str]) -> None:
     """Raise `ValueError` naming the key when its value is not one of those allowed."""
     if value not in allowed:
         raise ValueError(f"method.{key}: got {value!r}, expected {' or '.join(allowed)}")
+
+
+def needs_two_global_views(batch: Batch) -> None:
+    """Raise `ValueError` unless a clip has exactly two global views and no local one."""
+    if batch.num_globals != 2 or batch.num_locals:
+        raise ValueError(
+            f"method.views: got {batch.num_globals} global and {batch.num_locals} local views, expected 2 and 0"
+        )
 
 
 def needs_batch_statistics(batch: Batch, module: nn.Module) -> None:

@@ -1,11 +1,10 @@
 """The little that must cross processes; with one process every function is the identity."""
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
+from torch.distributed.nn.functional import all_gather, all_reduce
 
 
 def world_size() -> int:
@@ -35,25 +34,9 @@ def true_everywhere(flag: bool, device: torch.device) -> bool:
     return flag
 
 
-class _SumOverRanks(torch.autograd.Function):
-    """Sum over processes. Each process's input moves every process's output, hence the gradient is summed as well."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        x = x.clone()
-        dist.all_reduce(x)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        grad = grads[0].clone()
-        dist.all_reduce(grad)
-        return grad
-
-
 def sum_over_ranks(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The sum of `x` over all processes, with gradient."""
-    return _SumOverRanks.apply(x) if world_size() > 1 else x
+    """The sum of `x` over all processes, with gradient: each process's input moves every process's output."""
+    return all_reduce(x) if world_size() > 1 else x
 
 
 def gather(x: Float[Tensor, "b d"]) -> Float[Tensor, "n d"]:
@@ -61,7 +44,4 @@ def gather(x: Float[Tensor, "b d"]) -> Float[Tensor, "n d"]:
 
     Together with DDP's mean over ranks, a loss over gathered rows has the gradient of the single process that sees them all.
     """
-    if world_size() == 1:
-        return x
-    rows = torch.zeros(world_size(), *x.shape, dtype=x.dtype, device=x.device)
-    return sum_over_ranks(rows.index_copy(0, torch.tensor([rank()], device=x.device), x[None])).flatten(0, 1)
+    return torch.cat(all_gather(x.contiguous())) if world_size() > 1 else x

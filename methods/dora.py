@@ -154,7 +154,7 @@ class DoRA(DINO, name="dora"):
 
     def masked(self, frames: Float[Tensor, "c t 3 s s"], tokens: Tokens) -> Float[Tensor, "k c t 3 s s"]:
         """The clips once per object, as the student sees them; `tokens` are the teacher's of all their frames."""
-        grid = (frames.shape[-2] // self.backbone.patch_size, frames.shape[-1] // self.backbone.patch_size)
+        grid = self.backbone.grid_of(frames)
         maps = self.tracker(tokens, frames.shape[1] if self.tracking else 1, grid)  # (c, t, k, n), or (c t, 1, k, n)
         weights = weights_of(maps, self.mask_kind, self.mask_norm).reshape(*frames.shape[:2], *maps.shape[-2:])
         whole, bad = mended(weights)

@@ -125,8 +125,7 @@ class iBOT(DINO, name="ibot"):
         gb, n = tokens.patches.shape[:2]
         if self.epoch < self.pred_start_epoch:
             return torch.zeros(gb, n, dtype=torch.bool, device=tokens.patches.device)
-        size = views.globals[0].shape[-2:]
-        grid = (size[0] // self.backbone.patch_size, size[1] // self.backbone.patch_size)
+        grid = self.backbone.grid_of(views.globals[0])
         draw = random.Random(int(torch.randint(2**62, ())))
         masks = [self.draw_mask(grid, draw.uniform(*draw.choice(self.ratios)), draw) for _ in range(gb)]
         return torch.stack(masks).flatten(1).to(tokens.patches.device)

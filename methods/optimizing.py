@@ -60,10 +60,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group in self.param_groups:
             for p in (p for p in group["params"] if p.grad is not None):
                 update = p.grad
@@ -88,10 +85,7 @@ class LARC(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         decays = [group["weight_decay"] for group in self.param_groups]
         for group, decay in zip(self.param_groups, decays, strict=True):
             group["weight_decay"] = 0.0
@@ -102,6 +96,12 @@ class LARC(torch.optim.SGD):
         for group, decay in zip(self.param_groups, decays, strict=True):
             group["weight_decay"] = decay
         return loss
+
+
+def loss_of(closure: Callable[[], Any] | None) -> Any:
+    """What an optimiser's closure returns, its gradients computed on the way."""
+    with torch.enable_grad():
+        return None if closure is None else closure()
 
 
 def trust_ratio(weight: Float[Tensor, ""], update: Float[Tensor, ""], eta: float) -> Float[Tensor, ""]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
 from longtake.methods import health
-from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, positive
+from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, needs_two_global_views, positive
 from longtake.methods.distributed import gather, rank
 from longtake.methods.heads import BatchNorm, mlp
 
@@ -67,10 +67,7 @@ class SimCLR(Method, name="simclr"):
 
     def check_batch(self, batch: Batch) -> None:
         super().check_batch(batch)
-        if batch.num_globals != 2 or batch.num_locals:
-            raise ValueError(
-                f"method.views: got {batch.num_globals} global and {batch.num_locals} local views, expected 2 and 0"
-            )
+        needs_two_global_views(batch)
         needs_batch_statistics(batch, self.projector)
 
     def losses(self, views: Views) -> dict[str, Float[Tensor, ""]]:

@@ -99,13 +99,12 @@ class SwAV(Method, name="swav"):
 
     def assigned(self, view: int, embedding: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """Assignments of a view, with its queue once that is full; afterwards the view joins the queue."""
-        queue = self.queue[view]
-        in_use = len(queue) > 0 and self.epoch >= self.queue_start_epoch and bool(queue[-1].any())
+        queue = self.queue[view] if self.epoch >= self.queue_start_epoch else self.queue[view, :0]
+        in_use = len(queue) > 0 and bool(queue[-1].any())
         q = assign(
             embedding, self.prototypes.weight, queue if in_use else queue[:0], self.epsilon, self.sinkhorn_iterations
         )
-        if len(queue) and self.epoch >= self.queue_start_epoch:
-            queue.copy_(enqueued(queue, embedding))
+        queue.copy_(enqueued(queue, embedding))
         return q
 
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
