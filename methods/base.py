@@ -185,9 +185,7 @@ class Method(lightning.LightningModule):
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
         """Lightning calls this after the gradients are unscaled and before the optimiser moves."""
         norm = clip_each(self.parameters(), self.clip_grad)
-        finite = (
-            bool(torch.isfinite(norm)) or self.trainer.precision == "16-mixed"
-        )  # its scaler leaves such steps out itself
+        finite = bool(torch.isfinite(norm)) or self.trainer.precision == "16-mixed"  # whose scaler skips by itself
         if not (finite or self.skipping):
             self.skipping = True
             self._count_skipped({"norm of the gradient": norm})
