@@ -43,7 +43,8 @@ class Clips(Dataset):
     """The clips of a store by their ids.
 
     A frame is an admissible start if the frames nearest to n * `stride_seconds` after it, n = 0 ... T - 1, all differ and
-    lie in its video and its shot, each within `REACH` median frame intervals of its time. With T = 1 every frame is.
+    lie in its video and its shot, each within `REACH` median frame intervals of its time, and none of them is blank. With T = 1
+    every frame that is not blank is.
 
     An epoch draws its starts uniformly without replacement; when it has more clips than there are starts, each start once
     before any comes again. The order is a permutation that depends on (seed, epoch).
@@ -52,6 +53,7 @@ class Clips(Dataset):
         num_frames: T.
         clips_per_epoch: None for as many as there are starts, the reading of "epoch" in DoRA's released loader.
         views: makes the views of a clip from its frames and its generator.
+        cross_cuts: clips may go on over a cut.
 
     Raises `VideoError` (a `ValueError`) for a video in which not one clip fits.
     """
@@ -64,19 +66,20 @@ class Clips(Dataset):
         clips_per_epoch: int | None = None,
         seed: int = 0,
         views: Views | None = None,
+        cross_cuts: bool = False,
     ) -> None:
         self.store, self.num_frames, self.stride_seconds = store, num_frames, stride_seconds
         self.seed, self.views = seed, views
-        takes = np.flatnonzero(np.diff(store.video) | np.diff(store.shot)) + 1
+        shot = np.zeros_like(store.shot) if cross_cuts else store.shot
+        takes = np.flatnonzero(np.diff(store.video) | np.diff(shot) | np.diff(store.blank)) + 1
         self.edges = np.concatenate([[0], takes, [len(store)]])  # take i is frames edges[i] ... edges[i + 1] - 1
+        shown = [(i, j) for i, j in zip(self.edges[:-1], self.edges[1:], strict=True) if not store.blank[i]]
         self.starts = (
-            np.arange(len(store))
+            np.flatnonzero(~store.blank)
             if num_frames == 1
             else np.concatenate(
-                [
-                    first + _admissible(store.seconds[first:end], num_frames, stride_seconds)
-                    for first, end in zip(self.edges[:-1], self.edges[1:], strict=True)
-                ]
+                [np.zeros(0, np.int64)]
+                + [first + _admissible(store.seconds[first:end], num_frames, stride_seconds) for first, end in shown]
             )
         )
         self._check_videos()

@@ -18,7 +18,8 @@ class Source:
     """A rendered `world`, the video files `path`, or the folder `images` of <class>/<image>.
 
     `clips_per_epoch` None: every admissible start once. `stride_seconds` lies between the frames of a clip. `frames_per_second`
-    None keeps all frames; `short_side` (pixels) and `quality` (JPEG) are those of the stored frames.
+    None keeps all frames; `short_side` (pixels) and `quality` (JPEG) are those of the stored frames. `cuts`: clips `avoid` or
+    may `cross` them, or nobody looks for them (`ignore`). `faces`: `keep` or `blur`.
     """
 
     name: str
@@ -31,6 +32,12 @@ class Source:
     short_side: int
     quality: int
     skip_corrupt: bool
+    cuts: str
+    faces: str
+
+    def __post_init__(self) -> None:
+        if self.cuts not in ("avoid", "cross", "ignore"):
+            raise ValueError(f"pretrain.cuts: got {self.cuts!r}, expected avoid, cross or ignore")
 
     @property
     def label(self) -> str:
@@ -79,7 +86,7 @@ class Source:
         if self.images:
             return ImageStore(expanded(self.images))
         paths = [prepare(WORLDS[self.world], data_root()) / "walk.mp4"] if self.world else self.paths
-        spec = StoreSpec(short_side=self.short_side, quality=self.quality, frames_per_second=self.frames_per_second)
+        spec = StoreSpec(self.short_side, self.quality, self.frames_per_second, self.cuts != "ignore", self.faces)
         return build(paths, spec, data_root() / "frames", skip_corrupt=self.skip_corrupt)
 
 

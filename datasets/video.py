@@ -1,7 +1,7 @@
 """Video files as RGB frames with their times, decoded in order with PyAV (FFmpeg is inside its wheel).
 
-`probe` opens a file and says what it holds; `decode` walks through it once. What goes wrong is a `VideoError`, one line
-that names the file, the time and the remedy.
+`probe` opens a file and says what it holds; `decode` and `raw_frames` walk through it once. What goes wrong is a `VideoError`, one
+line that names the file, the time and the remedy.
 
 Times are presentation timestamps in seconds after the start of the stream, so a variable frame rate needs no special
 care. A frame without a timestamp, or with one that does not increase, is placed one average frame interval after the
@@ -12,6 +12,7 @@ frames refer to a damaged one, so all frames up to the next key frame are lost w
 stream cannot be noticed.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,12 @@ class VideoInfo:
     num_frames: int  # an estimate: what the header says, else duration times rate, else the number of packets
 
 
+class RawFrame(NamedTuple):
+    seconds: float  # after the start of the stream
+    frame: VideoFrame  # in the codec's size and pixel format
+    kept: bool  # it is nearest to a wanted time
+
+
 class DecodedFrame(NamedTuple):
     seconds: float  # after the start of the stream
     image: UInt8[np.ndarray, "h w 3"]  # RGB
@@ -104,30 +111,57 @@ def decode(
     start: float = 0.0,
     corrupt: list[float] | None = None,
 ) -> Iterator[DecodedFrame]:
-    """Frames of a video in presentation order. Only frames that are emitted are converted to RGB.
+    """Frames of a video in presentation order, in RGB. Only frames that are emitted are converted.
+
+    `short_side` as in `Converter`, the rest as in `raw_frames`.
+    """
+    convert = Converter(probe(path, skip_corrupt=corrupt is not None), short_side)
+    for raw in raw_frames(path, frames_per_second=frames_per_second, start=start, corrupt=corrupt):
+        if raw.kept:
+            yield DecodedFrame(raw.seconds, convert(raw.frame))
+
+
+def raw_frames(
+    path: Path, *, frames_per_second: float | None = None, start: float = 0.0, corrupt: list[float] | None = None
+) -> Iterator[RawFrame]:
+    """All frames of a video in presentation order, as the codec leaves them.
 
     Args:
-        short_side: pixels of the shorter side, resized by swscale's area average, never enlarged; None: as displayed.
-        frames_per_second: emit the frame nearest to each time n / frames_per_second, n = 0, 1, ..., each frame once and
+        frames_per_second: `kept` are the frames nearest to the times n / frames_per_second, n = 0, 1, ..., each frame once and
             of two equally near ones the earlier; None: all frames.
         start: seconds; emit exactly those frames of the whole decode that are not before it, reached by a seek.
         corrupt: None raises `VideoError` at the first damaged frame; a list receives the time of every lost frame that
             is not before `start`.
     """
-    info = probe(path, skip_corrupt=corrupt is not None)
     report = _refusal(path) if corrupt is None else corrupt.extend
     frames = _frames_from_before(start, path, lambda times: report(t for t in times if t >= start))
-    if frames_per_second is not None:
-        frames = _nearest_to_lattice(frames, frames_per_second)
-    scale = 1.0 if short_side is None else min(1.0, short_side / min(info.width, info.height))
-    width, height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
-    if info.rotation % 180 == 90:
-        width, height = height, width  # the picture is resized as stored, then turned
-    reformatter = VideoReformatter()  # keeps swscale's tables from frame to frame
-    for seconds, frame in frames:
-        if seconds >= start:
-            rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
-            yield DecodedFrame(seconds, np.ascontiguousarray(np.rot90(rgb, info.rotation // 90)))
+    raw = (
+        (RawFrame(seconds, frame, True) for seconds, frame in frames)
+        if frames_per_second is None
+        else _nearest_to_lattice(frames, frames_per_second)
+    )
+    return (frame for frame in raw if frame.seconds >= start)
+
+
+class Converter:
+    """From a codec's frame to upright RGB, for any number of threads.
+
+    `short_side` in pixels, resized by swscale's area average, never enlarged; None: as displayed.
+    """
+
+    def __init__(self, info: VideoInfo, short_side: int | None = None) -> None:
+        scale = 1.0 if short_side is None else min(1.0, short_side / min(info.width, info.height))
+        self.width, self.height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
+        self.turns = info.rotation // 90
+        self._own = threading.local()  # a reformatter keeps swscale's tables from frame to frame, and serves one thread
+
+    def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
+        if not hasattr(self._own, "reformatter"):
+            self._own.reformatter = VideoReformatter()
+        # the picture is resized as stored, then turned
+        width, height = (self.height, self.width) if self.turns % 2 else (self.width, self.height)
+        rgb = self._own.reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
+        return np.ascontiguousarray(np.rot90(rgb, self.turns))
 
 
 def _refusal(path: Path) -> Lost:
@@ -268,8 +302,8 @@ def _rate(stream: VideoStream) -> float:
     return float(stream.average_rate or stream.guessed_rate or 25)
 
 
-def _nearest_to_lattice(frames: TimedFrames, frames_per_second: float) -> TimedFrames:
-    """Keep a frame if a time n / frames_per_second lies between the midpoints to its two neighbours."""
+def _nearest_to_lattice(frames: TimedFrames, frames_per_second: float) -> Iterator[RawFrame]:
+    """A frame is kept if a time n / frames_per_second lies between the midpoints to its two neighbours."""
     half, last_point = 0.0, -1
     current = next(frames, None)
     while current is not None:
@@ -277,6 +311,5 @@ def _nearest_to_lattice(frames: TimedFrames, frames_per_second: float) -> TimedF
         if following is not None:
             half = (following[0] - current[0]) / 2  # the last frame reaches as far as the one before
         point = floor((current[0] + half) * frames_per_second + TIE)
-        if point > last_point:
-            yield current
+        yield RawFrame(*current, point > last_point)
         current, last_point = following, point

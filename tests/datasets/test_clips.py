@@ -26,7 +26,7 @@ class Times(FrameStore):
         self.seconds = np.concatenate([np.asarray(times, float) for _, times in takes])
         self.video = np.concatenate([np.full(len(times), video, np.int32) for video, times in takes])
         self.shot = np.concatenate([np.full(len(times), shot, np.int32) for shot, (_, times) in enumerate(takes)])
-        self.lightness = np.zeros(len(self.seconds), np.float32)
+        self.blank = np.zeros(len(self.seconds), bool)
         self.info = {"sources": [{"name": f"{video}.mp4"} for video in sorted({video for video, _ in takes})]}
 
 

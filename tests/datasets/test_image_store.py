@@ -9,7 +9,8 @@ from longtake.datasets.images import UnreadableImage
 from longtake.datasets.sources import Source
 from longtake.datasets.video import VideoError
 
-KEYS = {"clips_per_epoch": None, "stride_seconds": 1.0, "frames_per_second": None, "short_side": 360, "quality": 90}
+KEYS = {"clips_per_epoch": None, "stride_seconds": 1.0, "frames_per_second": None, "short_side": 360, "quality": 90,
+        "cuts": "avoid", "faces": "keep"}  # fmt: skip
 
 
 def test_every_image_is_a_clip(tiny_folder):

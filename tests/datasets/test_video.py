@@ -171,7 +171,8 @@ def test_colours_follow_the_matrix_and_range_of_the_stream(
 )
 def test_kept_frames_are_those_nearest_to_the_lattice(gaps: list[int], frames_per_second: float) -> None:
     times = np.concatenate([[0], np.cumsum(gaps)]) / 100
-    kept = [time for time, _ in _nearest_to_lattice(((float(t), None) for t in times), frames_per_second)]  # type: ignore[misc]
+    frames = _nearest_to_lattice(((float(t), None) for t in times), frames_per_second)  # type: ignore[misc]
+    kept = [frame.seconds for frame in frames if frame.kept]
     end = times[-1] + (gaps[-1] / 200 if gaps else 0)
     points = np.arange(0, end + 1e-9, 1 / frames_per_second)
     assert kept == sorted({float(times[np.abs(times - point).round(9).argmin()]) for point in points})
