@@ -40,6 +40,7 @@ def open_clips(plan: Plan) -> Clips | None:
         seed=plan.config["seed"],
         views=build_views(plan.config),
         cross_cuts=plan.source.cuts == "cross",
+        skip_short=plan.source.collection,
     )
 
 

@@ -54,6 +54,7 @@ class Clips(Dataset):
         clips_per_epoch: None for as many as there are starts, the reading of "epoch" in DoRA's released loader.
         views: makes the views of a clip from its frames and its generator.
         cross_cuts: clips may go on over a cut.
+        skip_short: leave out videos in which not one clip fits, as long as there is one in which it does.
 
     Raises `VideoError` (a `ValueError`) for a video in which not one clip fits.
     """
@@ -67,6 +68,7 @@ class Clips(Dataset):
         seed: int = 0,
         views: Views | None = None,
         cross_cuts: bool = False,
+        skip_short: bool = False,
     ) -> None:
         self.store, self.num_frames, self.stride_seconds = store, num_frames, stride_seconds
         self.seed, self.views = seed, views
@@ -82,7 +84,8 @@ class Clips(Dataset):
                 + [first + _admissible(store.seconds[first:end], num_frames, stride_seconds) for first, end in shown]
             )
         )
-        self._check_videos()
+        if not (skip_short and len(self.starts)):
+            self._check_videos()
         self.clips_per_epoch = len(self.starts) if clips_per_epoch is None else clips_per_epoch
         self._order = (-1, self.starts)
 
@@ -118,7 +121,12 @@ class Clips(Dataset):
         for video, source in enumerate(self.store.info["sources"]):
             if (self.store.video[self.starts] == video).any():
                 continue
-            seconds = self.store.seconds[self.store.video == video]
+            own = self.store.video == video
+            if self.store.blank[own].all():
+                raise VideoError(
+                    f"{source['name']}: every frame is blank or stands still; give a video that shows something"
+                )
+            seconds = self.store.seconds[own]
             length, interval = (np.ptp(seconds), np.median(np.diff(seconds))) if len(seconds) > 1 else (0.0, 0.0)
             if self.stride_seconds < interval:
                 raise VideoError(
@@ -127,7 +135,7 @@ class Clips(Dataset):
                 )
             raise VideoError(
                 f"{source['name']}: {length:.1f} s of frames, but one clip of {self.num_frames} frames lasts "
-                f"{clip_seconds:.1f} s{' without a gap' if length >= clip_seconds else ''}; "
+                f"{clip_seconds:.1f} s{' without a cut or a gap' if length >= clip_seconds else ''}; "
                 "use a longer video, a smaller stride_seconds or fewer frames"
             )
 

@@ -36,7 +36,7 @@ QUALITIES, BYTES_PER_PIXEL = (75, 90, 95), (0.26, 0.45, 0.64)
 HASHED_PART = 1 << 22  # bytes
 MAX_MAP = 1 << 40  # bytes of address space
 
-_console = Console(stderr=True)
+console = Console(stderr=True)
 
 
 def build(
@@ -66,7 +66,7 @@ def build(
                     "same command again"
                 ) from error
             for line in findings(FrameStore(path)):
-                _console.print(line, soft_wrap=True)
+                console.print(line, soft_wrap=True)
     return FrameStore(path)
 
 
@@ -137,7 +137,7 @@ def _alone(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _console.print(f"{path}: another process is building this frame store; waiting for it")
+        console.print(f"{path}: another process is building this frame store; waiting for it")
         lock.acquire()
     try:
         yield
@@ -178,4 +178,4 @@ class _Rate(ProgressColumn):
 
 def _bar(progress: bool) -> Progress:
     columns = (TextColumn("frame store"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    return Progress(*columns, console=_console, disable=not progress)
+    return Progress(*columns, console=console, disable=not progress)
