@@ -41,6 +41,8 @@ def open_clips(plan: Plan) -> Clips | None:
         views=build_views(plan.config),
         cross_cuts=plan.source.cuts == "cross",
         skip_short=plan.source.collection,
+        min_gap_seconds=plan.source.min_gap_seconds,
+        batch_size=plan.config["batch_size"],
     )
 
 

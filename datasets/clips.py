@@ -4,8 +4,11 @@ A clip's id is epoch * clips_per_epoch + slot. All that is random about a clip f
 of a batch follow from the step, so the data are the same for any number of workers and ranks, and after any interruption.
 """
 
+from bisect import bisect
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -47,16 +50,18 @@ class Clips(Dataset):
     every frame that is not blank is.
 
     An epoch draws its starts uniformly without replacement; when it has more clips than there are starts, each start once
-    before any comes again. The order is a permutation that depends on (seed, epoch).
+    before any comes again. The order is a permutation that depends on (seed, epoch). With `min_gap_seconds` a start that is too
+    close to another one of its batch waits for the next batch (contrastive methods take neighbours for negatives).
 
     Args:
         num_frames: T.
         clips_per_epoch: None for as many as there are starts, the reading of "epoch" in DoRA's released loader.
         views: makes the views of a clip from its frames and its generator.
         cross_cuts: clips may go on over a cut.
+        min_gap_seconds, batch_size: clips of one batch (all ranks together) that are of one video start so far apart, at least.
         skip_short: leave out videos in which not one clip fits, as long as there is one in which it does.
 
-    Raises `VideoError` (a `ValueError`) for a video in which not one clip fits.
+    Raises `VideoError` (a `ValueError`) for a video in which not one clip fits, and for videos too short for the gap.
     """
 
     def __init__(
@@ -69,6 +74,8 @@ class Clips(Dataset):
         views: Views | None = None,
         cross_cuts: bool = False,
         skip_short: bool = False,
+        min_gap_seconds: float = 0.0,
+        batch_size: int = 1,
     ) -> None:
         self.store, self.num_frames, self.stride_seconds = store, num_frames, stride_seconds
         self.seed, self.views = seed, views
@@ -87,6 +94,8 @@ class Clips(Dataset):
         if not (skip_short and len(self.starts)):
             self._check_videos()
         self.clips_per_epoch = len(self.starts) if clips_per_epoch is None else clips_per_epoch
+        self.min_gap_seconds, self.batch_size = min_gap_seconds, batch_size
+        self._check_gap()
         self._order = (-1, self.starts)
 
     def __len__(self) -> int:
@@ -104,8 +113,11 @@ class Clips(Dataset):
         """The first frame of every slot of an epoch."""
         if self._order[0] != epoch:
             draw = np.random.default_rng([self.seed, epoch])
-            rounds = -(-self.clips_per_epoch // len(self.starts))
-            order = np.concatenate([draw.permutation(self.starts) for _ in range(rounds)])
+            if self.min_gap_seconds > 0:
+                order = self._spread(draw)
+            else:
+                rounds = -(-self.clips_per_epoch // len(self.starts))
+                order = np.concatenate([draw.permutation(self.starts) for _ in range(rounds)])
             self._order = (epoch, order[: self.clips_per_epoch])
         return self._order[1]
 
@@ -115,6 +127,44 @@ class Clips(Dataset):
         first, end = self.edges[take - 1], self.edges[take]
         times = self.store.seconds[start] + self.stride_seconds * np.arange(self.num_frames)
         return first + _nearest(self.store.seconds[first:end], times)
+
+    def _spread(self, draw: np.random.Generator) -> Int64[np.ndarray, "n"]:
+        """Permutations of the starts, one after the other, in batches whose starts keep the gap."""
+        stream = chain.from_iterable(draw.permutation(self.starts).tolist() for _ in count())
+        order: list[int] = []
+        waiting: deque[int] = deque()
+        while len(order) < self.clips_per_epoch:
+            taken: list[tuple[int, float]] = []  # (video, seconds) of the batch, sorted
+            refused: list[int] = []
+            while len(taken) < self.batch_size:
+                start = waiting.popleft() if waiting else next(stream)
+                video, seconds = int(self.store.video[start]), float(self.store.seconds[start])
+                place = bisect(taken, (video, seconds))
+                beside = taken[max(place - 1, 0) : place + 1]
+                if any(v == video and abs(t - seconds) < self.min_gap_seconds for v, t in beside):
+                    refused.append(start)
+                    if len(refused) > 2 * len(self.starts):
+                        raise VideoError(self._no_room(len(taken)))
+                    continue
+                taken.insert(place, (video, seconds))
+                order.append(start)
+            waiting.extendleft(reversed(refused))
+        return np.array(order)
+
+    def _check_gap(self) -> None:
+        """Any choice of starts leaves room for the next one if a batch of twice the gap fits."""
+        if self.min_gap_seconds <= 0:
+            return
+        videos, seconds = self.store.video[self.starts], self.store.seconds[self.starts]
+        room = sum(int(np.ptp(seconds[videos == v]) // (2 * self.min_gap_seconds)) + 1 for v in np.unique(videos))
+        if room < self.batch_size:
+            raise VideoError(self._no_room(room))
+
+    def _no_room(self, room: int) -> str:
+        return (
+            f"min_gap_seconds={self.min_gap_seconds:g} with batches of {self.batch_size} clips: the videos have room for {room}; "
+            "use a smaller gap or batch, or more video"
+        )
 
     def _check_videos(self) -> None:
         clip_seconds = (self.num_frames - 1) * self.stride_seconds

@@ -24,9 +24,10 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg"
 class Source:
     """A rendered `world`, the video files `path`, or the folder `images` of <class>/<image>.
 
-    `clips_per_epoch` None: every admissible start once. `stride_seconds` lies between the frames of a clip. `frames_per_second`
-    None keeps all frames; `short_side` (pixels) and `quality` (JPEG) are those of the stored frames. `cuts`: clips `avoid` or
-    may `cross` them, or nobody looks for them (`ignore`). `faces`: `keep` or `blur`. `subset_seconds` None takes all files.
+    `clips_per_epoch` None: every admissible start once. Clips of a batch are `min_gap_seconds` apart, frames of a clip
+    `stride_seconds`. `frames_per_second` None keeps all frames; `short_side` (pixels) and `quality` (JPEG) are those of the stored
+    frames. `cuts`: clips `avoid` or may `cross` them, or nobody looks for them (`ignore`). `faces`: `keep` or `blur`.
+    `subset_seconds` None takes all files.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Source:
     path: str | Sequence[str] | None = None
     images: str | None = None
     clips_per_epoch: int | None
+    min_gap_seconds: float
     stride_seconds: float
     frames_per_second: float | None
     short_side: int

@@ -10,7 +10,7 @@ from longtake.datasets.sources import Source
 from longtake.datasets.video import VideoError
 
 KEYS = {"clips_per_epoch": None, "stride_seconds": 1.0, "frames_per_second": None, "short_side": 360, "quality": 90,
-        "cuts": "avoid", "faces": "keep"}  # fmt: skip
+        "cuts": "avoid", "faces": "keep", "min_gap_seconds": 0, "subset_seconds": None, "subset_seed": 0}  # fmt: skip
 
 
 def test_every_image_is_a_clip(tiny_folder):
