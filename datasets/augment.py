@@ -33,6 +33,9 @@ def crop_resize(
         (frames if whole else frames[i : i + 1])[:, :, top : top + height, left : left + width]
         for i, (top, left, height, width) in enumerate(boxes.tolist())
     ]
+    if frames.is_cuda:  # has no antialiased kernel for integers
+        resized = [F.interpolate(c.float(), size=(size, size), mode=mode, antialias=True) for c in cut]
+        return torch.cat(resized).round_().clamp_(0, 255).to(torch.uint8)
     return torch.cat([F.interpolate(c, size=(size, size), mode=mode, antialias=True) for c in cut])
 
 

@@ -56,7 +56,8 @@ class Clips(Dataset):
     Args:
         num_frames: T.
         clips_per_epoch: None for as many as there are starts, the reading of "epoch" in DoRA's released loader.
-        views: makes the views of a clip from its frames and its generator.
+        views: makes the views of a clip from its frames and its generator, in `__getitem__`, or with `late_views` when
+            `views_of` is called, on the device where the frames then are.
         cross_cuts: clips may go on over a cut.
         min_gap_seconds, batch_size: clips of one batch (all ranks together) that are of one video start so far apart, at least.
         skip_short: leave out videos in which not one clip fits, as long as there is one in which it does.
@@ -72,13 +73,14 @@ class Clips(Dataset):
         clips_per_epoch: int | None = None,
         seed: int = 0,
         views: Views | None = None,
+        late_views: bool = False,
         cross_cuts: bool = False,
         skip_short: bool = False,
         min_gap_seconds: float = 0.0,
         batch_size: int = 1,
     ) -> None:
         self.store, self.num_frames, self.stride_seconds = store, num_frames, stride_seconds
-        self.seed, self.views = seed, views
+        self.seed, self.views, self.late_views = seed, views, late_views
         shot = np.zeros_like(store.shot) if cross_cuts else store.shot
         takes = np.flatnonzero(np.diff(store.video) | np.diff(shot) | np.diff(store.blank)) + 1
         self.edges = np.concatenate([[0], takes, [len(store)]])  # take i is frames edges[i] ... edges[i + 1] - 1
@@ -103,11 +105,17 @@ class Clips(Dataset):
         return self.clips_per_epoch
 
     def __getitem__(self, index: int) -> Any:
-        """A `Clip`, or with `views` the pair (views of the clip, id)."""
+        """A `Clip`; with `views` the pair (views of the clip, id), or with `late_views` (frames, id)."""
         epoch, slot = divmod(index, self.clips_per_epoch)
         frames = self.store.read(self.frames_of(self.epoch_starts(epoch)[slot]))
-        generator = clip_generator(self.seed, epoch, slot)
-        return Clip(frames, index, generator) if self.views is None else (self.views(frames, generator), index)
+        if self.views is None:
+            return Clip(frames, index, clip_generator(self.seed, epoch, slot))
+        return (frames if self.late_views else self.views_of(frames, index)), index
+
+    def views_of(self, frames: UInt8[Tensor, "t 3 h w"], index: int) -> Any:
+        """The views of a clip from its frames and its id."""
+        assert self.views is not None
+        return self.views(frames, clip_generator(self.seed, *divmod(index, self.clips_per_epoch)))
 
     def epoch_starts(self, epoch: int) -> Int64[np.ndarray, "clips_per_epoch"]:
         """The first frame of every slot of an epoch."""

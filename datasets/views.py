@@ -160,5 +160,5 @@ def collate(samples: Sequence[tuple[tuple[list[Tensor], list[Tensor]], int]]) ->
     return Views(
         tuple(torch.stack(v) for v in zip(*first, strict=True)),
         tuple(torch.stack(v) for v in zip(*rest, strict=True)),
-        torch.tensor(ids),
+        torch.tensor(ids, device=first[0][0].device),
     )
