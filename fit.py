@@ -58,7 +58,6 @@ class ClipData(lightning.LightningDataModule):
             worker_init_fn=one_thread if self.num_workers else None,
         )
 
-
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Views:
         """Late views are made here, on the device."""
         if isinstance(batch, Views):

@@ -52,6 +52,11 @@ def doubts(info: VideoInfo) -> list[str]:
     found = []
     if info.container_seconds > info.seconds * (1 + TOO_LONG):
         found.append(f"the file lasts {info.container_seconds:.0f} s, its video {info.seconds:.0f} s; is it complete?")
+    if info.hdr:
+        found.append(
+            "HDR without tone mapping, its colours will be pale; better convert it first, for example with "
+            "ffmpeg -vf zscale=t=linear,tonemap=hable,zscale=t=bt709,format=yuv420p"
+        )
     origin = origin_of(info.path.stem)
     if origin and origin.minutes and abs(info.seconds / 60 - origin.minutes) > max(1.0, origin.minutes * TOO_LONG):
         found.append(

@@ -186,4 +186,5 @@ def _checked(info: VideoInfo, clip_seconds: float) -> str:
             f"{info.path}: {info.seconds:.1f} s of video, but one clip lasts {clip_seconds:.1f} s; "
             "use a longer video, a smaller pretrain.stride_seconds or a smaller method.num_frames"
         )
-    return f"{info.path.name} ({info.width} x {info.height}, {info.seconds:.1f} s, {info.fps:.2f} fps)"
+    hdr = ", HDR: pale without tone mapping" if info.hdr else ""
+    return f"{info.path.name} ({info.width} x {info.height}, {info.seconds:.1f} s, {info.fps:.2f} fps{hdr})"

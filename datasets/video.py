@@ -40,6 +40,8 @@ END_TOLERANCE = 1.0
 # In lattice steps. Which of two equally near frames is taken must not hang on rounding.
 TIE = 1e-6
 
+HDR_TRANSFERS = (16, 18)  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), numbers of ITU-T H.273
+
 Lost = Callable[[Iterable[float]], None]  # hears the times, in seconds, of frames that cannot be decoded
 TimedFrames = Iterator[tuple[float, VideoFrame]]  # (seconds, frame), the frame still in the codec's pixel format
 
@@ -61,6 +63,7 @@ class VideoInfo:
     seconds: float  # of the video stream
     container_seconds: float  # of the longest stream
     num_frames: int  # an estimate: what the header says, else duration times rate, else the number of packets
+    hdr: bool = False  # PQ or HLG transfer: shown without tone mapping, colours are pale
 
 
 class RawFrame(NamedTuple):
@@ -100,6 +103,7 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
             seconds=seconds,
             container_seconds=seconds if total is None else total,
             num_frames=num_frames,
+            hdr=stream.codec_context.color_trc in HDR_TRANSFERS,
         )
 
 

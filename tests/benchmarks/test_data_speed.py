@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 from longtake.datasets.clips import Clips
 from longtake.datasets.frame_store import FRAME, FrameStore, key_of
 from longtake.datasets.frames import StoreSpec, build
-from longtake.datasets.video import probe, raw_frames
+from longtake.datasets.video import probe
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,14 @@ def write_walk(path: Path, minutes: float, size: tuple[int, int] = (1080, 1920),
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
-        stream.options = {"g": "250", "keyint_min": "250", "sc_threshold": "0", "bf": "2", "preset": "veryfast", "crf": "26"}
+        stream.options = {
+            "g": "250",
+            "keyint_min": "250",
+            "sc_threshold": "0",
+            "bf": "2",
+            "preset": "veryfast",
+            "crf": "26",
+        }
         for i in range(round(minutes * 60 * fps)):
             image = np.roll(far, -i % (2 * size[1]), 1)[:, : size[1]].copy()
             image[size[0] // 2 :] = np.roll(near, -4 * i % (2 * size[1]), 1)[size[0] // 2 :, : size[1]]
@@ -95,7 +102,10 @@ def test_data_random_clips_are_read_faster_than_from_the_video(walk: Path, store
     again = rate(reopened, 4)
     with av.open(str(walk)) as container:
         cached = rate(lambda i: seek_and_decode(container, [starts[i] + n for n in range(8)]), 4)
-    print(f"\nclips/s: store {stored:.1f}, re-open and seek {again:.3f} (x{stored / again:.0f}), cached {cached:.3f}", end=" ")
+    print(
+        f"\nclips/s: store {stored:.1f}, re-open and seek {again:.3f} (x{stored / again:.0f}), cached {cached:.3f}",
+        end=" ",
+    )
     print(f"(x{stored / cached:.0f})")
     assert stored >= 50 * again
     assert stored >= 40 * cached
@@ -125,7 +135,9 @@ def test_data_a_store_is_built_as_fast_as_it_can_be(short_walk: Path, tmp_path: 
             spec, folder = StoreSpec(360, 90, cuts=cuts), tmp_path / f"{name}{i}"
             times[name].append(seconds(lambda: build([short_walk], spec, folder, progress=False)))  # noqa: B023
     plain, without, with_cuts = (float(np.median(t)) for t in times.values())
-    print(f"\nspeed of the build: {plain / without:.2f} of plain decoding and encoding, with cuts {plain / with_cuts:.2f}")
+    print(
+        f"\nspeed of the build: {plain / without:.2f} of plain decoding and encoding, with cuts {plain / with_cuts:.2f}"
+    )
     assert plain / without >= 0.85
     assert plain / with_cuts >= 0.7
 
@@ -192,10 +204,9 @@ def per_frame_pipeline() -> Callable[[torch.Tensor], Iterator[torch.Tensor]]:
     def view(size: int, scale: tuple[float, float], blur: float, solarize: float) -> v2.Compose:
         crop = v2.RandomResizedCrop(size, scale, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
         blurring = v2.RandomApply([v2.GaussianBlur(13, (0.1, 2.0))], blur)
-        return v2.Compose(
-            [crop, v2.RandomHorizontalFlip(), jitter, v2.RandomGrayscale(0.2), blurring]
-            + [v2.RandomSolarize(128, solarize), *tail]
-        )
+        solarizing = v2.RandomSolarize(128, solarize)
+        gray = v2.RandomGrayscale(0.2)
+        return v2.Compose([crop, v2.RandomHorizontalFlip(), jitter, gray, blurring, solarizing, *tail])
 
     first = v2.RandomResizedCrop(300, (0.2, 1.0), antialias=True)
     views = [view(224, (0.4, 1.0), 1.0, 0.0), view(224, (0.4, 1.0), 0.1, 0.2)] + [view(96, (0.05, 0.4), 0.5, 0.0)] * 6

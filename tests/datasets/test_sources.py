@@ -114,6 +114,10 @@ def test_doubts_about_a_file() -> None:
     sound = {"codec": "h264", "width": 4, "height": 4, "rotation": 0, "fps": 30.0, "num_frames": 1}
     venice = VideoInfo(path=Path("venice.mp4"), seconds=220 * 60.0, container_seconds=220 * 60.0, **sound)
     assert doubts(venice) == ["220 min, published with 110 min; what is blank is never sampled"]
+    assert (
+        "tone mapping"
+        in doubts(VideoInfo(path=Path("a.mp4"), seconds=1.0, container_seconds=1.0, hdr=True, **sound))[0]
+    )
     longer = VideoInfo(path=Path("a.mp4"), seconds=100.0, container_seconds=200.0, **sound)
     assert doubts(longer) == ["the file lasts 200 s, its video 100 s; is it complete?"]
     assert doubts(VideoInfo(path=Path("a.mp4"), seconds=100.0, container_seconds=100.5, **sound)) == []

@@ -140,6 +140,21 @@ def test_odd_sizes(tmp_path: Path) -> None:
     assert {f.image.shape for f in decode(path, short_side=500)} == {(65, 97, 3)}  # never enlarged
 
 
+@pytest.mark.parametrize(("transfer", "hdr"), [(1, False), (16, True), (18, True)])
+def test_ten_bits_are_decoded_and_hdr_is_noticed(tmp_path: Path, transfer: int, hdr: bool) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p10le"
+        stream.codec_context.color_trc = transfer
+        image = av.VideoFrame.from_ndarray(np.full((64, 96, 3), (200, 40, 90), np.uint8), format="rgb24")
+        for packet in (*stream.encode(image.reformat(format="yuv420p10le")), *stream.encode(None)):
+            container.mux(packet)
+    assert probe(tmp_path / "a.mp4").hdr is hdr
+    np.testing.assert_allclose(
+        next(decode(tmp_path / "a.mp4")).image, np.broadcast_to((200, 40, 90), (64, 96, 3)), atol=4
+    )
+
+
 def test_resizing_averages_areas(tmp_path: Path) -> None:
     image = textured(2)[1][:, :, :1].repeat(3, 2)  # grey edges on odd columns: half of the averages mix two blocks
     path = write(tmp_path / "a.mp4", [image])

@@ -74,7 +74,9 @@ def test_sharpness_falls_with_blur() -> None:
 
 def test_what_comes_again_is_found() -> None:
     rng = np.random.default_rng(0)
-    places = [cv2.resize(rng.integers(0, 256, (9, 12), np.uint8), (160, 120), interpolation=cv2.INTER_CUBIC) for _ in range(5)]
+    places = [
+        cv2.resize(rng.integers(0, 256, (9, 12), np.uint8), (160, 120), interpolation=cv2.INTER_CUBIC) for _ in range(5)
+    ]
     order = [0, 0, 1, 2, 0, 3, 4]
     noisy = [np.clip(places[i] + rng.normal(0, 2, (120, 160)), 0, 255).astype(np.uint8) for i in order]
     hashes = np.array([difference_hash(picture) for picture in noisy], np.uint64)
@@ -117,7 +119,9 @@ def test_a_page_compares_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(WORLDS, "mini", town)
     source = Source(**composed(["pretrain=mini"])["pretrain"])
     page = analyze(source, "auto", 1.0, tmp_path / "xray")
-    video = Source(**{**composed(["pretrain=video"])["pretrain"], "path": str(prepare(town, tmp_path / "data") / "walk.mp4")})
+    video = Source(
+        **{**composed(["pretrain=video"])["pretrain"], "path": str(prepare(town, tmp_path / "data") / "walk.mp4")}
+    )
     monkeypatch.syspath_prepend(Path(__file__).parent)
     assert analyze(video, "test_xray:two_cats", 2.0, tmp_path / "xray") == page
     content = page.read_text()
