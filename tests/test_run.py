@@ -150,7 +150,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(command, tmp_path, case):
 
 BAD_METHODS = {
     "more objects than heads": (["method=dora", "method.num_objects=5"], "num_objects=5: the last block has 4 heads"),
-    "queue": (["method=swav", "method.queue_length=100"], "method.queue_length=100 is not a multiple of the 64 images"),
+    "queue": (["method=swav", "method.queue_length=100"], "method.queue_length=100 is not a multiple of the 32 images"),
     "no local views": (["method=dora", "method.views.locals=[]"], "method.views.locals: got 0 local views"),
     "temperature": (["method=simclr", "method.temperature=0"], "method.temperature: got 0"),
     "nothing to track": (["method=dora", "method.num_frames=1"], "method.num_frames=1: there is nothing to track"),
