@@ -57,7 +57,7 @@ def object_weights(num_objects: int, reduction: str, num_frames: int) -> Float[T
     """Ones; or with `leaky_mean` the release's (1 + 1/T + 1/T^2, 1 + 1/T, 1): each object's sum is carried into the next one's."""
     if reduction == "mean":
         return torch.ones(num_objects)
-    return torch.tensor([sum(num_frames**-i for i in range(num_objects - j)) for j in range(num_objects)])
+    return torch.tensor([sum(float(num_frames) ** -i for i in range(num_objects - j)) for j in range(num_objects)])
 
 
 class DoRA(DINO, name="dora"):

@@ -43,6 +43,7 @@ def test_the_releases_leak():
     assert object_weights(3, "leaky_mean", 8).tolist() == pytest.approx([1.140625, 1.125, 1])
     assert object_weights(3, "leaky_mean", 1).tolist() == [3, 2, 1]
     assert object_weights(3, "mean", 8).tolist() == [1, 1, 1]
+    assert object_weights(1, "leaky_mean", 8).tolist() == [1]
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
