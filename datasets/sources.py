@@ -105,7 +105,7 @@ class Source:
         """Raise a `ValueError` that says what is not there and how to get it."""
         lines = [f"pretrain={self.name}: {len(missing)} of {len(self.paths)} files not found"]
         for path in missing:
-            lines += [f"  {path}", *(f"      {line}" for line in self.how_to_get(path))]
+            lines += [f"  {path}: no such file", *(f"      {line}" for line in self.how_to_get(path))]
         if any((origin := origin_of(path.stem)) and origin.watch for path in missing):
             lines.append(f"fetch with `run task=prepare pretrain={self.name}`, or put there by hand")
         raise ValueError("\n".join(lines))
