@@ -19,7 +19,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from longtake.backbones.weights import save_encoder
-from longtake.datasets.clips import Clips, StepSampler
+from longtake.datasets.clips import Clips
+from longtake.datasets.sampler import StepSampler
 from longtake.datasets.views import Views, collate
 from longtake.methods.base import Method
 from longtake.progress import TrainingProgress

@@ -1,12 +1,13 @@
-"""Clips: T frames of one take, `stride_seconds` apart; which clips a training step sees, and every draw in them.
+"""Clips: T frames of one take, `stride_seconds` apart, and every draw in them.
 
 A clip's id is epoch * clips_per_epoch + slot. All that is random about a clip follows from (seed, epoch, slot), and the ids
-of a batch follow from the step, so the data are the same for any number of workers and ranks, and after any interruption.
+of a batch follow from the step (`sampler.StepSampler`), so the data are the same for any number of workers and ranks, and after
+any interruption.
 """
 
 from bisect import bisect
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
@@ -15,11 +16,11 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.image_store import ImageStore
-from longtake.datasets.video import VideoError
+from longtake.datasets.packets import VideoError
 
 TIE = 1e-6  # seconds: which of two equally near frames is taken must not hang on rounding
 # Median frame intervals between a frame and the time it stands for: rounding to a regular grid costs up to a half, the
@@ -196,44 +197,6 @@ class Clips(Dataset):
                 f"{clip_seconds:.1f} s{' without a cut or a gap' if length >= clip_seconds else ''}; "
                 "use a longer video, a smaller stride_seconds or fewer frames"
             )
-
-
-class StepSampler(Sampler[list[int]]):
-    """The clip ids of this rank for each step `first_step` ... `num_steps` - 1; what a step sees depends on the step alone.
-
-    A step takes the next batch_size * world_size slots of its epoch, of which each rank has a contiguous share; what is
-    left at an epoch's end is dropped. `len` counts all `num_steps`, also when resumed: Lightning counts the steps before.
-
-    Args:
-        batch_size: clips per rank.
-    """
-
-    def __init__(
-        self,
-        clips_per_epoch: int,
-        batch_size: int,
-        num_steps: int,
-        first_step: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.clips_per_epoch, self.batch_size, self.num_steps = clips_per_epoch, batch_size, num_steps
-        self.first_step, self.rank, self.global_batch = first_step, rank, batch_size * world_size
-        self.steps_per_epoch = clips_per_epoch // self.global_batch
-        if self.steps_per_epoch == 0:
-            raise ValueError(
-                f"an epoch of {clips_per_epoch} clips has no batch of {self.global_batch}; "
-                "use a smaller batch_size or a larger clips_per_epoch"
-            )
-
-    def __len__(self) -> int:
-        return self.num_steps
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first_step, self.num_steps):
-            epoch, batch = divmod(step, self.steps_per_epoch)
-            first = epoch * self.clips_per_epoch + batch * self.global_batch + self.rank * self.batch_size
-            yield list(range(first, first + self.batch_size))
 
 
 def _admissible(

@@ -31,8 +31,8 @@ class FetchError(ValueError):
 def fetch(origin: Origin, target: Path, height: int) -> str:
     """Get one video to `target` and record where it came from beside it; returns the source.
 
-    The mirror comes first, then yt-dlp with the smallest picture of at least `height` pixels. Raises `FetchError` with the reason
-    of each failure.
+    The mirror comes first, then yt-dlp with the smallest picture of at least `height` pixels (else the largest). Raises
+    `FetchError` with the reason of each failure.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     reasons = []
@@ -51,9 +51,13 @@ def fetch(origin: Origin, target: Path, height: int) -> str:
 def download(url: str, target: Path, size: int | None = None, md5: str | None = None) -> None:
     """GET a file. What an earlier attempt left in `<target>.part` is kept, if the server can go on from there.
 
-    Raises `FetchError` when the server does not answer, or when size or MD5 are not the announced ones (the part is then deleted).
+    Raises `FetchError` when the server does not answer, when the disk is too small for `size`, or when size or MD5 are not the
+    announced ones (the part is then deleted).
     """
     part = target.with_name(target.name + ".part")
+    missing = (size or 0) - (part.stat().st_size if part.exists() else 0)
+    if missing > (free := shutil.disk_usage(target.parent).free):
+        raise FetchError(f"{url}: needs {missing / 1e9:.1f} GB in {target.parent}, {free / 1e9:.1f} GB are free")
     for attempt in range(ATTEMPTS):
         try:
             _append(url, part)
@@ -129,20 +133,9 @@ def _from_youtube(origin: Origin, target: Path, height: int) -> dict[str, Any]:
     program = shutil.which("yt-dlp")
     if origin.watch is None or program is None:
         raise FetchError("not on YouTube" if origin.watch is None else "yt-dlp is not installed (pip install yt-dlp)")
-    # -S +res: of the formats that are high enough the smallest; video only; a partial file is continued by default
-    wanted = [f"bv*[height>={height}]", "bv*"]
-    command = [
-        program,
-        "-f",
-        "/".join(wanted),
-        "-S",
-        "+res,ext:mp4",
-        "--remux-video",
-        "mp4",
-        "-o",
-        str(target),
-        origin.watch,
-    ]
+    # -S res:N: N lines, else the next more, else the next fewer; video only; a partial file is continued by default
+    wanted = ["-f", f"bv*[height>={height}]/bv*", "-S", f"res:{height},ext:mp4"]
+    command = [program, *wanted, "--remux-video", "mp4", "-o", str(target), origin.watch]
     if (status := subprocess.run(command, check=False).returncode) or not target.is_file():
         raise FetchError(f"yt-dlp ended with {status}; it may need cookies (yt-dlp --help, --cookies-from-browser)")
     return {"url": origin.watch}

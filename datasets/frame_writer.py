@@ -37,7 +37,8 @@ class StoreSpec:
     """Which frames of a video are kept, and how.
 
     `short_side` in pixels (smaller videos keep their size), `quality` of the JPEG; `frames_per_second` None keeps all
-    frames, else those nearest to the times n / frames_per_second. With `cuts` shots are told apart; `faces` may be `blur`.
+    frames, else those nearest to the times n / frames_per_second. With `cuts` shots are told apart; `faces` may be `blur`,
+    `decoder` `torchcodec`.
     """
 
     short_side: int = 360
@@ -45,12 +46,14 @@ class StoreSpec:
     frames_per_second: float | int | None = None
     cuts: bool = True
     faces: str = "keep"
+    decoder: str = "pyav"
 
     def __post_init__(self) -> None:
         if self.short_side < 1 or not 1 <= self.quality <= 100 or (self.frames_per_second or 1) <= 0:
             raise ValueError(f"frame store: got {self}, expected short_side > 0, quality 1-100, frames_per_second > 0")
-        if self.faces not in ("keep", "blur"):
-            raise ValueError(f"pretrain.faces: got {self.faces!r}, expected keep or blur")
+        for key, choices in (("faces", ("keep", "blur")), ("decoder", ("pyav", "torchcodec"))):
+            if getattr(self, key) not in choices:
+                raise ValueError(f"pretrain.{key}: got {getattr(self, key)!r}, expected {' or '.join(choices)}")
         if self.frames_per_second is not None:  # 5 and 5.0 are one store
             object.__setattr__(self, "frames_per_second", float(self.frames_per_second))
 
@@ -180,7 +183,8 @@ class VideoWriter:
                 yield made
 
     def _made(self, start: float, corrupt: list[float] | None) -> Iterator[Made]:
-        frames = raw_frames(self.info.path, frames_per_second=self.spec.frames_per_second, start=start, corrupt=corrupt)
+        rate, decoder = self.spec.frames_per_second, self.spec.decoder
+        frames = raw_frames(self.info.path, frames_per_second=rate, start=start, corrupt=corrupt, decoder=decoder)
         return in_order(self.make, (frame for frame in frames if frame.kept or self.spec.cuts))
 
     def _get(self, key: bytes) -> bytes | None:

@@ -15,6 +15,8 @@ from longtake.datasets.video import VideoInfo, probe
 
 # A file lasts longer than its video, or than published, by more than this share: half of a mirror's file can be blank.
 TOO_LONG = 0.02
+# A fetched picture is that much finer than a stored one: what its codec left out is then hardly seen.
+FINER = 2
 
 
 def prepare(source: Source) -> FrameStore | ImageStore:
@@ -37,7 +39,7 @@ def fetch_missing(source: Source) -> None:
                 raise FetchError(
                     "nobody knows where it comes from" if origin is None else "it cannot be fetched by a program"
                 )
-            console.print(f"{path}: fetched from {fetch(origin, path, source.short_side)}", soft_wrap=True)
+            console.print(f"{path}: fetched from {fetch(origin, path, FINER * source.short_side)}", soft_wrap=True)
         except FetchError as error:
             failed.append(path)
             reasons.append(f"{path.name}: {error}")

@@ -27,7 +27,7 @@ class Source:
     `clips_per_epoch` None: every admissible start once. Clips of a batch are `min_gap_seconds` apart, frames of a clip
     `stride_seconds`. `frames_per_second` None keeps all frames; `short_side` (pixels) and `quality` (JPEG) are those of the stored
     frames. `cuts`: clips `avoid` or may `cross` them, or nobody looks for them (`ignore`). `faces`: `keep` or `blur`.
-    `subset_seconds` None takes all files.
+    `decoder`: `pyav` or `torchcodec`. `subset_seconds` None takes all files.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Source:
     skip_corrupt: bool
     cuts: str
     faces: str
+    decoder: str
     subset_seconds: float | None
     subset_seed: int
 
@@ -102,13 +103,18 @@ class Source:
         return how_to_get(origin) if origin else []
 
     def refuse(self, missing: Sequence[Path]) -> NoReturn:
-        """Raise a `ValueError` that says what is not there and how to get it."""
-        lines = [f"pretrain={self.name}: {len(missing)} of {len(self.paths)} files not found"]
-        for path in missing:
-            lines += [f"  {path}: no such file", *(f"      {line}" for line in self.how_to_get(path))]
+        """Raise a `ValueError` that says what is not there and, where that is known, how to get it: one line or several."""
+        advice = [line for path in missing for line in (f"  {path}: no such file", *self._advice(path))]
+        if len(advice) == 1:
+            raise ValueError(advice[0].strip())
         if any((origin := origin_of(path.stem)) and origin.watch for path in missing):
-            lines.append(f"fetch with `run task=prepare pretrain={self.name}`, or put there by hand")
-        raise ValueError("\n".join(lines))
+            advice.append(f"fetch with `run task=prepare pretrain={self.name}`, or put there by hand")
+        raise ValueError(
+            "\n".join([f"pretrain={self.name}: {len(missing)} of {len(self.paths)} files not found", *advice])
+        )
+
+    def _advice(self, path: Path) -> list[str]:
+        return [f"      {line}" for line in self.how_to_get(path)]
 
     def check(self, num_frames: int) -> str:
         """One line on what is there; `ValueError` for a file that cannot be read or is shorter than one clip of T frames."""
@@ -151,7 +157,8 @@ class Source:
         if self.images:
             return ImageStore(expanded(self.images))
         paths = [prepare(WORLDS[self.world], data_root()) / "walk.mp4"] if self.world else self.paths
-        spec = StoreSpec(self.short_side, self.quality, self.frames_per_second, self.cuts != "ignore", self.faces)
+        cuts = self.cuts != "ignore"
+        spec = StoreSpec(self.short_side, self.quality, self.frames_per_second, cuts, self.faces, self.decoder)
         return build(paths, spec, data_root() / "frames", skip_corrupt=self.skip_corrupt)
 
 

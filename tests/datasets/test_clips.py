@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from longtake.datasets.clips import Clips, StepSampler, clip_generator
+from longtake.datasets.clips import Clips, clip_generator
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.frames import StoreSpec, build
-from longtake.datasets.video import VideoError
+from longtake.datasets.packets import VideoError
+from longtake.datasets.sampler import StepSampler
 
 
 class Times(FrameStore):

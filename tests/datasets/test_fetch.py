@@ -79,6 +79,7 @@ def test_a_download_goes_on_where_it_stopped(server: Server, tmp_path: Path, kin
     [
         ("missing", None, None, "404 Not Found"),
         ("ranges", 7, None, "300000 bytes, expected 7; deleted, try again"),
+        ("ranges", 10**18, None, r"needs 1000000000.0 GB in .*, \d+.\d GB are free"),
         ("ranges", None, "0" * 32, "its MD5 is not 000.*deleted, try again"),
     ],
 )
@@ -124,7 +125,7 @@ def test_yt_dlp_comes_second(server: Server, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     target = tmp_path / "venice.mp4"
     assert fetch(ORIGINS["venice"], target, height=360) == "https://www.youtube.com/watch?v=fGX0Te6pFvk"
-    assert "bv*[height>=360]" in (tmp_path / "words").read_text()
+    assert "bv*[height>=360]/bv* -S res:360" in (tmp_path / "words").read_text()
     program.write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(FetchError, match=r"mirror .* does not answer.*; yt-dlp ended with 3; it may need cookies"):
         fetch(ORIGINS["venice"], tmp_path / "again.mp4", height=360)

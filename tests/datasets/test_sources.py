@@ -94,7 +94,7 @@ def test_every_pretrain_config_is_a_source() -> None:
         assert source(name).name == name
 
 
-@pytest.mark.parametrize("wrong", [{"cuts": "no"}, {"faces": "hide"}])
+@pytest.mark.parametrize("wrong", [{"cuts": "no"}, {"faces": "hide"}, {"decoder": "decord"}])
 def test_a_wrong_word_is_refused(folder: Path, wrong: dict) -> None:
     with pytest.raises(ValueError, match=f"pretrain.{next(iter(wrong))}: got '{next(iter(wrong.values()))}', expected"):
         source(path=str(folder), **wrong).open()
