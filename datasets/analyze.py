@@ -48,7 +48,7 @@ def analyze(source: Source, detector: str, interval: float, root: Path) -> Path:
         "label": source.label,
         "counted": counted,
         "interval": interval,
-        "figures": summary(store, looks),
+        "figures": {name: value if np.isfinite(value) else None for name, value in summary(store, looks).items()},
     }
     about["classes"] = class_counts(looks).most_common(MOST_FREQUENT)
     (folder / "summary.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -84,7 +84,7 @@ def draw(store: FrameStore, looks: Looks, title: str, path: Path) -> None:
         (axes[1, 1], "sharpness", looks.sharpness, "log10 of the Laplacian's variance"),
         (axes[1, 2], "motion", looks.motion, "frame widths per second"),
     ):
-        ax.plot(minutes, values, ".", markersize=2, alpha=0.35, color="tab:blue")
+        ax.plot(minutes, values, ".", markersize=8 if len(values) < 100 else 2, alpha=0.35, color="tab:blue")
         ax.plot(minutes, smooth(values), color="tab:orange", linewidth=1.5)
         ax.set(title=name, xlabel="minutes", ylabel=unit)
     for cut in (t + offsets[v] for v, cuts in enumerate(store.cuts) for t in cuts):
@@ -150,6 +150,6 @@ def figure_of(folder: Path, about: dict[str, Any]) -> str:
 
 
 def cell(value: float | None) -> str:
-    if value is None or not np.isfinite(value):
+    if value is None:
         return "<td>-</td>"
     return f"<td>{value:,.0f}</td>" if float(value).is_integer() else f"<td>{value:,.2f}</td>"

@@ -82,7 +82,8 @@ def findings(store: FrameStore) -> list[str]:
             found.append(f"{len(cuts)} cuts, the first at {cuts[0]:.2f} s")
         if blank := store.seconds[own & store.blank].tolist():
             found.append(f"{len(blank)} frames blank or standing still, the first at {blank[0]:.2f} s")
-        if faces := store.faces[own].sum():
+        if store.info["spec"]["faces"] == "blur":
+            faces = store.faces[own].sum()
             found.append(f"{faces} faces blurred, {faces * 60 / max(np.ptp(store.seconds[own]), 1e-6):.1f} a minute")
         if found:
             lines.append(f"{source['name']}: {'; '.join(found)}")

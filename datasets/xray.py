@@ -125,7 +125,9 @@ def summary(store: FrameStore, looks: Looks) -> dict[str, float]:
     """The figures of the page's table."""
     minutes = sum(np.ptp(store.seconds[store.video == v]) for v in np.unique(store.video)) / 60
     shots = sum(len(cuts) + 1 for cuts in store.cuts)
-    per_minute = [looks.lightness[i : i + 60].mean() for i in range(0, len(looks.lightness), 60)]
+    minute = looks.video * 1e6 + looks.seconds // 60
+    per_minute = [looks.lightness[minute == m].mean() for m in np.unique(minute)]
+    classes = set(class_counts(looks)) - {"region"}
     return {
         "minutes": minutes,
         "frames stored": len(store),
@@ -133,9 +135,9 @@ def summary(store: FrameStore, looks: Looks) -> dict[str, float]:
         "shots": shots,
         "shots per minute": shots / max(minutes, 1e-9),
         "lightness": float(looks.lightness.mean()),
-        "lightness, range of its minutes": float(np.ptp(per_minute)),
+        "lightness, range of its minutes": float(np.ptp(per_minute)) if len(per_minute) > 1 else float("nan"),
         "objects per frame": float(looks.objects.mean()),
-        "distinct classes": len(set(class_counts(looks)) - {"region"}),
+        "distinct classes": len(classes) if classes else float("nan"),
         "sharpness, log10": float(np.median(looks.sharpness)),
         "motion, widths/s": float(np.nanmedian(looks.motion)) if np.isfinite(looks.motion).any() else float("nan"),
         "repeated, %": 100 * float(looks.repeated.mean()),
