@@ -19,8 +19,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from longtake.backbones.weights import save_encoder
-from longtake.datasets.clips import Clips, StepSampler
-from longtake.datasets.views import collate
+from longtake.datasets.clips import Clips
+from longtake.datasets.sampler import StepSampler
+from longtake.datasets.views import Views, collate
 from longtake.methods.base import Method
 from longtake.progress import TrainingProgress
 
@@ -53,10 +54,16 @@ class ClipData(lightning.LightningDataModule):
             self.clips,
             batch_sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=collate,
+            collate_fn=list if self.clips.late_views else collate,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=one_thread if self.num_workers else None,
         )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Views:
+        """Late views are made here, on the device."""
+        if isinstance(batch, Views):
+            return batch
+        return collate([(self.clips.views_of(frames, index), index) for frames, index in batch])
 
 
 def one_thread(_: int) -> None:

@@ -99,6 +99,8 @@ def writable(folder: Path) -> None:
 def duration_of(config: Config, clips_per_epoch: int) -> Duration:
     """Epochs in steps of whole batches."""
     epochs, batch = config["epochs"], config["batch_size"]
+    if config["trainer"]["augment"] not in ("worker", "device"):
+        raise ValueError(f"trainer.augment: got {config['trainer']['augment']!r}, expected worker or device")
     world_size = config["trainer"]["devices"] * config["trainer"]["num_nodes"]
     if epochs < 1 or batch < 1 or batch % world_size:
         raise ValueError(

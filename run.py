@@ -34,7 +34,10 @@ def job(cfg: DictConfig) -> None:
     from longtake import runs  # torch, Lightning and the rest take seconds
     from longtake.check import check
     from longtake.console import console
+    from longtake.datasets.analyze import analyze
     from longtake.datasets.images import UnreadableImage
+    from longtake.datasets.prepare import prepare, print_store
+    from longtake.datasets.sources import Source
     from longtake.leaderboards.publish import REPOSITORY, publish
     from longtake.plan import description, make_plan
     from longtake.visualize import visualize
@@ -48,8 +51,17 @@ def job(cfg: DictConfig) -> None:
         if cfg.task == "visualize":
             visualize(_plain(cfg))
             return None
+        if cfg.task == "prepare":
+            return print_store(prepare(Source(**_plain(cfg)["pretrain"])))
+        if cfg.task == "analyze":
+            page = analyze(
+                Source(**_plain(cfg)["pretrain"]), cfg.analyze.detector, cfg.analyze.interval, Path(cfg.output) / "xray"
+            )
+            return print(f"x-ray: {page}")
         if cfg.task not in ("run", "check"):
-            raise ValueError(f"task: got {cfg.task!r}, expected run, check, visualize, leaderboard or publish")
+            raise ValueError(
+                f"task: got {cfg.task!r}, expected run, prepare, analyze, check, visualize, leaderboard or publish"
+            )
         plan = make_plan(_plain(cfg))
         if cfg.task == "check":
             return check(plan)

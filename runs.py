@@ -39,6 +39,11 @@ def open_clips(plan: Plan) -> Clips | None:
         clips_per_epoch=plan.source.clips_per_epoch,
         seed=plan.config["seed"],
         views=build_views(plan.config),
+        late_views=plan.config["trainer"]["augment"] == "device",
+        cross_cuts=plan.source.cuts == "cross",
+        skip_short=plan.source.collection,
+        min_gap_seconds=plan.source.min_gap_seconds,
+        batch_size=plan.config["batch_size"],
     )
 
 

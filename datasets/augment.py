@@ -1,4 +1,4 @@
-"""Photometric and geometric operators on the frames of a clip, each with one value per frame.
+"""Photometric and geometric operators on the frames of a clip, each with one value per frame; on any device.
 
 Letters: t frames of one clip. With equal values they get the same change; with values drawn per frame, each its own.
 Colour operators take and return float frames in [0, 1]. Against `torchvision.transforms.v2.functional` on uint8 frames they
@@ -6,10 +6,11 @@ differ by at most one level of 255 (contrast 1.5), because nothing is rounded in
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD
@@ -19,6 +20,30 @@ PerFrame = Float[Tensor, "t"]
 
 # ITU-R BT.601 luma, as PIL's convert("L") and torchvision's rgb_to_grayscale have it.
 LUMA = (0.2989, 0.587, 0.114)
+
+
+class Colours(NamedTuple):
+    """What is done to the colours of t frames, in this order: jitter, grayscale, blur, solarisation, normalisation."""
+
+    jitter: Bool[Tensor, "t"]
+    order: Int[Tensor, "t 4"]  # of the operators in `JITTER`
+    factors: Float[Tensor, "4 t"]  # of each operator in `JITTER`
+    gray: Bool[Tensor, "t"]
+    blur: Bool[Tensor, "t"]
+    sigma: PerFrame
+    max_sigma: float
+    solarize: Bool[Tensor, "t"]
+
+
+def coloured(frames: UInt8[Tensor, "t 3 h w"], colours: Colours) -> Frames:
+    """Frames with these colours, normalised."""
+    x = frames.float() / 255
+    for place in range(4):
+        for op in sorted(set(colours.order[:, place].tolist())):
+            x = apply_to(x, colours.jitter & (colours.order[:, place] == op), JITTER[op], colours.factors[op])
+    x = apply_to(x, colours.gray, lambda y: grayscale(y).expand_as(y))
+    x = apply_to(x, colours.blur, lambda y, sigma: gaussian_blur(y, sigma, colours.max_sigma), colours.sigma)
+    return normalize(apply_to(x, colours.solarize, solarize))
 
 
 def crop_resize(
@@ -33,12 +58,15 @@ def crop_resize(
         (frames if whole else frames[i : i + 1])[:, :, top : top + height, left : left + width]
         for i, (top, left, height, width) in enumerate(boxes.tolist())
     ]
+    if frames.is_cuda:  # has no antialiased kernel for integers
+        resized = [F.interpolate(c.float(), size=(size, size), mode=mode, antialias=True) for c in cut]
+        return torch.cat(resized).round_().clamp_(0, 255).to(torch.uint8)
     return torch.cat([F.interpolate(c, size=(size, size), mode=mode, antialias=True) for c in cut])
 
 
-def hflip(frames: UInt8[Tensor, "t 3 h w"], flipped: Tensor) -> UInt8[Tensor, "t 3 h w"]:
-    """Mirror the frames for which the boolean `flipped` (t) is True."""
-    return torch.where(flipped[:, None, None, None], frames.flip(-1), frames)
+def hflip(frames: UInt8[Tensor, "t 3 h w"], flipped: Bool[Tensor, "t"]) -> UInt8[Tensor, "t 3 h w"]:
+    """Mirror the frames for which `flipped` is True."""
+    return apply_to(frames, flipped, lambda x: x.flip(-1))
 
 
 def grayscale(x: Frames) -> Float[Tensor, "t 1 h w"]:
@@ -82,13 +110,18 @@ def hue(x: Frames, shift: PerFrame) -> Frames:
 def gaussian_blur(x: Frames, sigma: PerFrame, max_sigma: float = 2.0) -> Frames:
     """Separable Gaussian of `sigma` pixels (at most `max_sigma`), cut at 3 max_sigma, mirrored at the border."""
     t, c, h, w = x.shape
-    radius = min(int(3 * max_sigma + 0.5), h - 1, w - 1)
+    radius = blur_radius(max_sigma, h, w)
     offsets = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-0.5 * (offsets / sigma[:, None].clamp_min(1e-6)) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, 0)[:, None]  # (t * c, 1, taps)
     planes = F.pad(x.reshape(1, t * c, h, w), (radius, radius, radius, radius), mode="reflect")
     planes = F.conv2d(planes, kernel[:, :, None], groups=t * c)
     return F.conv2d(planes, kernel[:, :, :, None], groups=t * c).reshape(t, c, h, w)
+
+
+def blur_radius(max_sigma: float, height: int, width: int) -> int:
+    """Pixels on each side of the middle one that a kernel of `gaussian_blur` covers."""
+    return min(int(3 * max_sigma + 0.5), height - 1, width - 1)
 
 
 def solarize(x: Frames, threshold: float = 128 / 255) -> Frames:
@@ -101,12 +134,17 @@ def normalize(x: Frames, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[flo
     return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(std)[:, None, None]
 
 
-def apply_to(x: Frames, chosen: Tensor, operator: Callable[..., Frames], *values: PerFrame) -> Frames:
-    """The operator on the frames for which the boolean `chosen` (t) is True; the others are returned as they are."""
-    if chosen.all():
-        return operator(x, *values)
+def apply_to(x: Tensor, chosen: Bool[Tensor, "t"], operator: Callable[..., Tensor], *values: PerFrame) -> Tensor:
+    """The operator on the frames (t, ...) that are `chosen`; the others are returned as they are. Draws may lie on the CPU."""
     if not chosen.any():
         return x
+    values = tuple(value.to(x.device) for value in values)
+    if chosen.all():
+        return operator(x, *values)
+    chosen = chosen.to(x.device)
     out = x.clone()
     out[chosen] = operator(x[chosen], *(value[chosen] for value in values))
     return out
+
+
+JITTER = (brightness, contrast, saturation, hue)

@@ -1,9 +1,11 @@
 """The frame store: frames of videos as JPEG files in one LMDB environment, read in any order by many processes.
 
-Frames are numbered through all videos of a store; each has its time, video, shot and lightness. `frames.build` writes.
+Frames are numbered through all videos of a store; each has its time, video, shot and what was measured in it.
+`frames.build` writes.
 
-Keys: `store` (JSON: version, spec, sources, complete), `lost` (JSON: per video, the times of skipped corrupt frames),
-`block` + number of its first frame (array of `FRAME`), `jpeg` + number of the frame; numbers are 8 bytes, big-endian.
+Keys: `store` (JSON: version, spec, sources, complete), `lost` and `cuts` (JSON: per video, the times of skipped corrupt frames and
+of the first frames of shots), `block` + number of its first frame (array of `FRAME`), `jpeg` + number of the frame; numbers are 8
+bytes, big-endian. While it is built there is `tail`, too, what `shots.CutFinder` has to remember.
 """
 
 import hashlib
@@ -17,12 +19,15 @@ import cv2
 import lmdb
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int, Int32, UInt8
+from jaxtyping import Bool, Float64, Int, Int32, UInt8
 from torch import Tensor
 
-VERSION = 1
-# One frame's record; without cut detection `shot` is 0. The lightness is that of the paper's Figure 2a.
-FRAME = np.dtype([("seconds", "<f8"), ("video", "<i4"), ("shot", "<i4"), ("lightness", "<f4")])
+from longtake.datasets.shots import blanks, shots
+
+VERSION = 2
+# One frame's record. The lightness is that of the paper's Figure 2a.
+MEASURED = ("lightness", "contrast", "change")
+FRAME = np.dtype([("seconds", "<f8"), ("video", "<i4"), *((name, "<f4") for name in MEASURED), ("faces", "<i4")])
 
 # An environment can be open only once per process, however many stores look into it.
 _environments: WeakValueDictionary[Path, lmdb.Environment] = WeakValueDictionary()
@@ -34,10 +39,14 @@ class FrameStore:
     Attributes (arrays over the n frames of all videos):
         info: version, spec (`StoreSpec`), sources (per video: name, hash, codec, width, height, fps, seconds).
         lost: per video, the times in seconds of the corrupt frames that were skipped.
+        cuts: per video, the times of the frames that begin a new shot.
         seconds: time of each frame after the start of its video.
         video: which source a frame comes from; it does not decrease.
-        shot: which take of its video a frame belongs to.
-        lightness: mean CIE L*, 0 (black) to 100 (white).
+        shot: which shot of its video a frame belongs to; 0 everywhere when cuts were not looked for.
+        lightness, contrast: mean and standard deviation of CIE L*, 0 (black) to 100 (white).
+        change: mean difference of L* from the frame before it in the store; NaN for the first of a video.
+        faces: how many were blurred.
+        blank: it shows nothing or stands still (`shots.blanks`).
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,8 +60,11 @@ class FrameStore:
         records = read_records(self._environment)
         self.seconds: Float64[np.ndarray, "n"] = np.ascontiguousarray(records["seconds"])
         self.video: Int32[np.ndarray, "n"] = np.ascontiguousarray(records["video"])
-        self.shot: Int32[np.ndarray, "n"] = np.ascontiguousarray(records["shot"])
-        self.lightness: Float32[np.ndarray, "n"] = np.ascontiguousarray(records["lightness"])
+        self.faces: Int32[np.ndarray, "n"] = np.ascontiguousarray(records["faces"])
+        self.lightness, self.contrast, self.change = (np.ascontiguousarray(records[name]) for name in MEASURED)
+        self.cuts: list[list[float]] = read_json(self._environment, b"cuts")
+        self.shot: Int32[np.ndarray, "n"] = shots(self.seconds, self.video, self.cuts)
+        self.blank: Bool[np.ndarray, "n"] = blanks(self.seconds, self.contrast, self.change)
 
     def __reduce__(self) -> tuple[type["FrameStore"], tuple[Path]]:
         return FrameStore, (self.path,)

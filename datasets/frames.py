@@ -1,7 +1,6 @@
 """From videos to a frame store: each video is decoded once, in order, and never again.
 
-`build` writes in transactions of `BLOCK` frames. A build that was killed goes on after its last transaction, and the
-finished store equals that of an undisturbed build.
+A build that was killed goes on after its last transaction, and the finished store equals that of an undisturbed build.
 """
 
 import hashlib
@@ -9,16 +8,12 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import cv2
 import lmdb
 import numpy as np
 from filelock import FileLock, Timeout
-from jaxtyping import Float64, UInt8
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,50 +21,22 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
-from longtake.datasets.frame_store import (
-    FRAME,
-    VERSION,
-    FrameStore,
-    key_of,
-    open_environment,
-    read_info,
-    read_json,
-    read_records,
-)
-from longtake.datasets.video import DecodedFrame, VideoInfo, decode, probe
+from longtake.datasets.faces import face_blur
+from longtake.datasets.frame_store import VERSION, FrameStore, open_environment, read_info, read_records
+from longtake.datasets.frame_writer import StoreSpec, VideoWriter
+from longtake.datasets.video import VideoInfo, probe
 
-BLOCK = 256  # frames per transaction: about 10 MB, half a second of work lost by a kill
 # JPEG bytes per pixel at these qualities: the most demanding of four videos (a juggler before grass) at short side 360.
 QUALITIES, BYTES_PER_PIXEL = (75, 90, 95), (0.26, 0.45, 0.64)
 HASHED_PART = 1 << 22  # bytes
 MAX_MAP = 1 << 40  # bytes of address space
 
-_console = Console(stderr=True)
-
-
-@dataclass(frozen=True)
-class StoreSpec:
-    """Which frames of a video are kept, and how.
-
-    `short_side` in pixels (smaller videos keep their size), `quality` of the JPEG; `frames_per_second` None keeps all
-    frames, else those nearest to the times n / frames_per_second.
-    """
-
-    short_side: int = 360
-    quality: int = 90
-    frames_per_second: float | int | None = None
-
-    def __post_init__(self) -> None:
-        if self.short_side < 1 or not 1 <= self.quality <= 100 or (self.frames_per_second or 1) <= 0:
-            raise ValueError(f"frame store: got {self}, expected short_side > 0, quality 1-100, frames_per_second > 0")
-        if self.frames_per_second is not None:  # 5 and 5.0 are one store
-            object.__setattr__(self, "frames_per_second", float(self.frames_per_second))
+console = Console(stderr=True)
 
 
 def build(
@@ -91,12 +58,36 @@ def build(
         found = read_info(open_environment(path)) if _bytes_in(path) else None
         if found is None or not found["complete"]:
             _check_disk(path, infos, spec)
-            _write(path, infos, spec, skip_corrupt, progress)
-    store = FrameStore(path)
-    for info, lost in zip(infos, store.lost, strict=True):
-        if lost:
-            _console.print(f"{info.path}: {len(lost)} corrupt frames skipped, the first at about {lost[0]:.2f} s")
-    return store
+            try:
+                _write(path, infos, spec, skip_corrupt, progress)
+            except (lmdb.MapFullError, lmdb.DiskError, OSError) as error:
+                raise ValueError(
+                    f"{path}: the disk is full or cannot be written ({error}); what is stored is safe: make room and run the "
+                    "same command again"
+                ) from error
+            for line in findings(FrameStore(path)):
+                console.print(line, soft_wrap=True)
+    return FrameStore(path)
+
+
+def findings(store: FrameStore) -> list[str]:
+    """What the build found in each video, where it found something."""
+    lines = []
+    for video, source in enumerate(store.info["sources"]):
+        own = store.video == video
+        found = []
+        if lost := store.lost[video]:
+            found.append(f"{len(lost)} corrupt frames skipped, the first at about {lost[0]:.2f} s")
+        if cuts := store.cuts[video]:
+            found.append(f"{len(cuts)} cuts, the first at {cuts[0]:.2f} s")
+        if blank := store.seconds[own & store.blank].tolist():
+            found.append(f"{len(blank)} frames blank or standing still, the first at {blank[0]:.2f} s")
+        if store.info["spec"]["faces"] == "blur":
+            faces = store.faces[own].sum()
+            found.append(f"{faces} faces blurred, {faces * 60 / max(np.ptp(store.seconds[own]), 1e-6):.1f} a minute")
+        if found:
+            lines.append(f"{source['name']}: {'; '.join(found)}")
+    return lines
 
 
 def store_folder(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
@@ -126,88 +117,19 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
             for i in infos
         ],
     }
+    blur = face_blur() if spec.faces == "blur" else None
     # the map is address space, and a store can never outgrow the disk
     size = min(MAX_MAP, shutil.disk_usage(path).free + _bytes_in(path))
     with lmdb.open(str(path), map_size=size) as environment, _bar(progress) as bar:
         with environment.begin(write=True) as transaction:
             transaction.put(b"store", json.dumps(info | {"complete": False}).encode())
-            transaction.put(b"lost", json.dumps([[] for _ in infos]).encode(), overwrite=False)
+            for key in (b"lost", b"cuts"):
+                transaction.put(key, json.dumps([[] for _ in infos]).encode(), overwrite=False)
         task = bar.add_task("", total=sum(_num_kept(i, spec) for i in infos), completed=len(read_records(environment)))
         for video, source in enumerate(infos):
-            _write_video(environment, video, source, spec, skip_corrupt, bar, task)
+            VideoWriter(environment, video, source, spec, blur).write(skip_corrupt, lambda: bar.advance(task))
         with environment.begin(write=True) as transaction:
             transaction.put(b"store", json.dumps(info | {"complete": True}).encode())
-
-
-def _write_video(
-    environment: lmdb.Environment,
-    video: int,
-    source: VideoInfo,
-    spec: StoreSpec,
-    skip: bool,
-    bar: Progress,
-    task: TaskID,
-) -> None:
-    """Add the frames of one video that are not there yet, block by block."""
-    stored = read_records(environment)
-    if len(stored) and stored["video"][-1] > video:
-        return
-    all_lost = read_json(environment, b"lost")
-    with environment.begin() as transaction:
-        last_jpeg = transaction.get(key_of(b"jpeg", len(stored) - 1)) if len(stored) else None
-    done = stored["seconds"][stored["video"] == video]
-    lost = [t for t in all_lost[video] if len(done) and t < done[-1]]  # what comes later is found again
-    frames = _remaining(source.path, spec, done, last_jpeg, lost, skip)
-    first = len(stored)
-    while True:
-        records, jpegs = [], []
-        for seconds, image in islice(frames, BLOCK):
-            records.append((seconds, video, 0, _lightness(image)))
-            jpegs.append(_jpeg(image, spec.quality))
-            bar.advance(task)
-        all_lost[video] = lost
-        with environment.begin(write=True) as transaction:
-            transaction.put(b"lost", json.dumps(all_lost).encode())
-            for index, jpeg in enumerate(jpegs, start=first):
-                transaction.put(key_of(b"jpeg", index), jpeg)
-            if records:
-                transaction.put(key_of(b"block", first), np.array(records, FRAME).tobytes())
-        first += len(records)
-        if len(records) < BLOCK:
-            return
-
-
-def _remaining(
-    path: Path, spec: StoreSpec, done: Float64[np.ndarray, "n"], last_jpeg: bytes | None, lost: list[float], skip: bool
-) -> Iterator[DecodedFrame]:
-    """The frames after those at the times `done`; `lost` receives the times of damaged frames among them.
-
-    Decoding goes on from the last stored frame; if the file's index leads to another picture, from the beginning.
-    """
-    options: dict[str, Any] = {"short_side": spec.short_side, "frames_per_second": spec.frames_per_second}
-    if len(done):
-        late: list[float] = []
-        frames = decode(path, start=float(done[-1]), corrupt=late if skip else None, **options)
-        again = next(frames, None)
-        if again is not None and again.seconds == done[-1] and _jpeg(again.image, spec.quality) == last_jpeg:
-            for frame in frames:
-                lost += late
-                late.clear()
-                yield frame
-            lost += late
-            return
-        lost.clear()
-    yield from islice(decode(path, corrupt=lost if skip else None, **options), len(done), None)
-
-
-def _jpeg(image: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
-def _lightness(image: UInt8[np.ndarray, "h w 3"]) -> float:
-    """Mean CIE L* of every 4th pixel in both directions. For 8-bit images OpenCV scales L* to 0-255."""
-    return float(cv2.cvtColor(np.ascontiguousarray(image[::4, ::4]), cv2.COLOR_RGB2LAB)[..., 0].mean()) * 100 / 255
 
 
 @contextmanager
@@ -216,7 +138,7 @@ def _alone(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _console.print(f"{path}: another process is building this frame store; waiting for it")
+        console.print(f"{path}: another process is building this frame store; waiting for it")
         lock.acquire()
     try:
         yield
@@ -257,4 +179,4 @@ class _Rate(ProgressColumn):
 
 def _bar(progress: bool) -> Progress:
     columns = (TextColumn("frame store"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    return Progress(*columns, console=_console, disable=not progress)
+    return Progress(*columns, console=console, disable=not progress)

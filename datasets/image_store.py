@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int, Int32, UInt8
+from jaxtyping import Bool, Float64, Int, Int32, UInt8
 from torch import Tensor
 from torchvision.datasets.folder import pil_loader
 from torchvision.transforms.v2.functional import pil_to_tensor
@@ -27,6 +27,7 @@ class ImageStore:
         self.seconds: Float64[np.ndarray, "n"] = np.zeros(len(self.paths))
         self.video: Int32[np.ndarray, "n"] = np.zeros(len(self.paths), np.int32)
         self.shot: Int32[np.ndarray, "n"] = np.arange(len(self.paths), dtype=np.int32)
+        self.blank: Bool[np.ndarray, "n"] = np.zeros(len(self.paths), bool)
 
     def __len__(self) -> int:
         return len(self.paths)

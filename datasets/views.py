@@ -12,9 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
 
-from longtake.datasets import augment
-
-JITTER = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
+from longtake.datasets import augment, augment_cv
 
 
 class Views(NamedTuple):
@@ -80,38 +78,32 @@ def draw_box(
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def colour_jitter(
-    x: Float[Tensor, "t 3 h w"], strengths: Sequence[float], chosen: Bool[Tensor, "t"], n: int, generator: Generator
-) -> Float[Tensor, "t 3 h w"]:
-    """Brightness, contrast, saturation and hue in random order; n = 1 draw for all frames, or n = t."""
-    t = len(x)
-    ranges = [(max(0.0, 1 - s), 1 + s) for s in strengths[:3]] + [(-strengths[3], strengths[3])]
-    factors = [uniform(n, low, high, generator).expand(t).to(x.device) for low, high in ranges]
+def draw_colours(t: int, crop: Crop, generator: Generator) -> augment.Colours:
+    """Colours for t frames: one draw for all of them, or with `per_frame_colour` one for each."""
+    n = t if crop.per_frame_colour else 1
+
+    def happens(prob: float) -> Bool[Tensor, "t"]:
+        return (torch.rand(n, generator=generator) < prob).expand(t)
+
+    jitter = happens(crop.jitter_prob)
+    ranges = [(max(0.0, 1 - s), 1 + s) for s in crop.jitter[:3]] + [(-crop.jitter[3], crop.jitter[3])]
+    factors = torch.stack([uniform(n, low, high, generator).expand(t) for low, high in ranges])
     order = torch.rand(n, 4, generator=generator).argsort(1).expand(t, 4)
-    for place in range(4):
-        for op in sorted(set(order[:, place].tolist())):
-            x = augment.apply_to(x, chosen & (order[:, place] == op).to(x.device), JITTER[op], factors[op])
-    return x
+    gray = happens(crop.gray)
+    sigma = uniform(n, *crop.blur_sigma, generator).expand(t)
+    blur, solarize = happens(crop.blur), happens(crop.solarize)
+    return augment.Colours(jitter, order, factors, gray, blur, sigma, crop.blur_sigma[1], solarize)
 
 
 def make_view(frames: UInt8[Tensor, "t 3 h w"], crop: Crop, generator: Generator) -> Float[Tensor, "t 3 s s"]:
     """One view of a clip, normalised. Order: crop, flip, jitter, grayscale, blur, solarise, as in DINO."""
-    t = len(frames)
-    num_boxes, n = (t if own else 1 for own in (crop.per_frame_box, crop.per_frame_colour))
-
-    def happens(prob: float, draws: int = n) -> Tensor:
-        return (torch.rand(draws, generator=generator) < prob).expand(t).to(frames.device)
-
-    height, width = frames.shape[-2:]
-    boxes = torch.tensor([draw_box(height, width, crop.scale, crop.ratio, generator) for _ in range(num_boxes)])
-    x = augment.crop_resize(frames, boxes, crop.size, crop.interpolation)
-    x = augment.hflip(x, happens(crop.flip, num_boxes)).float() / 255
-    x = colour_jitter(x, crop.jitter, happens(crop.jitter_prob), n, generator)
-    x = augment.apply_to(x, happens(crop.gray), lambda y: augment.grayscale(y).expand_as(y))
-    sigma = uniform(n, *crop.blur_sigma, generator).expand(t).to(frames.device)
-    x = augment.apply_to(x, happens(crop.blur), lambda y, s: augment.gaussian_blur(y, s, crop.blur_sigma[1]), sigma)
-    x = augment.apply_to(x, happens(crop.solarize), augment.solarize)
-    return augment.normalize(x)
+    t, (height, width) = len(frames), frames.shape[-2:]
+    n = t if crop.per_frame_box else 1
+    boxes = torch.tensor([draw_box(height, width, crop.scale, crop.ratio, generator) for _ in range(n)])
+    flipped = (torch.rand(n, generator=generator) < crop.flip).expand(t)
+    cut = augment.hflip(augment.crop_resize(frames, boxes, crop.size, crop.interpolation), flipped)
+    colours = draw_colours(t, crop, generator)
+    return (augment_cv if frames.device.type == "cpu" else augment).coloured(cut, colours)
 
 
 @dataclass(frozen=True)
@@ -160,5 +152,5 @@ def collate(samples: Sequence[tuple[tuple[list[Tensor], list[Tensor]], int]]) ->
     return Views(
         tuple(torch.stack(v) for v in zip(*first, strict=True)),
         tuple(torch.stack(v) for v in zip(*rest, strict=True)),
-        torch.tensor(ids),
+        torch.tensor(ids, device=first[0][0].device),
     )

@@ -103,6 +103,21 @@ def test_workers_change_nothing(clips, undisturbed, tmp_path):
         assert torch.equal(tensor, undisturbed[1][name]), name
 
 
+def test_views_made_late_change_nothing(clips, undisturbed, tmp_path):
+    late = Clips(
+        clips.store,
+        clips.num_frames,
+        clips.stride_seconds,
+        clips.clips_per_epoch,
+        clips.seed,
+        clips.views,
+        late_views=True,
+    )
+    assert late[0][0].dtype == torch.uint8
+    for name, tensor in train(late, tmp_path, num_workers=1).items():
+        assert torch.equal(tensor, undisturbed[1][name]), name
+
+
 def test_what_a_run_leaves_behind(undisturbed):
     folder, state = undisturbed
     tensors = load_file(folder / "encoder.safetensors")

@@ -161,7 +161,6 @@ BAD_METHODS = {
     ),
     "optimizer": (["method=simclr", "method.optimizer=lamb"], "method.optimizer: got 'lamb', expected adamw or sgd"),
     "experiment": (["experiment=table2d"], "unknown experiment 'table2d'. Did you mean table2"),
-    "tour that is not there": (["experiment=table8"], "walking_tours/venice.mp4: no such file"),
     "images that are not there": (["pretrain=imagenet1k", "method=dino"], "no image folder"),
     "images have no frames": (
         ["pretrain=imagenet1k", "method=dora"],
@@ -177,6 +176,13 @@ def test_what_a_method_cannot_work_with_is_named(command, case):
     assert code == 2
     assert message in error
     assert len(error.strip().splitlines()) == 1, error
+
+
+def test_a_tour_that_is_not_there_is_named_with_the_way_to_get_it(command):
+    code, _, error = command("method=dora", "pretrain=wt_venice", whole=False)
+    assert code == 2
+    for part in ("walking_tours/venice.mp4: no such file", "https://www.youtube.com/watch?v=", "task=prepare"):
+        assert part in error, error
 
 
 def test_folders_of_one_class_or_with_an_empty_class_are_refused(command, tmp_path, tiny_folder):

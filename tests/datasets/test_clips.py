@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from longtake.datasets.clips import Clips, StepSampler, clip_generator
+from longtake.datasets.clips import Clips, clip_generator
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.frames import StoreSpec, build
-from longtake.datasets.video import VideoError
+from longtake.datasets.packets import VideoError
+from longtake.datasets.sampler import StepSampler
 
 
 class Times(FrameStore):
@@ -26,7 +27,7 @@ class Times(FrameStore):
         self.seconds = np.concatenate([np.asarray(times, float) for _, times in takes])
         self.video = np.concatenate([np.full(len(times), video, np.int32) for video, times in takes])
         self.shot = np.concatenate([np.full(len(times), shot, np.int32) for shot, (_, times) in enumerate(takes)])
-        self.lightness = np.zeros(len(self.seconds), np.float32)
+        self.blank = np.zeros(len(self.seconds), bool)
         self.info = {"sources": [{"name": f"{video}.mp4"} for video in sorted({video for video, _ in takes})]}
 
 
@@ -148,7 +149,7 @@ def test_a_video_without_a_clip_is_named() -> None:
         Clips(Times(long, short), 8, 1.0)
     with pytest.raises(VideoError, match=r"stored frames are 0\.040 s apart, but stride_seconds is 0\.02; keep more"):
         Clips(Times(long), 2, 0.02)
-    with pytest.raises(VideoError, match=r"without a gap"):
+    with pytest.raises(VideoError, match=r"without a cut or a gap"):
         Clips(Times((0, [*np.arange(20) / 25, *(9 + np.arange(20) / 25)])), 4, 1.0)
 
 
@@ -225,3 +226,41 @@ def test_a_spawned_worker_reads_too(store: FrameStore) -> None:
     for clip, index in zip(loader, [3, 70], strict=True):
         assert torch.equal(clip.frames, clips[index].frames)
         assert clip.generator.get_state().equal(clips[index].generator.get_state())
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 8])
+def test_clips_of_a_batch_keep_their_distance(batch_size: int) -> None:
+    store = Times((0, np.arange(400) / 10), (1, np.arange(300) / 10))
+    options = {"num_frames": 2, "stride_seconds": 1.0, "seed": 3, "batch_size": batch_size}
+    clips = Clips(store, min_gap_seconds=3.0, **options)
+    orders = [clips.epoch_starts(epoch) for epoch in range(3)]
+    assert all(len(order) == len(clips.starts) for order in orders)
+    for order in orders:
+        for batch in np.split(order, range(batch_size, len(order), batch_size)):
+            for video in (0, 1):
+                times = np.sort(store.seconds[[start for start in batch if store.video[start] == video]])
+                assert (np.diff(times) >= 3.0).all()
+        seen = np.unique(order, return_counts=True)[1]
+        assert seen.max() <= 2  # what waits at the end of an epoch makes room for a start of the next permutation
+        assert len(seen) > 0.95 * len(clips.starts)
+    assert not np.array_equal(orders[0], orders[1])
+    np.testing.assert_array_equal(Clips(store, min_gap_seconds=3.0, **options).epoch_starts(1), orders[1])
+
+
+def test_a_gap_without_room_is_refused() -> None:
+    store = Times((0, np.arange(100) / 10))
+    with pytest.raises(VideoError, match=r"min_gap_seconds=2 with batches of 5 clips: the videos have room for 3"):
+        Clips(store, num_frames=1, stride_seconds=1.0, min_gap_seconds=2.0, batch_size=5)
+    gappy = Times((0, [0.0, 0.1, 20.0]))
+    with pytest.raises(VideoError, match="room for 2"):
+        Clips(gappy, num_frames=1, stride_seconds=1.0, min_gap_seconds=2.0, batch_size=5).epoch_starts(0)
+
+
+def test_only_long_enough_videos_of_a_collection_are_used() -> None:
+    store = Times((0, np.arange(30) / 10), (1, np.arange(5) / 10))
+    clips = Clips(store, num_frames=3, stride_seconds=1.0, skip_short=True)
+    assert (store.video[clips.starts] == 0).all()
+    with pytest.raises(VideoError, match=r"1\.mp4"):
+        Clips(store, num_frames=3, stride_seconds=1.0)
+    with pytest.raises(VideoError, match=r"0\.mp4"):
+        Clips(store, num_frames=9, stride_seconds=1.0, skip_short=True)

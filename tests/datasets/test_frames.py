@@ -1,10 +1,9 @@
 """Stores of tiny videos; a killed build must end in the same bytes as one that was left alone."""
 
+import multiprocessing
+import os
 import pickle
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections import namedtuple
@@ -19,10 +18,11 @@ import torch
 from filelock import FileLock
 from torch.utils.data import DataLoader
 
-from longtake.datasets import frames
+from longtake.datasets import frame_writer, frames
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.frames import StoreSpec, build, store_folder
-from longtake.datasets.video import VideoError, decode
+from longtake.datasets.packets import VideoError
+from longtake.datasets.video import decode
 
 SPEC = StoreSpec(short_side=48)
 
@@ -61,7 +61,7 @@ def videos(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "BLOCK", 16)
+    monkeypatch.setattr(frame_writer, "BLOCK", 16)
 
 
 def test_a_store_holds_the_frames_of_its_videos(videos: list[Path], tmp_path: Path) -> None:
@@ -71,7 +71,8 @@ def test_a_store_holds_the_frames_of_its_videos(videos: list[Path], tmp_path: Pa
     np.testing.assert_array_equal(store.video, [0] * 70 + [1] * 33)
     np.testing.assert_array_equal(store.seconds, [f.seconds for video in decoded for f in video])
     assert not store.shot.any()
-    assert store.lost == [[], []]
+    assert store.lost == store.cuts == [[], []]
+    assert not store.blank.any()
     assert [source["name"] for source in store.info["sources"]] == ["a.mp4", "b.mp4"]
     first, second = store.read([69, 0, 0]), store.read(np.array([70, 102]))
     assert (first.dtype, first.shape, second.shape) == (torch.uint8, (3, 3, 48, 72), (2, 3, 72, 48))
@@ -92,7 +93,7 @@ def test_only_the_frames_on_the_lattice_are_kept(videos: list[Path], tmp_path: P
 # CIE 1976: L* = 116 (Y / Yn)^(1/3) - 16 with Y of sRGB grey 119 = 0.1845, hence L* = 50.0; black 0, white 100
 @pytest.mark.parametrize(("grey", "lightness"), [(0, 0.0), (119, 50.0), (255, 100.0)])
 def test_lightness(grey: int, lightness: float) -> None:
-    assert frames._lightness(np.full((40, 60, 3), grey, np.uint8)) == pytest.approx(lightness, abs=0.3)
+    assert frame_writer.lightness(np.full((40, 60, 3), grey, np.uint8)).mean() == pytest.approx(lightness, abs=0.3)
 
 
 class Stop(Exception):
@@ -101,7 +102,7 @@ class Stop(Exception):
 
 def stop_after(count: int, stop: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the build end when `count` JPEGs are made."""
-    jpeg, made = frames._jpeg, []
+    jpeg, made = frame_writer.jpeg_of, []
 
     def counting(*args: object) -> bytes:
         made.append(1)
@@ -109,7 +110,7 @@ def stop_after(count: int, stop: Callable[[], None], monkeypatch: pytest.MonkeyP
             stop()
         return jpeg(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(frames, "_jpeg", counting)
+    monkeypatch.setattr(frame_writer, "jpeg_of", counting)
 
 
 def stop() -> None:
@@ -140,29 +141,49 @@ def test_a_stopped_build_ends_in_the_same_store(
     assert again.content_hash() == whole.content_hash()
 
 
+def build_until_killed(videos: list[Path], root: Path, count: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frame_writer, "BLOCK", 16)
+        stop_after(count, lambda: os.kill(os.getpid(), signal.SIGKILL), patch)
+        build(videos, SPEC, root, progress=False)
+
+
+@pytest.mark.parametrize("count", range(3, 103, 10))
 def test_a_killed_build_ends_in_the_same_store(
-    videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    videos: list[Path], tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = f"""
-        import os, signal
-        from pathlib import Path
-        from longtake.datasets import frames
-        frames.BLOCK, jpeg, made = 16, frames._jpeg, []
-        def deadly(*args):
-            made.append(1)
-            if len(made) > 41:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return jpeg(*args)
-        frames._jpeg = deadly
-        frames.build([Path(p) for p in {[str(v) for v in videos]}], frames.StoreSpec(short_side=48), Path({str(tmp_path)!r}))
-    """
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    monkeypatch.setattr(frames, "BLOCK", 16)
-    with lmdb.open(str(store_folder(tmp_path, videos, SPEC)), readonly=True, lock=False) as environment:
-        assert environment.stat()["entries"] == 2 + 32 + 2  # two blocks of the 41 frames survived
+    child = multiprocessing.get_context("fork").Process(target=build_until_killed, args=(videos, tmp_path, count))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    monkeypatch.setattr(frame_writer, "BLOCK", 16)
     again = build(videos, SPEC, tmp_path, progress=False)
     assert again.content_hash() == build(videos, SPEC, tmp_path / "whole", progress=False).content_hash()
+
+
+def test_a_full_disk_leaves_a_store_that_goes_on(
+    videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_writer, "BLOCK", 16)
+    with monkeypatch.context() as patch:
+        patch.setattr(frames, "MAX_MAP", 150_000)
+        with pytest.raises(
+            ValueError, match=r"the disk is full .*; what is stored is safe: make room and run the same"
+        ):
+            build(videos, SPEC, tmp_path, progress=False)
+    with lmdb.open(str(store_folder(tmp_path, videos, SPEC)), readonly=True, lock=False) as environment:
+        assert environment.stat()["entries"] > 17
+    whole = build(videos, SPEC, tmp_path / "whole", progress=False)
+    assert build(videos, SPEC, tmp_path, progress=False).content_hash() == whole.content_hash()
+
+
+@pytest.mark.parametrize("num_threads", [1, 5])
+def test_any_number_of_threads_writes_the_same(
+    videos: list[Path], tmp_path: Path, num_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = build(videos, SPEC, tmp_path / "whole", progress=False)
+    monkeypatch.setattr(frame_writer.os, "cpu_count", lambda: num_threads)
+    assert build(videos, SPEC, tmp_path / "again", progress=False).content_hash() == whole.content_hash()
 
 
 def test_a_finished_store_is_not_decoded_again(
@@ -222,7 +243,7 @@ def test_a_store_of_another_version_is_refused(
     videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frames, "VERSION", 99)
-    with pytest.raises(ValueError, match=r"frame store of version 99, expected 1; delete the folder"):
+    with pytest.raises(ValueError, match=r"frame store of version 99, expected 2; delete the folder"):
         build(videos, SPEC, tmp_path, progress=False)
 
 

@@ -6,10 +6,12 @@ import torch
 from longtake.datasets.clips import Clips
 from longtake.datasets.image_store import ImageStore
 from longtake.datasets.images import UnreadableImage
+from longtake.datasets.packets import VideoError
 from longtake.datasets.sources import Source
-from longtake.datasets.video import VideoError
 
-KEYS = {"clips_per_epoch": None, "stride_seconds": 1.0, "frames_per_second": None, "short_side": 360, "quality": 90}
+KEYS = {"clips_per_epoch": None, "stride_seconds": 1.0, "frames_per_second": None, "short_side": 360, "quality": 90,
+        "cuts": "avoid", "faces": "keep", "decoder": "pyav",
+        "min_gap_seconds": 0, "subset_seconds": None, "subset_seed": 0}  # fmt: skip
 
 
 def test_every_image_is_a_clip(tiny_folder):

@@ -1,6 +1,5 @@
-"""Tiny H.264 files, written here, in which every frame tells its number by its grey level."""
+"""Tiny H.264 files, in which every frame tells its number by its grey level, go in; frames and their times come out."""
 
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,73 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from videos import MARKED, damage, flat, grey, packets, textured, write
 
-from longtake.datasets.video import VideoError, _nearest_to_lattice, decode, probe
-
-MARKED = np.zeros((64, 96, 3), np.uint8)
-MARKED[:32, :48] = 255  # the upper left quarter is white
-
-
-def grey(i: int) -> int:
-    return 20 + i * 7 % 43 * 5  # neighbours differ by far more than the coding error; repeats after 43 frames
-
-
-def flat(num_frames: int, height: int = 64, width: int = 96) -> list[np.ndarray]:
-    return [np.full((height, width, 3), grey(i), np.uint8) for i in range(num_frames)]
-
-
-def textured(num_frames: int) -> list[np.ndarray]:
-    """A texture that moves, so that frames refer to one another and fill some bytes."""
-    texture = np.random.default_rng(0).integers(0, 256, (8, 64, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-    return [np.ascontiguousarray(np.roll(texture, -3 * i, 1)[:, :96]) for i in range(num_frames)]
-
-
-def write(
-    path: Path,
-    images: Sequence[np.ndarray],
-    rate: Fraction | int = 25,
-    times: Sequence[Fraction] | None = None,
-    rotation: int = 0,
-    pix_fmt: str = "yuv420p",
-    flags: str = "",
-    **options: str,
-) -> Path:
-    with av.open(str(path), "w", options={"movflags": flags} if flags else {}) as container:
-        stream = container.add_stream("libx264", rate=rate)
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        stream.options = {
-            "g": "250",
-            "bf": "3",
-            "crf": "12",
-            "preset": "ultrafast",
-            "x264-params": "b-adapt=0",
-        } | options
-        if rotation:
-            stream.set_display_rotation(rotation)
-        if times is not None:
-            stream.codec_context.time_base = Fraction(1, 90000)
-        for i, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            if times is not None:
-                frame.pts, frame.time_base = int(times[i] * 90000), Fraction(1, 90000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def packets(path: Path) -> list[av.Packet]:
-    with av.open(str(path)) as container:
-        return [packet for packet in container.demux(video=0) if packet.size]
-
-
-def damage(path: Path, packet: int) -> Path:
-    """Random bytes in place of one packet's, in decoding order; its length and first bytes stay."""
-    position, size = packets(path)[packet].pos, packets(path)[packet].size
-    content = bytearray(path.read_bytes())
-    content[position + 6 : position + size] = np.random.default_rng(1).bytes(size - 6)
-    path.write_bytes(content)
-    return path
+from longtake.datasets.packets import VideoError
+from longtake.datasets.video import _nearest_to_lattice, decode, probe
 
 
 def numbers(frames: list) -> list[int]:
@@ -123,7 +59,7 @@ def test_probe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("angle", "rows", "columns"), [(90, 1, 0), (-90, 0, 1), (180, 1, 1), (0, 0, 0)])
 @pytest.mark.parametrize("short_side", [None, 32])
 def test_rotation_is_applied(tmp_path: Path, angle: int, rows: int, columns: int, short_side: int | None) -> None:
-    [frame] = decode(write(tmp_path / "a.mp4", [MARKED], rotation=angle), short_side=short_side)
+    *_, frame = decode(write(tmp_path / "a.mp4", [MARKED] * 3, rotation=angle), short_side=short_side)
     height, width = (96, 64) if angle % 180 else (64, 96)
     scale = 1 if short_side is None else 2
     assert frame.image.shape == (height // scale, width // scale, 3)
@@ -138,6 +74,21 @@ def test_odd_sizes(tmp_path: Path) -> None:
     assert {f.image.shape for f in decode(path)} == {(65, 97, 3)}
     assert {f.image.shape for f in decode(path, short_side=31)} == {(31, 46, 3)}  # 97 * 31 / 65 = 46.3
     assert {f.image.shape for f in decode(path, short_side=500)} == {(65, 97, 3)}  # never enlarged
+
+
+@pytest.mark.parametrize(("transfer", "hdr"), [(1, False), (16, True), (18, True)])
+def test_ten_bits_are_decoded_and_hdr_is_noticed(tmp_path: Path, transfer: int, hdr: bool) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p10le"
+        stream.codec_context.color_trc = transfer
+        image = av.VideoFrame.from_ndarray(np.full((64, 96, 3), (200, 40, 90), np.uint8), format="rgb24")
+        for packet in (*stream.encode(image.reformat(format="yuv420p10le")), *stream.encode(None)):
+            container.mux(packet)
+    assert probe(tmp_path / "a.mp4").hdr is hdr
+    np.testing.assert_allclose(
+        next(decode(tmp_path / "a.mp4")).image, np.broadcast_to((200, 40, 90), (64, 96, 3)), atol=4
+    )
 
 
 def test_resizing_averages_areas(tmp_path: Path) -> None:
@@ -171,7 +122,8 @@ def test_colours_follow_the_matrix_and_range_of_the_stream(
 )
 def test_kept_frames_are_those_nearest_to_the_lattice(gaps: list[int], frames_per_second: float) -> None:
     times = np.concatenate([[0], np.cumsum(gaps)]) / 100
-    kept = [time for time, _ in _nearest_to_lattice(((float(t), None) for t in times), frames_per_second)]  # type: ignore[misc]
+    frames = _nearest_to_lattice(((float(t), None) for t in times), frames_per_second)  # type: ignore[misc]
+    kept = [frame.seconds for frame in frames if frame.kept]
     end = times[-1] + (gaps[-1] / 200 if gaps else 0)
     points = np.arange(0, end + 1e-9, 1 / frames_per_second)
     assert kept == sorted({float(times[np.abs(times - point).round(9).argmin()]) for point in points})

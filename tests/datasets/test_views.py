@@ -158,3 +158,14 @@ def test_boxes_and_colours_are_drawn_for_each_frame_on_their_own():
     assert (boxes[0] - boxes[1]).abs().max() > 0.1
     assert (colours[0] - colours[1]).abs().max() > 0.01
     assert torch.equal(shared[0], shared[1])
+
+
+@pytest.mark.gpu
+def test_a_gpu_makes_the_same_views():
+    frames = torch.randint(0, 256, (4, 3, 90, 120), generator=generator(1), dtype=torch.uint8)
+    crops = [Crop(32, (0.3, 1.0), blur=1.0, num=2)], [Crop(16, (0.1, 0.4), solarize=0.0, num=3)]
+    make = MultiCrop(*crops, Precrop(64, (0.3, 1.0)))
+    for host, device in zip(make(frames, generator()), make(frames.cuda(), generator()), strict=True):
+        for a, b in zip(host, device, strict=True):
+            assert b.is_cuda
+            assert (denormalized(a) - denormalized(b.cpu())).abs().max() < 2 / 255  # resizing rounds differently
