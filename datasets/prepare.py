@@ -24,7 +24,7 @@ def prepare(source: Source) -> FrameStore | ImageStore:
     fetch_missing(source)
     if not (source.world or source.images):
         for path in source.paths:
-            for line in doubts(probe(path, skip_corrupt=source.skip_corrupt)):
+            for line in doubts(probe(path, skip_corrupt=source.skip_corrupt), source.short_side):
                 console.print(f"[yellow]warning[/] {path.name}: {line}", soft_wrap=True)
     return source.open()
 
@@ -49,9 +49,15 @@ def fetch_missing(source: Source) -> None:
         source.refuse(failed)
 
 
-def doubts(info: VideoInfo) -> list[str]:
-    """What looks wrong with a file, before it is decoded."""
+def doubts(info: VideoInfo, short_side: int = 0) -> list[str]:
+    """What looks wrong with a file, before it is decoded; `short_side` is that of the frames to be stored."""
     found = []
+    if not info.timed:
+        found.append(f"its frames have no times; they are taken to be {1 / info.fps:.4f} s apart")
+    if min(info.width, info.height) < short_side:
+        found.append(
+            f"{info.width} x {info.height} is smaller than short_side={short_side}; frames are stored as they are"
+        )
     if info.container_seconds > info.seconds * (1 + TOO_LONG):
         found.append(f"the file lasts {info.container_seconds:.0f} s, its video {info.seconds:.0f} s; is it complete?")
     if info.hdr:

@@ -53,6 +53,7 @@ class VideoInfo:
     container_seconds: float  # of the longest stream
     num_frames: int  # an estimate: what the header says, else duration times rate, else the number of packets
     hdr: bool = False  # PQ or HLG transfer: shown without tone mapping, colours are pale
+    timed: bool = True  # the first frame has a timestamp; else frames are placed by the average rate
 
 
 class RawFrame(NamedTuple):
@@ -93,6 +94,7 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
             container_seconds=seconds if total is None else total,
             num_frames=num_frames,
             hdr=stream.codec_context.color_trc in HDR_TRANSFERS,
+            timed=frame.pts is not None,
         )
 
 

@@ -9,21 +9,8 @@ import pytest
 from longtake.datasets.clips import Clips
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.frames import StoreSpec, build, findings
-from longtake.datasets.mini import World, prepare, walk_truth
+from longtake.datasets.mini import walk_truth
 from longtake.datasets.shots import CutFinder, blanks, shots
-
-CUT_WORLD = World("cuts", seed=28, height=120, width=160, fps=12, seconds=50, num_cuts=7, train_per_class=1,
-                  val_per_class=1, test_per_class=1)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare(CUT_WORLD, tmp_path_factory.mktemp("world"), progress=False, num_workers=1)
-
-
-@pytest.fixture(scope="module")
-def store(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
-    return build([walk / "walk.mp4"], StoreSpec(), tmp_path_factory.mktemp("stores"), progress=False)
 
 
 def test_planted_cuts_are_found_and_nothing_else(walk: Path, store: FrameStore) -> None:

@@ -1,5 +1,6 @@
 """Which files a source stands for, and what is said when they are not there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -120,4 +121,7 @@ def test_doubts_about_a_file() -> None:
     )
     longer = VideoInfo(path=Path("a.mp4"), seconds=100.0, container_seconds=200.0, **sound)
     assert doubts(longer) == ["the file lasts 200 s, its video 100 s; is it complete?"]
-    assert doubts(VideoInfo(path=Path("a.mp4"), seconds=100.0, container_seconds=100.5, **sound)) == []
+    info = VideoInfo(path=Path("a.mp4"), seconds=100.0, container_seconds=100.5, **sound)
+    assert doubts(info) == []
+    assert doubts(info, short_side=360) == ["4 x 4 is smaller than short_side=360; frames are stored as they are"]
+    assert doubts(replace(info, timed=False)) == ["its frames have no times; they are taken to be 0.0333 s apart"]

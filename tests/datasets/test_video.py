@@ -46,7 +46,7 @@ def test_frames_without_times_are_placed_by_the_average_rate(tmp_path: Path) -> 
     path = write(tmp_path / "a.h264", flat(30))
     assert all(packet.pts is None for packet in packets(path))
     np.testing.assert_allclose([f.seconds for f in decode(path)], np.arange(30) / 25)
-    assert (probe(path).num_frames, probe(path).seconds) == (30, 1.2)
+    assert (probe(path).num_frames, probe(path).seconds, probe(path).timed) == (30, 1.2, False)
 
 
 def test_probe(tmp_path: Path) -> None:

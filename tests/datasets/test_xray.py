@@ -15,24 +15,10 @@ from longtake.datasets import analyze as analyzing
 from longtake.datasets.analyze import analyze, smooth
 from longtake.datasets.detect import detector_of, regions
 from longtake.datasets.frame_store import FrameStore
-from longtake.datasets.frames import StoreSpec, build
 from longtake.datasets.mini import WORLDS, World, prepare, walk_truth
 from longtake.datasets.mini_objects import CLASSES
 from longtake.datasets.sources import Source
 from longtake.datasets.xray import class_counts, difference_hash, look, repeated, sampled, sharpness, summary
-
-TOWN = World("town", seed=28, height=120, width=160, fps=12, seconds=50, num_cuts=7, train_per_class=1, val_per_class=1,
-             test_per_class=1)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare(TOWN, tmp_path_factory.mktemp("world"), progress=False, num_workers=1)
-
-
-@pytest.fixture(scope="module")
-def store(walk: Path, tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
-    return build([walk / "walk.mp4"], StoreSpec(), tmp_path_factory.mktemp("stores"), progress=False)
 
 
 def test_the_mini_world_is_seen_as_it_is(walk: Path, store: FrameStore) -> None:
@@ -113,9 +99,9 @@ def two_cats(image: np.ndarray) -> list[str]:
     return ["cat", "cat"]
 
 
-def test_a_page_compares_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_compares_the_sources(town: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "data"))
-    town = replace(TOWN, name="mini", seconds=12, num_cuts=0)
+    town = replace(town, name="mini", seconds=12, num_cuts=0)
     monkeypatch.setitem(WORLDS, "mini", town)
     source = Source(**composed(["pretrain=mini"])["pretrain"])
     page = analyze(source, "auto", 1.0, tmp_path / "xray")
