@@ -4,6 +4,7 @@ import base64
 import csv
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def analyze(source: Source, detector: str, interval: float, root: Path) -> Path:
     world = world_folder(WORLDS[source.world], data_root()) if source.world else None
     detect, counted = detector_of(detector, world)
     looks = look(store, detect, interval)
-    folder = root / source.label.replace("/", "_")
+    folder = root / re.sub(r"[^\w.+-]", "_", source.label)
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(looks, folder / "frames.csv")
     draw(store, looks, f"{source.label}: {counted}", folder / "xray.png")

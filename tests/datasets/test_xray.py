@@ -115,7 +115,7 @@ def test_a_page_compares_the_sources(town: World, tmp_path: Path, monkeypatch: p
     assert "http" not in content.replace("xmlns", "")  # no network
     for part in ("<th>mini</th><th>video:walk</th>", "objects per frame", "<td>12</td><td>6</td>", "<td>2</td>"):
         assert part in content
-    with (tmp_path / "xray" / "video:walk" / "frames.csv").open() as file:
+    with (tmp_path / "xray" / "video_walk" / "frames.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["objects"] for row in rows] == ["2"] * 6
     assert rows[0]["labels"] == "cat cat"
