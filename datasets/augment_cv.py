@@ -1,4 +1,4 @@
-"""The colour operators of `augment` for one frame on a CPU, with OpenCV: ten times as fast there, equal but for rounding.
+"""The colour operators of `augment` for one frame on a CPU, with OpenCV: several times as fast there, equal but for rounding.
 
 A frame is an array (h, w, 3), float32, RGB in [0, 1], and is changed in place.
 """

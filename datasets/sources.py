@@ -104,7 +104,9 @@ class Source:
 
     def refuse(self, missing: Sequence[Path]) -> NoReturn:
         """Raise a `ValueError` that says what is not there and, where that is known, how to get it: one line or several."""
-        advice = [line for path in missing for line in (f"  {path}: no such file", *self._advice(path))]
+        advice = []
+        for path in missing:
+            advice += [f"  {path}: no such file", *(f"      {line}" for line in self.how_to_get(path))]
         if len(advice) == 1:
             raise ValueError(advice[0].strip())
         if any((origin := origin_of(path.stem)) and origin.watch for path in missing):
@@ -112,9 +114,6 @@ class Source:
         raise ValueError(
             "\n".join([f"pretrain={self.name}: {len(missing)} of {len(self.paths)} files not found", *advice])
         )
-
-    def _advice(self, path: Path) -> list[str]:
-        return [f"      {line}" for line in self.how_to_get(path)]
 
     def check(self, num_frames: int) -> str:
         """One line on what is there; `ValueError` for a file that cannot be read or is shorter than one clip of T frames."""

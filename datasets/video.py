@@ -75,8 +75,8 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
         if frame is None:
             raise VideoError(f"{path}: the video stream holds no frame; download or copy the file again")
         width, height = round(frame.width * (stream.sample_aspect_ratio or 1)), frame.height
-        rotation = round(frame.rotation / 90) * 90 % 360
-        if rotation % 180 == 90:
+        turns = quarter_turns(frame)
+        if turns % 2:
             width, height = height, width
         rate = rate_of(stream)
         total = None if container.duration is None else container.duration / av.time_base
@@ -88,7 +88,7 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
             codec=stream.codec_context.name,
             width=width,
             height=height,
-            rotation=rotation,
+            rotation=90 * turns,
             fps=rate,
             seconds=seconds,
             container_seconds=seconds if total is None else total,
@@ -148,6 +148,11 @@ def raw_frames(
     return (frame for frame in raw if frame.seconds >= start)
 
 
+def quarter_turns(frame: VideoFrame) -> int:
+    """How often a stored picture has to be turned by 90 degrees, counterclockwise, to stand upright."""
+    return round(frame.rotation / 90) % 4
+
+
 class Converter:
     """From a codec's frame to upright RGB, for any number of threads.
 
@@ -163,7 +168,7 @@ class Converter:
         if not hasattr(self._own, "reformatter"):
             self._own.reformatter = VideoReformatter()
         # the picture is resized as stored, then turned
-        turns = round(frame.rotation / 90) % 4
+        turns = quarter_turns(frame)
         width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
         rgb = self._own.reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
         return np.ascontiguousarray(np.rot90(rgb, turns))
