@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torchvision.datasets import DatasetFolder
@@ -38,6 +38,7 @@ HOW_TO_GET = (
     "ImageNet-1k: image-net.org, free account, with the validation images sorted into their class folders; "
     "LONGTAKE_DATA moves the data root and root=FOLDER names another image folder"
 )
+IMAGENET_CLASSES, IMAGENET_IMAGES = 1000, {"train": 1_281_167, "val": 50_000}  # ILSVRC 2012
 CACHE_FROM = 100_000  # images; a listing below this size takes a second and is not worth a file
 SETTLED_SECONDS = 10  # a folder changed more recently may change again within one tick of a coarse file-system clock
 
@@ -127,6 +128,14 @@ def drawn_from(*key: int) -> Iterator[None]:
         torch.set_rng_state(state)
 
 
+def read_rgb(path: Path) -> UInt8[Tensor, "3 h w"]:
+    """An image file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
+    try:
+        return v2.functional.pil_to_tensor(pil_loader(str(path)))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+
+
 def find_classes(folder: Path) -> list[str]:
     """Class folders of a split, sorted, hidden ones left out.
 
@@ -194,6 +203,20 @@ def missing_splits(root: str | None, splits: Sequence[str]) -> list[str]:
     for folder, classes in others:
         _check_same_classes(*first, folder, classes)
     return []
+
+
+def odd_splits(root: str | None, splits: Sequence[str]) -> list[str]:
+    """What is odd: images that cannot be decoded, and with ImageNet's 1000 classes other numbers of images than the original's."""
+    found = []
+    for split, folder in zip(splits, open_splits(root, splits, eval_transform()), strict=True):
+        if len(folder.classes) == IMAGENET_CLASSES and len(folder) != IMAGENET_IMAGES.get(split, len(folder)):
+            found.append(f"{split}: {len(folder)} images, ImageNet-1k has {IMAGENET_IMAGES[split]}")
+        for path, _ in folder.samples:
+            try:
+                pil_loader(path)
+            except (OSError, SyntaxError, ValueError) as error:
+                found.append(f"{path}: cannot be decoded ({error})")
+    return found
 
 
 def _check_same_classes(folder: Path, classes: list[str], other_folder: Path, other_classes: list[str]) -> None:

@@ -25,17 +25,13 @@ renderer version 1; 144 pictures compared with version 2 were the same in every 
 import hashlib
 import itertools
 import json
-import multiprocessing
-import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import av
 import cv2
@@ -44,6 +40,7 @@ from filelock import FileLock
 from jaxtyping import Int, UInt8
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from longtake.datasets.mini_jobs import in_order, workers
 from longtake.datasets.mini_layout import picture_scene, walk_scene
 from longtake.datasets.mini_objects import CLASSES
 from longtake.datasets.mini_scene import Rendered, Scene, render
@@ -58,7 +55,6 @@ _WALK = len(SPLITS)  # the walk's key among the seeds; a split's key is its inde
 _OVERSAMPLING = 2  # pictures are rendered this much larger, then averaged down
 _FRAMES_PER_TASK = 12
 _PICTURES_PER_TASK = 25
-_MAX_WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -123,7 +119,7 @@ def prepare(world: World, root: Path, *, progress: bool = True, num_workers: int
         shutil.rmtree(partial, ignore_errors=True)  # of a killed process: nobody else is here, we hold the lock
         try:
             partial.mkdir()
-            _write(world, partial, progress, num_workers or min(os.cpu_count() or 1, _MAX_WORKERS))
+            _write(world, partial, progress, num_workers)
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -141,7 +137,7 @@ def picture(world: World, split: str, class_index: int, number: int) -> UInt8[np
     """One picture of the image folder, RGB."""
     key = SPLITS.index(split)
     seed = [world.seed, key, class_index, number]
-    _, rendered = picture_scene(_street(world, key, 0), seed, class_index, world.image_size * _OVERSAMPLING)
+    _, rendered = picture_scene(street_of(world, key, 0), seed, class_index, world.image_size * _OVERSAMPLING)
     return cv2.resize(rendered.image, (world.image_size, world.image_size), interpolation=cv2.INTER_AREA)
 
 
@@ -156,17 +152,11 @@ def walk_truth(folder: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def _write(world: World, folder: Path, progress: bool, num_workers: int) -> None:
+def _write(world: World, folder: Path, progress: bool, num_workers: int | None) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    context = multiprocessing.get_context("spawn")  # forking a process that runs threads may deadlock
-    pool = ProcessPoolExecutor(num_workers, context, cv2.setNumThreads, (1,)) if num_workers > 1 else None
-    try:
-        with Progress(*columns, disable=not progress) as bar:
-            _write_walk(world, folder, pool, bar)
-            _write_pictures(world, folder, pool, bar)
-    finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
+    with workers(num_workers) as pool, Progress(*columns, disable=not progress) as bar:
+        _write_walk(world, folder, pool, bar)
+        _write_pictures(world, folder, pool, bar)
     names = {"classes": CLASSES, "stuff": STUFF}
     about = {"hash": world.hash, "renderer": RENDERER_VERSION, "world": asdict(world), **names}
     (folder / "world.json").write_text(json.dumps(about, indent=2) + "\n")
@@ -185,7 +175,7 @@ def _write_walk(world: World, folder: Path, pool: ProcessPoolExecutor | None, ba
         keyframes = {"g": str(world.gop), "keyint_min": str(world.gop), "sc_threshold": "0"}
         # Without mbtree: with it and B-frames, x264 was seen to write other bytes in every run.
         stream.options = {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0", **keyframes}
-        for images, truth in _in_order(pool, _render_frames, tasks):
+        for images, truth in in_order(pool, _render_frames, tasks):
             for image in images:
                 picture = av.VideoFrame.from_ndarray(image, format="rgb24")
                 picture.pts, picture.time_base = next(count), Fraction(1, world.fps)
@@ -226,7 +216,7 @@ def _write_pictures(world: World, folder: Path, pool: ProcessPoolExecutor | None
         for start in range(0, world.per_class(split), _PICTURES_PER_TASK)
     ]
     task = bar.add_task(f"rendering {world.name}: pictures", total=sum(len(numbers) for *_, numbers in tasks))
-    for count in _in_order(pool, _render_pictures, tasks):
+    for count in in_order(pool, _render_pictures, tasks):
         bar.advance(task, count)
 
 
@@ -241,28 +231,9 @@ def _render_pictures(task: tuple[World, Path, str, int, range]) -> int:
     return len(numbers)
 
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
-
-
-def _in_order(
-    pool: ProcessPoolExecutor | None, work: Callable[[Task], Result], tasks: Sequence[Task]
-) -> Iterator[Result]:
-    """`map` that runs at most a few tasks ahead, so that frames waiting for the encoder stay few."""
-    if pool is None:
-        yield from map(work, tasks)
-        return
-    waiting: deque[Future[Result]] = deque()
-    for task in tasks:
-        waiting.append(pool.submit(work, task))
-        if len(waiting) > 8:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
 @lru_cache(maxsize=4)
-def _street(world: World, key: int, shot: int) -> Street:
+def street_of(world: World, key: int, shot: int) -> Street:
+    """The street of a split (its index in `SPLITS`), or of a shot of the walk."""
     return build_street([world.seed, key, shot, 1], float(world.texels_per_metre))
 
 
@@ -271,7 +242,7 @@ def _walk_shot(world: World, shot: int) -> Scene:
     starts = [*_shot_starts(world), world.num_frames]
     times = np.arange(starts[shot], starts[shot + 1]) / world.fps
     seed = [world.seed, _WALK, shot]
-    return walk_scene(_street(world, _WALK, shot), seed, times, world.height, world.width, float(world.seconds))
+    return walk_scene(street_of(world, _WALK, shot), seed, times, world.height, world.width, float(world.seconds))
 
 
 def _shot_starts(world: World) -> Int[np.ndarray, " shots"]:

@@ -7,3 +7,8 @@ from pathlib import Path
 def data_root() -> Path:
     """Folder of data sets in their official layouts, frame stores and the mini world (it may not exist yet)."""
     return Path(os.environ.get("LONGTAKE_DATA") or Path.home() / ".cache" / "longtake").expanduser()
+
+
+def expanded(path: str) -> Path:
+    """`~` and the data root, `$LONGTAKE_DATA`, which has a default."""
+    return Path(path.replace("$LONGTAKE_DATA", str(data_root()))).expanduser()

@@ -12,7 +12,7 @@ from typing import NoReturn
 from longtake.datasets.frames import FrameStore, StoreSpec, build
 from longtake.datasets.image_store import ImageStore
 from longtake.datasets.mini import WORLDS, prepare
-from longtake.datasets.roots import data_root
+from longtake.datasets.roots import data_root, expanded
 from longtake.datasets.tours import how_to_get, normalized, origin_of
 from longtake.datasets.video import VideoInfo, probe
 
@@ -159,11 +159,6 @@ class Source:
         cuts = self.cuts != "ignore"
         spec = StoreSpec(self.short_side, self.quality, self.frames_per_second, cuts, self.faces, self.decoder)
         return build(paths, spec, data_root() / "frames", skip_corrupt=self.skip_corrupt)
-
-
-def expanded(path: str) -> Path:
-    """`~` and the data root, `$LONGTAKE_DATA`, which has a default."""
-    return Path(path.replace("$LONGTAKE_DATA", str(data_root()))).expanduser()
 
 
 def files_of(word: str) -> list[Path]:

@@ -38,7 +38,7 @@ def test_the_number_of_processes_does_not_change_a_byte(folder: Path, tmp_path: 
 def test_frames_repeat_exactly_and_another_seed_differs() -> None:
     frame = mini.walk_frame(TINY, 7)
     mini._walk_shot.cache_clear()
-    mini._street.cache_clear()
+    mini.street_of.cache_clear()
     again, other = mini.walk_frame(TINY, 7), mini.walk_frame(replace(TINY, seed=1), 7)
     np.testing.assert_array_equal(frame.image, again.image)
     np.testing.assert_array_equal(frame.ids, again.ids)

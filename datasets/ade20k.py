@@ -1,0 +1,94 @@
+"""ADE20K's SceneParsing release on disk (150 classes); and a writer of the same layout.
+
+    ADEChallengeData2016/images/{training,validation}/ADE_val_00000001.jpg
+    ADEChallengeData2016/annotations/{training,validation}/ADE_val_00000001.png     0 unlabelled, 1 ... 150 classes
+
+Known of the original: 20 210 training and 2 000 validation images. It is not the full ADE20K, whose masks are coloured.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+IGNORED = 255
+HOW_TO_GET = (
+    "ADE20K: ADEChallengeData2016.zip (data.csail.mit.edu/places/ADEchallenge) under the data root; or root=FOLDER"
+)
+EXPECTED = {"training": 20_210, "validation": 2_000}
+
+
+@dataclass(frozen=True)
+class ADE20K:
+    """A folder `ADEChallengeData2016`. Masks are read with classes 0 ... 149 and 255 for what is unlabelled."""
+
+    root: Path
+    num_classes: int = 150
+
+    def check(self, lists: Sequence[str]) -> list[str]:
+        """What is missing; [] when the splits can be read. Raises `ValueError` where images and masks do not pair."""
+        if not self.root.is_dir():
+            return [f"no folder {self.root} (expected images, annotations in it). {HOW_TO_GET}"]
+        if not (self.root / "images").is_dir():
+            inner = next(
+                (p.parent for p in sorted(self.root.glob("**/images")) if (p.parent / "annotations").is_dir()), None
+            )
+            hint = f"; did you mean {inner}?" if inner else ""
+            raise ValueError(f"{self.root}: no images in it, expected the folder ADEChallengeData2016 itself{hint}")
+        for split in lists:
+            lonely = [name for name in self.names(split) if not self.mask_file(name).is_file()]
+            if lonely:
+                raise ValueError(f"{self.root}: {len(lonely)} images of {split} have no mask: {lonely[:3]}")
+        return []
+
+    def names(self, split: str) -> list[str]:
+        """`<split>/<stem>` of every image. Raises `ValueError` where there is none."""
+        names = sorted(f"{split}/{path.stem}" for path in (self.root / "images" / split).glob("*.jpg"))
+        if not names:
+            raise ValueError(f"{self.root / 'images' / split}: no images (.jpg) in it")
+        return names
+
+    def image(self, name: str) -> Path:
+        return self.root / "images" / f"{name}.jpg"
+
+    def mask_file(self, name: str) -> Path:
+        return self.root / "annotations" / f"{name}.png"
+
+    def mask(self, name: str) -> UInt8[np.ndarray, "h w"]:
+        """Raises `ValueError` for an image that has no class numbers, or one above the number of classes."""
+        path = self.mask_file(name)
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                raise ValueError(f"{path}: got an image of mode {image.mode}, expected class numbers (mode P or L)")
+            mask = np.array(image)
+        if mask.max() > self.num_classes:
+            raise ValueError(f"{path}: got class {mask.max()}, expected 0 to {self.num_classes}")
+        return mask - np.uint8(1)  # 0 becomes 255
+
+    def validate(self, lists: Sequence[str]) -> list[str]:
+        """What is odd: splits of another size than the original's, masks that are not as large as their images."""
+        found = []
+        for split in lists:
+            names = self.names(split)
+            if EXPECTED.get(split) not in (None, len(names)):
+                found.append(f"{split}: {len(names)} images, the original has {EXPECTED[split]}")
+            for name in names:
+                with Image.open(self.image(name)) as image:
+                    if image.size[::-1] != self.mask(name).shape:
+                        found.append(f"{name}: the mask is not as large as the image")
+        return found
+
+
+def write_ade20k(
+    root: Path, split: str, pairs: Iterable[tuple[str, np.ndarray, np.ndarray]], num_classes: int = 150
+) -> ADE20K:
+    """Write (stem, image (h, w, 3), mask (h, w) of 0 ... and 255) in the official layout."""
+    for kind in ("images", "annotations"):
+        (root / kind / split).mkdir(parents=True, exist_ok=True)
+    for stem, image, mask in pairs:
+        Image.fromarray(image).save(root / "images" / split / f"{stem}.jpg", quality=95)
+        Image.fromarray(mask + np.uint8(1)).save(root / "annotations" / split / f"{stem}.png")
+    return ADE20K(root, num_classes)

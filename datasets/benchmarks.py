@@ -1,0 +1,42 @@
+"""What an evaluation's `root` stands for: a folder, or the name of a procedural world, rendered when it is first needed."""
+
+from collections.abc import Sequence
+
+from longtake.datasets.ade20k import ADE20K
+from longtake.datasets.davis import DAVIS
+from longtake.datasets.mini import WORLDS
+from longtake.datasets.mini_formats import VOC_CLASSES, prepare_davis, prepare_voc
+from longtake.datasets.roots import data_root, expanded
+from longtake.datasets.voc import VOC
+
+
+def missing_voc(root: str, lists: Sequence[str]) -> list[str]:
+    """As `VOC.check`; a world can always be rendered."""
+    return [] if root in WORLDS else VOC(expanded(root)).check(lists)
+
+
+def open_voc(root: str, progress: bool = True) -> VOC:
+    if root in WORLDS:
+        return VOC(prepare_voc(WORLDS[root], data_root(), progress=progress), VOC_CLASSES)
+    return VOC(expanded(root))
+
+
+def missing_segmentation(layout: str, root: str, lists: Sequence[str]) -> list[str]:
+    """As `VOC.check` or `ADE20K.check`. Raises `ValueError` for a layout that is neither."""
+    if layout not in ("voc", "ade20k"):
+        raise ValueError(f"layout: got {layout!r}, expected voc or ade20k")
+    return missing_voc(root, lists) if layout == "voc" else ADE20K(expanded(root)).check(lists)
+
+
+def open_segmentation(layout: str, root: str, progress: bool = True) -> VOC | ADE20K:
+    return open_voc(root, progress) if layout == "voc" else ADE20K(expanded(root))
+
+
+def missing_davis(root: str, split: str, binary_masks: bool) -> list[str]:
+    """As `DAVIS.check`; a world can always be rendered."""
+    return [] if root in WORLDS else DAVIS(expanded(root), split, binary_masks=binary_masks).check()
+
+
+def open_davis(root: str, split: str, binary_masks: bool, progress: bool = True) -> DAVIS:
+    folder = prepare_davis(WORLDS[root], data_root(), progress=progress) if root in WORLDS else expanded(root)
+    return DAVIS(folder, split, binary_masks=binary_masks)

@@ -1,0 +1,196 @@
+"""Pascal VOC on disk: image lists, boxes from the XML files, segmentation masks; and a writer of the same layout.
+
+    VOC2012/JPEGImages/2008_000001.jpg
+    VOC2012/Annotations/2008_000001.xml
+    VOC2012/ImageSets/{Main,Segmentation}/{train,val,trainval}.txt
+    VOC2012/SegmentationClass/2008_000001.png       palette; 0 background, 255 void
+
+Known of the originals: Main/trainval 2012 has 11 540 images, Segmentation/val 1 449; images of 2007 are in the segmentation lists
+only; boxes count pixels from 1, both ends inclusive.
+"""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image
+
+from longtake.datasets.palette import PALETTE
+
+VOID = 255
+HOW_TO_GET = (
+    "Pascal VOC: VOCtrainval_11-May-2012.tar (2012), VOCtrainval_06-Nov-2007.tar (2007) from host.robots.ox.ac.uk/pascal/VOC, "
+    "unpacked under the data root; root=FOLDER names another place"
+)
+# Images of the originals' lists, from the development kits' documentation.
+EXPECTED = {
+    ("VOC2012", "Main/trainval"): 11_540,
+    ("VOC2012", "Segmentation/val"): 1_449,
+    ("VOC2007", "Main/trainval"): 5_011,
+    ("VOC2007", "Segmentation/val"): 213,
+}
+
+
+class Boxes(NamedTuple):
+    """What an XML file says. Boxes are x0, y0, x1, y1 in pixels from 0, ends exclusive."""
+
+    boxes: Int[np.ndarray, "n 4"]
+    classes: list[str]
+
+
+@dataclass(frozen=True)
+class VOC:
+    """A folder `VOC2012` (or `VOC2007`, or any other in their layout)."""
+
+    root: Path
+    num_classes: int = 21  # the background among them
+
+    def check(self, lists: Sequence[str]) -> list[str]:
+        """What is missing of the image lists (`Main/trainval`) and their files; [] when all can be read.
+
+        Raises `ValueError` when the folder is there but is not of this layout, or has fewer images than listed.
+        """
+        if not self.root.is_dir():
+            return [f"no folder {self.root} (expected JPEGImages, Annotations, ImageSets in it). {HOW_TO_GET}"]
+        if not (self.root / "JPEGImages").is_dir():
+            inner = next((p.parent for p in sorted(self.root.glob("**/JPEGImages"))), None)
+            hint = f"; did you mean {inner}?" if inner else ""
+            raise ValueError(f"{self.root}: no JPEGImages in it, expected the folder VOC2012 itself{hint}")
+        for name in lists:
+            names = self.names(name)
+            missing = [n for n in names if not self.image(n).is_file()]
+            if missing:
+                raise ValueError(f"{self.root}: {len(missing)} of {len(names)} images of {name} missing: {missing[:3]}")
+        return []
+
+    def validate(self, lists: Sequence[str]) -> list[str]:
+        """What is odd: lists of another length than the original's, annotations and masks that do not fit their images."""
+        found = []
+        for image_list in lists:
+            names = self.names(image_list)
+            expected = EXPECTED.get((self.root.name, image_list))
+            if expected not in (None, len(names)):
+                found.append(f"{image_list}: {len(names)} images, the original has {expected}")
+            segmented = image_list.startswith("Segmentation")
+            void = not segmented
+            for name in names:
+                with Image.open(self.image(name)) as image:
+                    width, height = image.size
+                boxes = self.boxes(name).boxes
+                if (boxes < 0).any() or (boxes > [width, height, width, height]).any():
+                    found.append(f"{name}: a box reaches beyond the image of {width} x {height}")
+                if not segmented:
+                    continue
+                mask = self.mask(name)
+                void = void or VOID in mask
+                if mask.shape != (height, width):
+                    found.append(f"{name}: the mask is not as large as the image")
+            if not void:
+                found.append(
+                    f"{image_list}: no mask has a void pixel ({VOID}), the original's objects have borders of them"
+                )
+        return found
+
+    def names(self, image_list: str) -> list[str]:
+        """Names in `ImageSets/<image_list>.txt`. Raises `ValueError` when it is not there or empty."""
+        path = self.root / "ImageSets" / f"{image_list}.txt"
+        if not path.is_file():
+            raise ValueError(f"{path}: no such image list")
+        names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        if not names:
+            raise ValueError(f"{path}: the list is empty")
+        return names
+
+    def image(self, name: str) -> Path:
+        return self.root / "JPEGImages" / f"{name}.jpg"
+
+    def boxes(self, name: str, hard: bool = True) -> Boxes:
+        """All objects of an image; without `hard` those that are neither truncated nor difficult.
+
+        Raises `ValueError` for a file that is missing, not XML, or without objects.
+        """
+        return read_boxes(self.root / "Annotations" / f"{name}.xml", hard)
+
+    def mask(self, name: str) -> UInt8[np.ndarray, "h w"]:
+        """Class of every pixel, 0 background, 255 void. Raises `ValueError` for anything but a palette or grey image."""
+        path = self.root / "SegmentationClass" / f"{name}.png"
+        if not path.is_file():
+            raise ValueError(f"{path}: no such mask")
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                raise ValueError(f"{path}: got an image of mode {image.mode}, expected class numbers (mode P or L)")
+            return np.array(image)
+
+
+def read_boxes(path: Path, hard: bool = True) -> Boxes:
+    """See `VOC.boxes`. LOST's datasets.py: 1 is subtracted from the minima, the maxima stay, so that ends are exclusive."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such annotation")
+    try:
+        objects = ET.parse(path).getroot().findall("object")
+    except ET.ParseError as error:
+        raise ValueError(f"{path}: not XML ({error})") from error
+    if not objects:
+        raise ValueError(f"{path}: no object in it; expected one <object> or more")
+    kept = [o for o in objects if hard or not any(o.findtext(flag) == "1" for flag in ("truncated", "difficult"))]
+    boxes = [[round(float(o.findtext(f"bndbox/{key}") or "nan")) for key in CORNERS] for o in kept]
+    corners = np.array(boxes, np.int64).reshape(-1, 4) - np.array([1, 1, 0, 0])
+    return Boxes(corners, [o.findtext("name") or "" for o in kept])
+
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """An image with its truth, to be written. Boxes as in `Boxes`; `mask` None writes no segmentation."""
+
+    name: str
+    image: UInt8[np.ndarray, "h w 3"]
+    boxes: Int[np.ndarray, "n 4"]
+    classes: Sequence[str]
+    mask: UInt8[np.ndarray, "h w"] | None = None
+    truncated: Sequence[bool] = ()
+    difficult: Sequence[bool] = ()
+    lists: Sequence[str] = ("Main/trainval", "Segmentation/val")  # that it is a member of
+
+
+def write_voc(root: Path, images: Iterable[Annotated], num_classes: int = 21) -> VOC:
+    """Write images in the official layout; those without a mask are in no segmentation list."""
+    names: dict[str, list[str]] = {}
+    for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for item in images:
+        Image.fromarray(item.image).save(root / "JPEGImages" / f"{item.name}.jpg", quality=95)
+        (root / "Annotations" / f"{item.name}.xml").write_bytes(_xml(item))
+        if item.mask is not None:
+            mask = Image.fromarray(item.mask, "P")
+            mask.putpalette(PALETTE.tobytes())
+            mask.save(root / "SegmentationClass" / f"{item.name}.png")
+        for image_list in item.lists:
+            if item.mask is not None or not image_list.startswith("Segmentation"):
+                names.setdefault(image_list, []).append(item.name)
+    for name, members in names.items():
+        (root / "ImageSets" / f"{name}.txt").write_text("".join(f"{member}\n" for member in members))
+    return VOC(root, num_classes)
+
+
+def _xml(item: Annotated) -> bytes:
+    root = ET.Element("annotation")
+    ET.SubElement(root, "filename").text = f"{item.name}.jpg"
+    size = ET.SubElement(root, "size")
+    for key, value in zip(("height", "width", "depth"), item.image.shape, strict=True):
+        ET.SubElement(size, key).text = str(value)
+    for i, (box, name) in enumerate(zip(item.boxes.tolist(), item.classes, strict=True)):
+        element = ET.SubElement(root, "object")
+        ET.SubElement(element, "name").text = name
+        for key, flags in (("truncated", item.truncated), ("difficult", item.difficult)):
+            ET.SubElement(element, key).text = str(int(flags[i])) if flags else "0"
+        corners = ET.SubElement(element, "bndbox")
+        for key, value, first in zip(CORNERS, box, (1, 1, 0, 0), strict=True):
+            ET.SubElement(corners, key).text = str(value + first)
+    return ET.tostring(root)
