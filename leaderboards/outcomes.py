@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Real, Shaped
+from jaxtyping import Shaped
 
 from longtake.leaderboards.rows import Key
-from longtake.leaderboards.statistics import Difference, paired_difference
+from longtake.leaderboards.statistics import Difference, Outcomes, paired_difference
 from longtake.leaderboards.writing import replace, sole_writer
 
-ITEMS, KEY = "items", "key"  # the arrays of a file that are not a metric
+ITEMS, KEY, GROUPS = "items", "key", "groups"  # the arrays of a file that are not a metric
 
 
 def outcomes_path(folder: Path, evaluation: str, key: Key) -> Path:
@@ -28,10 +28,11 @@ def save_outcomes(folder: Path, evaluation: str, key: Key, outcomes: Mapping[str
 
     Args:
         outcomes: `items`, the n distinct ids (str) of what was tested, and for each metric an array (n,) of what the
-            items contribute to it, from 0 to 1: whether an image was classified correctly, the overlap in a clip.
+            items contribute to it, from 0 to 1: whether an image was classified correctly, the overlap in a clip; NaN
+            for an item that does not count for this metric. `groups`, where items come in groups, names each item's (str).
 
     Raises:
-        ValueError: no ids, an id twice, or an array that is not one finite number per id.
+        ValueError: no ids, an id twice, or an array that is not one number per id, or has none that counts.
     """
     assert KEY not in outcomes, f"a metric cannot be called {KEY!r}"
     _check(f"{evaluation}: row '{key}'", outcomes)
@@ -66,26 +67,35 @@ def compare(folder: Path, evaluation: str, metric: str, first: Key, second: Key,
     Raises:
         ValueError: the outcomes of a row or this metric are not there, or the rows were measured on different items.
     """
-    items, values = _by_item(folder, evaluation, metric, first)
-    other_items, other_values = _by_item(folder, evaluation, metric, second)
+    items, values, groups = _by_item(folder, evaluation, metric, first)
+    other_items, other_values, _ = _by_item(folder, evaluation, metric, second)
     if not np.array_equal(items, other_items):
         raise ValueError(
             f"{evaluation}: '{first}' has {len(items)} items and '{second}' has {len(other_items)}, of which "
             f"{len(np.intersect1d(items, other_items))} are the same; evaluate both on the same data"
         )
-    return paired_difference(values, other_values, level=level)
+    counts, other_counts = np.isfinite(values), np.isfinite(other_values)
+    if not np.array_equal(counts, other_counts):
+        raise ValueError(
+            f"{evaluation}: of {metric!r} '{first}' has {counts.sum()} items and '{second}' has {other_counts.sum()}; evaluate "
+            "both on the same data"
+        )
+    return paired_difference(
+        values[counts], other_values[counts], None if groups is None else groups[counts], level=level
+    )
 
 
 def _by_item(
     folder: Path, evaluation: str, metric: str, key: Key
-) -> tuple[Shaped[np.ndarray, "n"], Real[np.ndarray, "n"] | Bool[np.ndarray, "n"]]:
-    """The items of a row in the order of their ids, and their outcomes."""
+) -> tuple[Shaped[np.ndarray, "n"], Outcomes, Shaped[np.ndarray, "n"] | None]:
+    """The items of a row in the order of their ids, their outcomes, and their groups where they have some."""
     outcomes = load_outcomes(folder, evaluation, key)
     if metric not in outcomes:
         there = ", ".join(sorted(outcomes))
         raise ValueError(f"{evaluation}: row '{key}' has no outcomes of {metric!r}; there are: {there}")
     order = np.argsort(outcomes[ITEMS])
-    return outcomes[ITEMS][order], outcomes[metric][order]
+    groups = outcomes[GROUPS][order] if GROUPS in outcomes else None
+    return outcomes[ITEMS][order], outcomes[metric][order], groups
 
 
 def _check(place: str, outcomes: Mapping[str, np.ndarray]) -> None:
@@ -93,10 +103,11 @@ def _check(place: str, outcomes: Mapping[str, np.ndarray]) -> None:
     if items is None or items.ndim != 1 or items.dtype.kind != "U" or len(np.unique(items)) < len(items):
         raise ValueError(f"{place}: got outcomes of {sorted(outcomes)}, expected also {ITEMS!r}: distinct ids (str)")
     for name, values in outcomes.items():
-        if name == ITEMS:
+        if name == ITEMS or (name == GROUPS and values.shape == items.shape):
             continue
-        if values.shape != items.shape or values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        numbers = values.shape == items.shape and values.dtype.kind in "biuf"
+        if not numbers or np.isinf(values).any() or np.isnan(values).all():
             raise ValueError(
                 f"{place}: got {name!r} with shape {values.shape} and type {values.dtype}, "
-                f"expected {len(items)} finite numbers, one per item"
+                f"expected {len(items)} finite numbers, one per item, or NaN where an item does not count"
             )

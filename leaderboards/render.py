@@ -1,7 +1,7 @@
 """A leaderboard for people: a table for the console, the same in Markdown, and the sentence that compares two rows.
 
-What all rows share is said once above the table, so that its columns are what differs. Every metric is the better the
-higher; the best of a column is bold.
+What all rows share is said once above the table, so that its columns are what differs. The best of a column is bold: the highest
+number, of a decay the lowest.
 """
 
 import re
@@ -18,6 +18,7 @@ from longtake.leaderboards.statistics import Difference
 
 COLUMNS = ("variant", "pretrain", "backbone", "epochs", "seed", "source", "protocol")  # after the method
 OF_PRETRAINING = {"variant", "pretrain", "epochs"}  # what means nothing for random init
+LOWER_IS_BETTER = "_decay"  # of a metric's name
 UNBOUNDED = 100_000  # characters: a console so wide that it wraps nothing
 MARKDOWN = re.compile(r"[\\`*<>\[\]|~&$#!]|(?<![^\W_])_|_(?![^\W_])")  # not wt_venice
 
@@ -54,10 +55,13 @@ def comparison(evaluation: str, metric: str, first: Row, second: Row, difference
     relation = "is above" if value > 0 else "differs from"
     if value < 0:
         relation, value, low, high = "is below", -value, -high, -low
+    verdict = "significant" if difference.significant else "not significant"
+    if difference.too_few:
+        verdict = "too few items to tell"
+    items = f"{difference.num_items} items" + (f" in {difference.num_groups} groups" if difference.num_groups else "")
     return (
-        f"{evaluation} {metric}: {subject} {relation} {reference} by {value:.1f} [{low:.1f}, {high:.1f}]: "
-        f"{'significant' if difference.significant else 'not significant'} "
-        f"(paired bootstrap, {100 * difference.level:g} %, {difference.num_items} items)"
+        f"{evaluation} {metric}: {subject} {relation} {reference} by {value:.1f} [{low:.1f}, {high:.1f}]: {verdict} "
+        f"(paired bootstrap, {100 * difference.level:g} %, {items})"
     )
 
 
@@ -146,9 +150,13 @@ def _score(row: Row, metric: str) -> tuple[str, str]:
 
 
 def _best(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, float]:
-    """The highest value of every metric that at least two rows have."""
+    """The best value of every metric that at least two rows have."""
     values = {metric: [row.metrics[metric].value for row in rows if metric in row.metrics] for metric in metrics}
-    return {metric: max(found) for metric, found in values.items() if len(found) > 1}
+    return {
+        metric: (min if metric.endswith(LOWER_IS_BETTER) else max)(found)
+        for metric, found in values.items()
+        if len(found) > 1
+    }
 
 
 def _is_best(row: Row, metric: str, best: dict[str, float]) -> bool:

@@ -116,3 +116,29 @@ def test_one_item_more_is_not_significant() -> None:
     assert difference.value == pytest.approx(1.0)
     assert difference.low == 0
     assert not difference.significant
+
+
+def test_groups_cover_where_single_items_do_not() -> None:
+    """Objects of a video share most of their score: 60 videos of 1 to 5 objects."""
+    rng = np.random.default_rng(9)
+    covered = {"grouped": 0, "single": 0}
+    for trial in range(500):
+        groups = np.repeat(np.arange(60), rng.integers(1, 6, size=60))
+        outcomes = 0.5 + rng.normal(0, 0.1, size=60)[groups] + rng.normal(0, 0.03, size=len(groups))
+        for name, given in (("grouped", groups), ("single", None)):
+            _, low, high = interval(outcomes, given, seed=trial, draws=1000)
+            assert low is not None
+            assert high is not None
+            covered[name] += low <= 50 <= high
+    assert 0.91 < covered["grouped"] / 500 < 0.97  # a few groups too few make it a little narrow
+    assert covered["single"] / 500 < 0.85
+
+
+def test_a_handful_of_items_proves_nothing() -> None:
+    better, worse = np.array([0.6, 0.7, 0.8, 0.5, 0.9]), np.array([0.1, 0.2, 0.3, 0.1, 0.2])
+    few = paired_difference(better, worse)
+    assert few.low > 0
+    assert (few.significant, few.too_few) == (False, True)
+    assert paired_difference(np.append(better, 0.7), np.append(worse, 0.1)).significant
+    grouped = paired_difference(np.tile(better, 9), np.tile(worse, 9), np.tile(np.arange(5), 9))
+    assert (grouped.num_items, grouped.num_groups, grouped.significant) == (45, 5, False)
