@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
-from longtake.backbones.weights import read_header
 from longtake.datasets.sources import Source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
@@ -49,7 +49,7 @@ def make_plan(config: Config) -> Plan:
     missing = {name: lacks for name, task in evaluations.items() if (lacks := task.check())}
     source, data, duration = None, "", None
     if config["checkpoint"] is not None:
-        read_header(Path(config["checkpoint"]))
+        open_encoder(Path(config["checkpoint"]), config["checkpoint_key"], config["checkpoint_pos_mode"])
     elif config["method"]["name"] != "none":
         source = Source(**config["pretrain"])
         data = source.check(config["method"]["num_frames"])

@@ -11,11 +11,12 @@ from longtake.backbones.vit import ViT
 from longtake.backbones.weights import weights_hash
 from longtake.console import console
 from longtake.downstream.base import Downstream
+from longtake.downstream.sharing import is_first
 from longtake.leaderboards.outcomes import compare, outcomes_path, save_outcomes
 from longtake.leaderboards.publish import DIRTY, UNKNOWN, code_commit
 from longtake.leaderboards.render import comparison, console_table
 from longtake.leaderboards.rows import Key, Provenance, Row, read, upsert
-from longtake.leaderboards.statistics import interval
+from longtake.leaderboards.statistics import Estimate, interval
 
 METRICS_SHOWN = 3  # at the end of a run; run task=leaderboard shows all
 
@@ -33,9 +34,11 @@ class Board(NamedTuple):
         return self.folder / f"{self.name}.csv"
 
 
-def evaluate(board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], workdir: Path) -> Row:
-    """Evaluate an encoder; its row and the outcome of every item go into the leaderboard."""
+def evaluate(board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], workdir: Path) -> Row | None:
+    """Evaluate an encoder; its row and the outcome of every item go into the leaderboard. None but in the first process."""
     board.task.evaluate(encoder, workdir)
+    if not is_first():
+        return None
     with np.load(workdir / "outcomes.npz") as file:
         outcomes = dict(file)
     provenance = Provenance(
@@ -44,10 +47,18 @@ def evaluate(board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], work
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **cost,
     )
-    row = Row(key, {metric: interval(outcomes[metric].astype(np.float64)) for metric in board.task.metrics}, provenance)
+    measured = {metric: _estimate(outcomes, metric) for metric in board.task.metrics if metric in outcomes}
+    row = Row(key, measured, provenance)
     save_outcomes(board.folder, board.name, key, outcomes)
     upsert(board.path, [row], board.task.metrics)
     return row
+
+
+def _estimate(outcomes: Mapping[str, np.ndarray], metric: str) -> Estimate:
+    """Mean and interval over the items that count for a metric."""
+    values = outcomes[metric].astype(np.float64)
+    counts = ~np.isnan(values)
+    return interval(values[counts], outcomes["groups"][counts] if "groups" in outcomes else None)
 
 
 def known(board: Board, key: Key) -> Row | None:
@@ -60,8 +71,9 @@ def known(board: Board, key: Key) -> Row | None:
 
 def report(board: Board, row: Row, baseline: Row | None) -> None:
     """Print the added row beside random init, and whether they differ."""
-    shown = board.task.metrics[:METRICS_SHOWN]
+    shown = [metric for metric in board.task.metrics if metric in row.metrics][:METRICS_SHOWN]
     console.print(console_table(board.name, [row] if baseline is None else [row, baseline], shown))
     if baseline is not None:
-        difference = compare(board.folder, board.name, shown[0], row.key, baseline.key)
-        console.print(comparison(board.name, shown[0], row, baseline, difference))
+        for metric in (m for m in board.task.primary or shown[:1] if m in row.metrics):
+            difference = compare(board.folder, board.name, metric, row.key, baseline.key)
+            console.print(comparison(board.name, metric, row, baseline, difference))

@@ -33,11 +33,13 @@ def job(cfg: DictConfig) -> None:
     """One configuration: the task it names."""
     from longtake import runs  # torch, Lightning and the rest take seconds
     from longtake.check import check
+    from longtake.check_data import check_data
     from longtake.console import console
     from longtake.datasets.analyze import analyze
     from longtake.datasets.images import UnreadableImage
     from longtake.datasets.prepare import prepare, print_store
     from longtake.datasets.sources import Source
+    from longtake.export import export
     from longtake.leaderboards.publish import REPOSITORY, publish
     from longtake.plan import description, make_plan
     from longtake.visualize import visualize
@@ -51,6 +53,10 @@ def job(cfg: DictConfig) -> None:
         if cfg.task == "visualize":
             visualize(_plain(cfg))
             return None
+        if cfg.task == "export":
+            return print(f"exported: {export(_plain(cfg))}")
+        if cfg.task == "check_data":
+            return check_data(_plain(cfg))
         if cfg.task == "prepare":
             return print_store(prepare(Source(**_plain(cfg)["pretrain"])))
         if cfg.task == "analyze":
@@ -60,7 +66,8 @@ def job(cfg: DictConfig) -> None:
             return print(f"x-ray: {page}")
         if cfg.task not in ("run", "check"):
             raise ValueError(
-                f"task: got {cfg.task!r}, expected run, prepare, analyze, check, visualize, leaderboard or publish"
+                f"task: got {cfg.task!r}, expected run, prepare, analyze, check, check_data, visualize, export, "
+                "leaderboard or publish"
             )
         plan = make_plan(_plain(cfg))
         if cfg.task == "check":

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
+from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of, load_encoder, read_header
 from longtake.console import console
 from longtake.datasets.clips import Clips
+from longtake.downstream.sharing import agreed, is_first, join
 from longtake.fit import Interrupted, fit
 from longtake.identity import Config, config_hash, protocol_suffix, variant
 from longtake.leaderboards.render import console_table, markdown_table
@@ -48,15 +50,23 @@ def open_clips(plan: Plan) -> Clips | None:
 
 
 def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
-    """Do what the plan says; `recipe` is the same choice of method, data and tasks with no value changed."""
-    folder = run_folder(plan)
-    if clips is not None:
+    """Do what the plan says; `recipe` is the same choice of method, data and tasks with no value changed.
+
+    Several processes (those of a training, or of `torchrun`) share the evaluations that can be shared; the first one does the
+    others and adds the rows.
+    """
+    if clips is None:
+        join()
+        folder = agreed(run_folder(plan) if is_first() else None)
+    else:
+        folder = run_folder(plan)
         train(plan, clips, folder, variant(plan.config, recipe))
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        return  # the first process evaluates
+    agreed(None)  # the first process has written the encoder
     boards = Path(plan.config["output"]) / "leaderboards"
     encoder, header = subject(plan, folder)
     for name, task in plan.runnable.items():
+        if not (is_first() or task.shared):
+            continue
         console.rule(name, align="left")
         protocol = task.protocol + protocol_suffix(plan.config["eval"][name], recipe["eval"][name])
         board = Board(boards, name, task, protocol)
@@ -64,7 +74,8 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
         baseline = None
         if plan.config["baseline"] and header["method"] != "none":
             baseline = random_init_row(board, encoder, header, folder / "eval_random_init" / name)
-        report(board, row, baseline)
+        if row is not None:
+            report(board, row, baseline)
     console.print(f"\nthis run: {folder}\nits rows: {boards}", soft_wrap=True)
 
 
@@ -126,27 +137,35 @@ def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:
         config = plan.config
         header = {"backbone": config["backbone"]["name"], "seed": config["seed"], "config_hash": config_hash(config)}
         return random_init(build_backbone(config), header)
-    path = folder / ENCODER if plan.source is not None else Path(plan.config["checkpoint"])
-    return load_encoder(path), read_header(path)[1]
+    if plan.source is not None:
+        return load_encoder(folder / ENCODER), read_header(folder / ENCODER)[1]
+    config = plan.config
+    path, key, pos_mode = (config[name] for name in ("checkpoint", "checkpoint_key", "checkpoint_pos_mode"))
+    encoder, header, how = open_encoder(Path(path), key, pos_mode)
+    console.print(how, soft_wrap=True)
+    return encoder, header
 
 
 def random_init(encoder: ViT, header: Mapping[str, Any]) -> tuple[ViT, dict[str, Any]]:
     """The same architecture and seed before training: what every method has to beat."""
-    torch.manual_seed(header["seed"])
+    seed = header["seed"] or 0  # another code's encoder has none that is known
+    torch.manual_seed(seed)
     untrained = ViT(**architecture_of(encoder)).eval()
     cost = {"frames_seen": 0, "hours": 0.0, "peak_memory_gb": 0.0, "device": "none"}
-    return untrained, {**header, "method": "none", "variant": "", "pretrain": "none", "epochs": 0, **cost}
+    return untrained, {**header, "method": "none", "variant": "", "pretrain": "none", "epochs": 0, "seed": seed, **cost}
 
 
-def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row:
-    """Evaluate an encoder whose header says what it is."""
+def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
+    """Evaluate an encoder whose header says what it is. None in the processes that only help."""
     return evaluate(board, encoder, _key(header, board.protocol), {field: header[field] for field in COST}, workdir)
 
 
-def random_init_row(board: Board, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row:
+def random_init_row(board: Board, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
     """Random init of the encoder's architecture and seed, evaluated unless this very code has done it before."""
     encoder, header = random_init(trained, header)
-    return known(board, _key(header, board.protocol)) or add_row(board, encoder, header, workdir)
+    key = _key(header, board.protocol)
+    there = agreed(known(board, key)) if board.task.shared else known(board, key)
+    return there or add_row(board, encoder, header, workdir)
 
 
 def _key(header: Mapping[str, Any], protocol: str) -> Key:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import Tokens, ViT, cls_attention
-from longtake.backbones.weights import load_encoder, read_header
 from longtake.console import console
 from longtake.datasets.augment import normalize
 from longtake.datasets.clips import Clips
@@ -60,10 +60,10 @@ def subject(config: Config) -> tuple[ViT, str]:
     """The encoder of `checkpoint`, or the backbone at random."""
     if config["checkpoint"] is None:
         return build_backbone(config).eval(), "random init"
-    header = read_header(Path(config["checkpoint"]))[1]
-    return load_encoder(
-        Path(config["checkpoint"])
-    ), f"{header['method']} on {header['pretrain']}, {header['epochs']} epochs"
+    encoder, header, _ = open_encoder(
+        Path(config["checkpoint"]), config["checkpoint_key"], config["checkpoint_pos_mode"]
+    )
+    return encoder, f"{header['method']} on {header['pretrain']}, {header['epochs'] or 'unknown'} epochs"
 
 
 def tracker_of(method: Mapping[str, Any], num_objects: int, encoder: ViT) -> Tracker:

@@ -53,6 +53,17 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return json.loads(header["architecture"]), json.loads(header["provenance"])
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file was written by `save_encoder`."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except SafetensorError:
+        return False
+
+
 def load_encoder(path: Path) -> ViT:
     """The encoder in a file of `save_encoder`, in evaluation mode; `ValueError` when a tensor is missing or does not fit."""
     architecture, _ = read_header(path)

@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from longtake.backbones.vit import Tokens
+from longtake.downstream.sharing import is_first
 from longtake.registry import Registry
 
 DOWNSTREAM: "Registry[Downstream]" = Registry("evaluation", "longtake.downstream")
@@ -29,6 +31,9 @@ class Encoder(Protocol):
     patch_size: int
     depth: int
 
+    def __call__(self, x: Float[Tensor, "b 3 h w"], *, pos_mode: str | None = None) -> Tokens:
+        """Final tokens, and the last block's queries and keys."""
+
     def intermediate(
         self, x: Float[Tensor, "b 3 h w"], blocks: Sequence[int], norm: bool = True
     ) -> list[Float[Tensor, "b n+1 d"]]:
@@ -40,6 +45,8 @@ class Downstream(ABC):
     """One evaluation. A subclass is a keyword-only dataclass: its fields are the keys of its yaml."""
 
     metrics: ClassVar[tuple[str, ...]]  # names of what `evaluate` returns, in the order of the paper's table
+    primary: ClassVar[tuple[str, ...]] = ()  # those compared with random init at the end of a run; () is the first one
+    shared: ClassVar[bool] = False  # processes that run together evaluate it together (downstream/sharing.py)
     version: ClassVar[int] = 1  # raised when the same preset would give other numbers
 
     preset: str  # the yaml's name for its settings
@@ -61,23 +68,34 @@ class Downstream(ABC):
         Raises ValueError when the data are there but wrong.
         """
 
+    def validate(self) -> list[str]:
+        """What is odd about data that `check` accepts, after looking at every file; [] when nothing is. Slow."""
+        return []
+
     @abstractmethod
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         """The metrics, in per cent; `workdir` (made when missing) receives `outcomes.npz` and whatever else is kept."""
 
 
 def save_outcomes(
-    workdir: Path, items: Sequence[str], outcomes: Mapping[str, Float[np.ndarray, " n"]]
+    workdir: Path,
+    items: Sequence[str],
+    outcomes: Mapping[str, Float[np.ndarray, " n"]],
+    groups: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """Write `<workdir>/outcomes.npz` and return the metrics, 100 times each outcome's mean.
+    """Write `<workdir>/outcomes.npz` and return the metrics, 100 times each outcome's mean over the items that count.
 
     The file holds `items` (n names, the same for every encoder, so that two encoders can be compared item by item) and
-    one array per metric: the item's outcome in [0, 1].
+    one array per metric: the item's outcome in [0, 1], NaN where the item does not count for that metric. `groups` names what
+    an item is a part of, where items come in groups that are alike (objects of one video); intervals then draw whole groups.
     """
-    assert "items" not in outcomes, "the name of the items' own array"
+    assert not {"items", "groups"} & outcomes.keys(), "names of other arrays"
     assert all(len(outcome) == len(items) for outcome in outcomes.values()), "one outcome per item"
-    workdir.mkdir(parents=True, exist_ok=True)
-    part, arrays = workdir / "outcomes.part.npz", dict[str, Any](outcomes, items=np.array(items))
-    np.savez_compressed(part, **arrays)
-    os.replace(part, workdir / "outcomes.npz")
-    return {name: 100 * float(outcome.mean(dtype=np.float64)) for name, outcome in outcomes.items()}
+    if is_first():
+        workdir.mkdir(parents=True, exist_ok=True)
+        part, arrays = workdir / "outcomes.part.npz", dict[str, Any](outcomes, items=np.array(items))
+        if groups is not None:
+            arrays["groups"] = np.array(groups)
+        np.savez_compressed(part, **arrays)
+        os.replace(part, workdir / "outcomes.npz")
+    return {name: 100 * float(np.nanmean(outcome, dtype=np.float64)) for name, outcome in outcomes.items()}

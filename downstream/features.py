@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, open_splits
+from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, odd_splits, open_splits
 from longtake.downstream.base import Downstream, Encoder
+from longtake.downstream.sharing import is_first, part_of, summed
 
 
 class Labelled(NamedTuple):
@@ -34,6 +35,8 @@ class FrozenClassification(Downstream):
     The defaults are ImageNet-1k at 224 pixels; see `datasets.images.missing_splits` for what `root` may be.
     """
 
+    shared: ClassVar[bool] = True
+
     root: str | None = None
     train_split: str = "train"
     test_split: str = "val"  # ImageNet's test labels are not public
@@ -48,30 +51,39 @@ class FrozenClassification(Downstream):
         eval_transform(self.size, self.resize)
         return missing_splits(self.root, (self.train_split, self.test_split))
 
+    def validate(self) -> list[str]:
+        return odd_splits(self.root, (self.train_split, self.test_split))
+
     def open(self) -> tuple[ImageFolder, ImageFolder]:
         """Training and test images under the evaluation's transform; renders a procedural world when needed."""
         splits = (self.train_split, self.test_split)
         train, test = open_splits(self.root, splits, eval_transform(self.size, self.resize), self.progress)
         return train, test
 
-    def loader(self, images: ImageFolder, batch_size: int, order: list[int] | None = None) -> DataLoader:
-        """Batches of (images, labels, ids); in the order of the folder, or of the ids in `order`."""
+    def loader(self, images: ImageFolder, batches: list[list[int]]) -> DataLoader:
+        """Batches of (images, labels, ids), each with the ids of one of `batches`."""
         pin_memory = torch.device(self.device).type == "cuda"
-        return DataLoader(images, batch_size, sampler=order, num_workers=self.num_workers, pin_memory=pin_memory)
+        return DataLoader(images, batch_sampler=batches, num_workers=self.num_workers, pin_memory=pin_memory)
 
     def extract(self, encoder: Encoder, images: ImageFolder, num_blocks: int = 1, avgpool: bool = False) -> Labelled:
-        """`pooled_features` of every image in float32, and its label; row i is image i. Both lie on the CPU."""
-        features, labels = torch.empty(0), torch.full((len(images),), -1)
-        with frozen(encoder, self.device), progress_bar(self.progress) as bar:
-            task = bar.add_task(f"features, {Path(images.root).name}", total=len(images))
-            for x, y, ids in self.loader(images, self.batch_size):
-                batch = pooled_features(encoder, x.to(self.device, non_blocking=True), num_blocks, avgpool).cpu()
-                if not len(features):
-                    features = torch.empty(len(images), batch.shape[1])
-                features[ids], labels[ids] = batch, y
+        """`pooled_features` of every image in float32, and its label; row i is image i. Both lie on the CPU.
+
+        Processes that run together (`downstream.sharing`) share the images, and each has all rows in the end.
+        """
+        width = encoder.embed_dim * (num_blocks + avgpool)
+        features, labels = torch.zeros(len(images), width), torch.zeros(len(images), dtype=torch.int64)
+        read = torch.zeros(len(images), dtype=torch.int64)  # how often
+        mine = list(part_of(range(len(images))))
+        batches = [mine[i : i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
+        with frozen(encoder, self.device), progress_bar(self.progress and is_first()) as bar:
+            task = bar.add_task(f"features, {Path(images.root).name}", total=len(mine))
+            for x, y, ids in self.loader(images, batches):
+                batch = pooled_features(encoder, x.to(self.device, non_blocking=True), num_blocks, avgpool)
+                features[ids], labels[ids] = batch.cpu(), y
+                read[ids] += 1
                 bar.advance(task, len(ids))
-        assert (labels >= 0).all(), "every image was read"
-        return Labelled(features, labels)
+        assert (summed(read) == 1).all(), "every image was read once"
+        return Labelled(summed(features), summed(labels))
 
 
 @torch.no_grad()

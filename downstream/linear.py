@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from longtake.datasets.images import ImageFolder, eval_transform, train_transform
 from longtake.downstream.base import Encoder, save_outcomes
 from longtake.downstream.features import FrozenClassification, Labelled, frozen, pooled_features, progress_bar
+from longtake.downstream.sharing import is_first, part_of, summed
 
 LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # for 256 images a batch; DINO: 1e-3, DoRA's command: 1e-2
 MOMENTUM = 0.9  # DINO's eval_linear.py
@@ -76,13 +77,15 @@ class Linear(FrozenClassification, name="linear"):
         checkpoint, identity = workdir / "heads.ckpt", self._identity(encoder, train, test)
         resume(sweep, checkpoint, identity)
         steps = math.ceil(len(fit) / self.train_batch_size)
-        with frozen(encoder, self.device), progress_bar(self.progress) as bar:
+        with frozen(encoder, self.device), progress_bar(self.progress and is_first()) as bar:
             task = bar.add_task("linear probe", total=steps * self.epochs, completed=steps * sweep.epoch)
             while sweep.epoch < self.epochs:
                 sweep.train_epoch(self._batches(encoder, fit, cached, sweep.epoch), lambda: bar.advance(task))
                 sweep.score(held_out, tested)
-                save(sweep, checkpoint, identity)
-        plot(sweep, self.learning_rates, workdir / "linear.png")
+                if is_first():
+                    save(sweep, checkpoint, identity)
+        if is_first():
+            plot(sweep, self.learning_rates, workdir / "linear.png")
         return save_outcomes(workdir, test.items, sweep.outcomes(tested))
 
     def _batches(self, encoder: Encoder, fit: ImageFolder, cached: Labelled | None, epoch: int) -> Iterator[Labelled]:
@@ -93,9 +96,16 @@ class Linear(FrozenClassification, name="linear"):
                 yield Labelled(cached.features[ids], cached.labels[ids])
             return
         fit.seed, fit.epoch = self.seed, epoch
-        for x, y, _ in self.loader(fit, self.train_batch_size, order.tolist()):
-            features = pooled_features(encoder, x.to(self.device, non_blocking=True), self.num_blocks, self.avgpool)
-            yield Labelled(features, y)
+        batches = [ids.tolist() for ids in order.split(self.train_batch_size)]
+        mine = [list(part_of(ids)) for ids in batches]
+        loader = iter(self.loader(fit, [ids for ids in mine if ids]))
+        labels = torch.tensor(fit.targets)
+        for ids, own in zip(batches, mine, strict=True):
+            features = torch.zeros(len(ids), encoder.embed_dim * (self.num_blocks + self.avgpool), device=self.device)
+            if own:
+                x = next(loader)[0].to(self.device, non_blocking=True)
+                part_of(features).copy_(pooled_features(encoder, x, self.num_blocks, self.avgpool))
+            yield Labelled(summed(features), labels[ids])
 
     def _identity(self, encoder: Encoder, train: ImageFolder, test: ImageFolder) -> str:
         """What must agree for a checkpoint to be continued: encoder, images, settings that move the numbers."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from golden import S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,19 +23,13 @@ GOLDEN = {
 }
 
 
-def scrambled_sine(shape: tuple[int, int], a: float, b: float) -> np.ndarray:
-    """S of the golden values: float32(sin(a i + b)), i = j^3 mod 65519 for j = 0, 1, 2, ..."""
-    j = np.arange(math.prod(shape), dtype=np.int64) % 65519
-    return np.sin(a * (j * j % 65519 * j % 65519) + b).astype(np.float32).reshape(shape)
-
-
 def bank(name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     (n, m, dim, num_classes), a, scale, _ = GOLDEN[name]
-    prototypes = scrambled_sine((num_classes, dim), *a[:2])
+    prototypes = S((num_classes, dim), *a[:2]).numpy()
     train_labels = (7 * np.arange(n) + np.arange(n) // 13) % num_classes
     test_labels = (5 * np.arange(m) + np.arange(m) // 11) % num_classes
-    train = np.float32(prototypes[train_labels] * scale) + scrambled_sine((n, dim), *a[2:4])
-    test = np.float32(prototypes[test_labels] * scale) + scrambled_sine((m, dim), *a[4:])
+    train = np.float32(prototypes[train_labels] * scale) + S((n, dim), *a[2:4]).numpy()
+    test = np.float32(prototypes[test_labels] * scale) + S((m, dim), *a[4:]).numpy()
     features = [F.normalize(torch.from_numpy(x.astype(np.float32)), dim=1) for x in (train, test)]
     return features[0], torch.from_numpy(train_labels), features[1], torch.from_numpy(test_labels)
 

@@ -1,0 +1,69 @@
+"""Work on many items shared by processes: each computes its part, all of them receive everything, in the order of the items.
+
+One process alone has all the work; nothing here needs to know how it was started. What every process computes from the same
+features is the same, so that only the first one writes.
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Shaped
+from torch import Tensor
+
+# How long processes wait for one that evaluates alone (the backend's own limit is meant for steps of training).
+PATIENCE = timedelta(days=1)
+ROWS_AT_ONCE = 2**16  # summed over the processes together: 100 MB of features of width 384
+
+Item = TypeVar("Item")
+
+
+def join() -> None:
+    """Meet the processes that `torchrun` started beside this one, unless that has been done (by a training)."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and dist.is_available() and not dist.is_initialized():
+        dist.init_process_group("gloo", timeout=PATIENCE)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and reports."""
+    return processes() == 1 or dist.get_rank() == 0
+
+
+def part_of(items: Sequence[Item] | Tensor) -> Any:
+    """This process's share: every n-th one (of a tensor a view of those rows)."""
+    return items if processes() == 1 else items[dist.get_rank() :: processes()]
+
+
+def summed(rows: Shaped[Tensor, "n *row"]) -> Shaped[Tensor, "n *row"]:
+    """Row by row the one that its process has computed, where the others have zeros. Changes its argument."""
+    if processes() > 1:
+        for chunk in rows.split(ROWS_AT_ONCE):
+            on_cpu = chunk.cpu()
+            dist.all_reduce(on_cpu, group=_group(dist.group.WORLD))
+            chunk.copy_(on_cpu)
+    return rows
+
+
+def agreed(value: Any) -> Any:
+    """The first process's value."""
+    if processes() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, group=_group(dist.group.WORLD))
+    return box[0]
+
+
+@lru_cache(maxsize=1)
+def _group(_world: object) -> dist.ProcessGroup:
+    """A group of all processes on the CPU; a new one whenever the processes have met anew."""
+    return dist.new_group(backend="gloo", timeout=PATIENCE)
