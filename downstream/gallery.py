@@ -15,6 +15,7 @@ TILE = (150, 200)  # pixels of a picture on the page, rows and columns
 OURS, TRUTH = (255, 60, 40), (60, 220, 60)  # colours of boxes
 FRAMES_SHOWN = 6  # of a sequence
 QUALITY = 88  # JPEG
+FRAME = 4  # pixels
 
 
 class Gallery:
@@ -63,6 +64,17 @@ def boxes_drawn(
         for x0, y0, x1, y1 in boxes:
             cv2.rectangle(picture, (int(x0), int(y0)), (int(x1) - 1, int(y1) - 1), colour, width)
     return picture
+
+
+def neighbours_drawn(query: tuple[str, int], nearest: Sequence[tuple[str, int]]) -> UInt8[np.ndarray, "rows columns 3"]:
+    """An image and those nearest to it, side by side; framed in green where the class is the same, in red where it is not."""
+    side = TILE[0]
+    tiles = [fitted(_read(Path(query[0])), (side, side))]
+    for path, label in nearest:
+        tile = fitted(_read(Path(path)), (side - 2 * FRAME, side - 2 * FRAME))
+        colour = TRUTH if label == query[1] else OURS
+        tiles.append(cv2.copyMakeBorder(tile, FRAME, FRAME, FRAME, FRAME, cv2.BORDER_CONSTANT, value=colour))
+    return np.concatenate(tiles, 1)
 
 
 def masks_drawn(

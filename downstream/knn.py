@@ -9,6 +9,7 @@ Letters: n training images, m test images, d feature width, k neighbours, c clas
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,19 +18,26 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from longtake.datasets.images import ImageFolder
 from longtake.downstream.base import Encoder, save_outcomes
 from longtake.downstream.features import FrozenClassification
+from longtake.downstream.gallery import Gallery, neighbours_drawn
+from longtake.downstream.sharing import is_first
 
 NUM_NEIGHBORS = (20, 10, 100, 200)  # the paper's k first, then the others of DINO's eval_knn.py
 TEMPERATURE = 0.07  # DINO's eval_knn.py
 TOP = 5  # classes ranked per image: enough for top-5
+NEAREST_SHOWN = 5
 CHUNK_SIMILARITIES = 2**26  # similarities held at once (256 MB in float32), whatever the size of the bank
 
 
+@dataclass(kw_only=True)
 class KNN(FrozenClassification, name="knn"):
     """Weighted k-NN on frozen CLS features. Nothing is trained, nothing is drawn."""
 
     metrics: ClassVar[tuple[str, ...]] = ("top1_k20", "top5_k20", "top1_k10", "top1_k100", "top1_k200")
+
+    gallery: bool = False  # some test images, each with its nearest training images
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         train, test = self.open()
@@ -40,9 +48,26 @@ class KNN(FrozenClassification, name="knn"):
         bank, bank_labels, queries = bank.to(self.device), bank_labels.to(self.device), queries.to(self.device)
         ranked = knn_classify(bank, bank_labels, queries, NUM_NEIGHBORS, len(train.classes))
         hits = {k: (classes.cpu() == labels[:, None]).float().numpy() for k, classes in ranked.items()}  # (m, TOP)
+        if self.gallery and is_first():
+            self.show(train, test, bank, queries, workdir / "knn.jpg")
         outcomes = {"top1_k20": hits[20][:, 0], "top5_k20": hits[20].max(axis=1)}
         outcomes |= {f"top1_k{k}": hits[k][:, 0] for k in NUM_NEIGHBORS}
         return save_outcomes(workdir, test.items, {name: outcomes[name] for name in self.metrics})
+
+    def show(
+        self,
+        train: ImageFolder,
+        test: ImageFolder,
+        bank: Float[Tensor, "n d"],
+        queries: Float[Tensor, "m d"],
+        path: Path,
+    ) -> None:
+        """A page of test images, each with the training images nearest to it; those of its class are framed in green."""
+        page = Gallery(path, True, len(test))
+        for query in sorted(page.chosen):
+            nearest = (bank @ queries[query]).topk(min(NEAREST_SHOWN, len(bank))).indices.tolist()
+            page.pictures.append(neighbours_drawn(test.samples[query], [train.samples[i] for i in nearest]))
+        page.save()
 
 
 def knn_classify(

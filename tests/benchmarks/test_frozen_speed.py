@@ -159,7 +159,8 @@ def test_frozen_lost_costs_little_more_than_its_product() -> None:
 
 def test_frozen_knn_on_a_bank_of_imagenets_size() -> None:
     generator = torch.Generator().manual_seed(0)
-    bank = F.normalize(torch.randn(1_280_000, D, generator=generator), dim=1)
+    bank = torch.randn(1_280_000, D, generator=generator)
+    F.normalize(bank, dim=1, out=bank)  # as the evaluation does
     labels = torch.randint(0, 1000, (len(bank),), generator=generator)
     queries = F.normalize(torch.randn(256, D, generator=generator), dim=1)
 
@@ -171,3 +172,18 @@ def test_frozen_knn_on_a_bank_of_imagenets_size() -> None:
     print(f"\nk-NN: {product / whole:.0%} of the product's rate; 256 queries cost x{whole / half:.2f} of 128")
     assert product / whole >= 0.6
     assert 1.6 < whole / half < 2.4
+
+
+def test_frozen_knn_takes_less_than_4_gb() -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(__file__).rpartition("/")[0]!r})
+from pathlib import Path
+import test_frozen_speed as t
+t.test_frozen_knn_on_a_bank_of_imagenets_size()
+print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20)
+"""
+    shown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    peak = float(shown.split()[-1])
+    print(f"\nmemory of the k-NN, the bank among it: {peak:.1f} GB")
+    assert peak < 4

@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -114,3 +115,10 @@ def test_evaluation_equals_classifying_the_extracted_features(image_root, encode
     with pytest.warns(UserWarning, match="72 training images"):
         metrics = evaluation.evaluate(encoder, tmp_path)
     assert metrics["top1_k10"] == pytest.approx(100 * float((ranked[:, 0] == test[1]).double().mean()))
+
+
+def test_the_nearest_images_are_shown(encoder, image_root, tmp_path):
+    task = KNN(preset="knn", root=str(image_root), size=16, resize=16, progress=False, gallery=True)
+    task.evaluate(encoder, tmp_path)
+    page = cv2.imread(str(tmp_path / "knn.jpg"))
+    assert page.shape == (24 * 150, 6 * 150, 3)  # 24 test images with five neighbours each
