@@ -45,18 +45,18 @@ def prepare_voc(world: World, root: Path, *, progress: bool = True) -> Path:
     """The folder in VOC's layout, rendered unless it is there."""
 
     def write(folder: Path, pool: ProcessPoolExecutor | None, advance: Callable[[], object]) -> None:
-        write_voc(folder, _ticking(voc_pictures(world, pool), advance), VOC_CLASSES)
+        write_voc(folder, ticking(voc_pictures(world, pool), advance), VOC_CLASSES)
 
-    return _prepared(world, root, "voc", write, sum(VOC_PER_CLASS.values()) * len(CLASSES), progress)
+    return prepared(world, root, "voc", write, sum(VOC_PER_CLASS.values()) * len(CLASSES), progress)
 
 
 def prepare_davis(world: World, root: Path, *, progress: bool = True) -> Path:
     """The folder in DAVIS's layout, rendered unless it is there."""
 
     def write(folder: Path, pool: ProcessPoolExecutor | None, advance: Callable[[], object]) -> None:
-        write_davis(folder, _ticking(davis_sequences(world, pool), advance))
+        write_davis(folder, ticking(davis_sequences(world, pool), advance))
 
-    return _prepared(world, root, "davis", write, NUM_SEQUENCES, progress)
+    return prepared(world, root, "davis", write, NUM_SEQUENCES, progress)
 
 
 def voc_pictures(world: World, pool: ProcessPoolExecutor | None = None) -> Iterator[Annotated]:
@@ -76,12 +76,12 @@ def _pictures_of(task: tuple[World, tuple[str, ...], int, int]) -> list[Annotate
     pictures = []
     for number in range(per_class):
         seed = [world.seed, KEY_VOC, key, class_index, number]
-        rendered = _wider_picture(street_of(world, key, 0), seed, class_index)
+        rendered = wider_picture(street_of(world, key, 0), seed, class_index)
         pictures.append(_annotated(f"{SPLITS[key]}_{CLASSES[class_index]}_{number:04d}", rendered, lists))
     return pictures
 
 
-def _wider_picture(street: Street, seed: list[int], class_index: int) -> Rendered:
+def wider_picture(street: Street, seed: list[int], class_index: int) -> Rendered:
     """A picture as those of the image folder, somewhere in a larger one."""
     side = VOC_OBJECT * OVERSAMPLING
     scene, _ = picture_scene(street, seed, class_index, side)
@@ -95,7 +95,7 @@ def _wider_picture(street: Street, seed: list[int], class_index: int) -> Rendere
 
 def _annotated(name: str, rendered: Rendered, lists: tuple[str, ...]) -> Annotated:
     image = cv2.resize(rendered.image, VOC_SIZE[::-1], interpolation=cv2.INTER_AREA)
-    ids = _blocks(rendered.ids)
+    ids = blocks(rendered.ids)
     pure = (ids == ids[..., :1]).all(-1)
     classes = {seen.instance: seen.class_index for seen in rendered.objects}
     mask = np.zeros(VOC_SIZE, np.uint8)
@@ -117,7 +117,7 @@ def _annotated(name: str, rendered: Rendered, lists: tuple[str, ...]) -> Annotat
     )
 
 
-def _blocks(labels: Int[np.ndarray, "h w"]) -> Int[np.ndarray, "rows columns pixels"]:
+def blocks(labels: Int[np.ndarray, "h w"]) -> Int[np.ndarray, "rows columns pixels"]:
     """The labels of the rendered pixels that become one pixel."""
     rows, columns = VOC_SIZE
     return labels.reshape(rows, OVERSAMPLING, columns, OVERSAMPLING).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
@@ -165,7 +165,7 @@ def _largest(first: Rendered) -> list[int]:
     return sorted(fitting, key=lambda instance: -areas[instance])[:MAX_OBJECTS]
 
 
-def _prepared(world: World, root: Path, kind: str, write: Writer, total: int, progress: bool) -> Path:
+def prepared(world: World, root: Path, kind: str, write: Writer, total: int, progress: bool) -> Path:
     base = world_folder(world, root)
     folder = base.with_name(f"{base.name}-{kind}-v{FORMATS_VERSION}")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def _prepared(world: World, root: Path, kind: str, write: Writer, total: int, pr
     return folder
 
 
-def _ticking(items: Iterator, advance: Callable[[], object]) -> Iterator:
+def ticking(items: Iterator, advance: Callable[[], object]) -> Iterator:
     for item in items:
         yield item
         advance()

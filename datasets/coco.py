@@ -1,0 +1,156 @@
+"""COCO's instances on disk; and a writer of the same layout.
+
+    coco/annotations/instances_train2017.json, instances_val2017.json
+    coco/train2017/000000000001.jpg, coco/val2017/...
+
+Known of the original: 118 287 and 5 000 images, 80 classes with numbers from 1 to 90; images without objects are left out of
+training (117 266 remain that are large enough).
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+HOW_TO_GET = (
+    "COCO 2017: train2017.zip, val2017.zip and annotations_trainval2017.zip (images.cocodataset.org) under the data root; "
+    "or root=FOLDER"
+)
+EXPECTED = {"train2017": 118_287, "val2017": 5_000}
+KEYS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class COCO:
+    """A folder `coco`."""
+
+    root: Path
+
+    def annotation_file(self, split: str) -> Path:
+        return self.root / "annotations" / f"instances_{split}.json"
+
+    def images(self, split: str) -> Path:
+        return self.root / split
+
+    def check(self, splits: Sequence[str]) -> list[str]:
+        """What is missing; [] when the splits can be read. Raises `ValueError` for annotations that do not fit."""
+        if not self.root.is_dir():
+            return [f"no folder {self.root} (expected annotations, train2017, val2017 in it). {HOW_TO_GET}"]
+        if not (self.root / "annotations").is_dir():
+            inner = next((p.parent for p in sorted(self.root.glob("**/annotations"))), None)
+            hint = f"; did you mean {inner}?" if inner else ""
+            raise ValueError(f"{self.root}: no annotations in it, expected the folder coco itself{hint}")
+        for split in splits:
+            self._check_split(split)
+        return []
+
+    def _check_split(self, split: str) -> None:
+        content, place = self.read(split), self.annotation_file(split)
+        there = {path.name for path in self.images(split).glob("*")}
+        absent = [image["file_name"] for image in content["images"] if image["file_name"] not in there]
+        if absent:
+            raise ValueError(f"{place}: {len(absent)} of {len(content['images'])} images missing: {absent[:3]}")
+        images, classes = ({item["id"] for item in content[key]} for key in ("images", "categories"))
+        for annotation in content["annotations"]:
+            if annotation["image_id"] not in images or annotation["category_id"] not in classes:
+                raise ValueError(
+                    f"{place}: annotation {annotation['id']} has image {annotation['image_id']} and category "
+                    f"{annotation['category_id']}, expected numbers that are listed"
+                )
+
+    def read(self, split: str) -> dict[str, Any]:
+        """The annotations. Raises `ValueError` for a file that is missing, not JSON, or has none."""
+        path = self.annotation_file(split)
+        if not path.is_file():
+            raise ValueError(f"{path}: no such annotations")
+        try:
+            content = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON ({error})") from error
+        if absent := [key for key in KEYS if not content.get(key)]:
+            raise ValueError(f"{path}: no {', '.join(absent)} in it, expected {', '.join(KEYS)}")
+        return content
+
+    def classes(self, split: str) -> dict[int, str]:
+        """Number and name of each class, by number."""
+        return {c["id"]: c["name"] for c in sorted(self.read(split)["categories"], key=lambda c: c["id"])}
+
+    def validate(self, splits: Sequence[str]) -> list[str]:
+        """What is odd: another number of images than the original's, sizes that differ, boxes out of the image, ids twice."""
+        found = []
+        for split in splits:
+            content = self.read(split)
+            if EXPECTED.get(split) not in (None, len(content["images"])):
+                found.append(f"{split}: {len(content['images'])} images, the original has {EXPECTED[split]}")
+            for key in ("images", "annotations"):
+                if len({item["id"] for item in content[key]}) < len(content[key]):
+                    found.append(f"{split}: an id of {key} is there twice")
+            sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+            for image in content["images"]:
+                with Image.open(self.images(split) / image["file_name"]) as picture:
+                    if picture.size != sizes[image["id"]]:
+                        found.append(f"{split}/{image['file_name']}: not as large as its annotation says")
+            for annotation in content["annotations"]:
+                x, y, w, h = annotation["bbox"]
+                width, height = sizes[annotation["image_id"]]
+                if x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1:
+                    found.append(f"{split}: the box of annotation {annotation['id']} reaches beyond its image")
+        return found
+
+
+class Mask(NamedTuple):
+    """An object: the number of its class, and its pixels (1)."""
+
+    category_id: int
+    pixels: UInt8[np.ndarray, "h w"]
+
+
+class Labelled(NamedTuple):
+    """An image with its objects, to be written."""
+
+    number: int
+    image: UInt8[np.ndarray, "h w 3"]
+    objects: Sequence[Mask]
+
+
+def write_coco(root: Path, split: str, images: Iterable[Labelled], classes: Mapping[int, str]) -> COCO:
+    """Write a split in the official layout; masks become uncompressed run lengths."""
+    (root / split).mkdir(parents=True, exist_ok=True)
+    (root / "annotations").mkdir(exist_ok=True)
+    listed: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, image, objects in images:
+        height, width = image.shape[:2]
+        name = f"{number:012d}.jpg"
+        Image.fromarray(image).save(root / split / name, quality=95)
+        listed.append({"id": number, "file_name": name, "height": height, "width": width})
+        for category_id, pixels in objects:
+            about = {"id": len(annotations) + 1, "image_id": number, "category_id": category_id, "iscrowd": 0}
+            segmentation = {"size": [height, width], "counts": run_lengths(pixels)}
+            area, bbox = int(pixels.sum()), box_of(pixels)
+            annotations.append({**about, "segmentation": segmentation, "area": area, "bbox": bbox})
+    categories = [{"id": number, "name": name} for number, name in classes.items()]
+    content = {"images": listed, "annotations": annotations, "categories": categories}
+    (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return COCO(root)
+
+
+def run_lengths(pixels: UInt8[np.ndarray, "h w"]) -> list[int]:
+    """Lengths of the runs of 0, 1, 0, ... column by column."""
+    flat = np.concatenate([[0], pixels.T.ravel() != 0, [0]])
+    changes = np.flatnonzero(np.diff(flat.astype(np.int8)))
+    ends = np.concatenate([[0], changes, [pixels.size]])
+    lengths = np.diff(ends)
+    return lengths[:-1].tolist() if lengths[-1] == 0 else lengths.tolist()
+
+
+def box_of(pixels: UInt8[np.ndarray, "h w"]) -> list[int]:
+    """x, y, width, height of the pixels that are not 0."""
+    rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
+    x, y = int(columns[0]), int(rows[0])
+    return [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]

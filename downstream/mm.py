@@ -1,0 +1,177 @@
+"""mmsegmentation and mmdetection without compiled extensions: the one module that imports mm*, and only when it is asked to.
+
+Both need `mmcv._ext` for two operators, non-maximum suppression and RoI alignment, which torchvision has, too. Where no compiled
+one is installed (mmcv-lite), a module of that name calls torchvision; every other operator raises when it is called. Models are
+made from plain config dicts; our ViT is their backbone `PyramidViT`.
+"""
+
+import importlib
+import sys
+import types
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from longtake.backbones.vit import ViT
+from longtake.downstream.base import Encoder
+
+NEEDED = {"mmengine": "0.10", "mmcv": "2.1", "mmsegmentation": "1.2", "mmdet": "3.3"}
+EXTENSION = "mmcv._ext"
+
+
+def nms(
+    bboxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], *, iou_threshold: float, offset: int
+) -> Int[Tensor, "kept"]:
+    """Boxes kept, best first. Raises `NotImplementedError` for boxes whose ends count as inclusive (`offset` 1)."""
+    if offset:
+        raise NotImplementedError("nms with offset=1 needs a compiled mmcv")
+    return torchvision.ops.nms(bboxes, scores, iou_threshold)
+
+
+def roi_align_forward(
+    features: Float[Tensor, "b c h w"], rois: Float[Tensor, "r 5"], output: Float[Tensor, "r c rows columns"], *unused: Tensor,
+    aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int, aligned: bool,
+) -> None:  # fmt: skip
+    """Averages of bilinear samples, written into `output`. Raises `NotImplementedError` for maxima (`pool_mode` 0)."""
+    _averages(pool_mode)
+    size = (aligned_height, aligned_width)
+    output.copy_(torchvision.ops.roi_align(features, rois, size, spatial_scale, sampling_ratio, aligned))
+
+
+def roi_align_backward(
+    grad_output: Float[Tensor, "r c rows columns"], rois: Float[Tensor, "r 5"], argmax_y: Tensor, argmax_x: Tensor,
+    grad_input: Float[Tensor, "b c h w"], *, aligned_height: int, aligned_width: int, spatial_scale: float,
+    sampling_ratio: int, pool_mode: int, aligned: bool,
+) -> None:  # fmt: skip
+    """The gradient of `roi_align_forward`, written into `grad_input`."""
+    _averages(pool_mode)
+    scale_and_size = (spatial_scale, aligned_height, aligned_width)
+    backward = torch.ops.torchvision._roi_align_backward
+    grad_input.copy_(backward(grad_output, rois, *scale_and_size, *grad_input.shape, sampling_ratio, aligned))
+
+
+def _averages(pool_mode: int) -> None:
+    if pool_mode == 0:
+        raise NotImplementedError("roi_align with pool_mode=max needs a compiled mmcv")
+
+
+class _Extension(types.ModuleType):
+    """Has every operator; those that torchvision lacks raise when they are called."""
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def missing(*args: object, **kwargs: object) -> None:
+            raise NotImplementedError(
+                f"the operator {name} needs a compiled mmcv; this is mmcv-lite with torchvision's"
+            )
+
+        return missing
+
+
+def register_extension() -> None:
+    """Put the module in the place of `mmcv._ext`, unless there is a compiled one."""
+    if EXTENSION in sys.modules or (find_spec("mmcv") and find_spec(EXTENSION)):
+        return
+    module = _Extension(EXTENSION)
+    module.nms, module.roi_align_forward, module.roi_align_backward = nms, roi_align_forward, roi_align_backward  # type: ignore[attr-defined]
+    sys.modules[EXTENSION] = module
+
+
+@lru_cache(maxsize=1)
+def load() -> types.SimpleNamespace:
+    """mmseg's and mmdet's registries with everything in them (10 to 20 seconds). Raises `ImportError` with the versions found."""
+    try:
+        register_extension()
+        seg, det = importlib.import_module("mmseg.registry"), importlib.import_module("mmdet.registry")
+        importlib.import_module("mmseg.utils").register_all_modules(init_default_scope=False)
+        importlib.import_module("mmdet.utils").register_all_modules(init_default_scope=False)
+    except (ImportError, AssertionError) as error:
+        raise ImportError(f"mm* cannot be imported ({error}); found: {found()}; needed: {_versions(NEEDED)}") from error
+    for registry in (seg, det):
+        registry.MODELS.register_module(name="PyramidViT", module=PyramidViT, force=True)
+    return types.SimpleNamespace(mmseg=seg, mmdet=det)
+
+
+def missing() -> list[str]:
+    """What is wrong with the installed versions, without importing them; [] when nothing is."""
+    for name, wanted in NEEDED.items():
+        if not (_installed(name) or "").startswith(wanted):
+            return [f"this evaluation needs {_versions(NEEDED)}; found: {found()}"]
+    return []
+
+
+def found() -> str:
+    return _versions({name: _installed(name) or "none" for name in NEEDED})
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
+
+
+def _installed(name: str) -> str | None:
+    for distribution in (name, f"{name}-lite"):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+class PyramidViT(nn.Module):
+    """Our ViT with the pyramid of iBOT's dense evaluations (the paper's B.3): two deconvolutions, one, identity, pooling.
+
+    `taps` are the blocks whose tokens are used, one per level, through the final norm or raw. Patches of 16 give strides 4, 8,
+    16, 32; patches of 8 have one deconvolution less and pool more.
+    """
+
+    def __init__(self, architecture: dict[str, Any], taps: Sequence[int], norm: bool, norm_type: str = "BN") -> None:
+        super().__init__()
+        self.encoder = ViT(**architecture)
+        self.taps, self.norm = list(taps), norm
+        if not norm:
+            self.encoder.norm = nn.Identity()  # type: ignore[assignment]
+        self.pyramid = pyramid(self.encoder.embed_dim, self.encoder.patch_size, norm_type)
+
+    def forward(self, x: Float[Tensor, "b 3 height width"]) -> tuple[Float[Tensor, "b d _ _"], ...]:
+        """Maps of strides 4, 8, 16, 32. Images of any size: they are padded to whole patches at the right and the bottom."""
+        patch = self.encoder.patch_size
+        x = F.pad(x, (0, -x.shape[-1] % patch, 0, -x.shape[-2] % patch))
+        grid = (x.shape[-2] // patch, x.shape[-1] // patch)
+        tokens = self.encoder.intermediate(x, self.taps, norm=self.norm)
+        maps = [t[:, 1:].transpose(1, 2).unflatten(2, grid) for t in tokens]
+        return tuple(level(m) for level, m in zip(self.pyramid, maps, strict=True))
+
+    def init_weights(self) -> None:
+        """mmengine's hook; the encoder's weights come from a checkpoint, the deconvolutions keep torch's initialisation."""
+
+
+def pyramid(dim: int, patch_size: int, norm_type: str = "BN") -> nn.ModuleList:
+    """What turns maps of stride `patch_size` into strides 4, 8, 16, 32."""
+    norm = {"BN": nn.BatchNorm2d, "SyncBN": nn.SyncBatchNorm}[norm_type]
+    up = lambda: nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2)  # noqa: E731
+    if patch_size == 16:
+        levels = [nn.Sequential(up(), norm(dim), nn.GELU(), up()), up(), nn.Identity(), nn.MaxPool2d(2)]
+    elif patch_size == 8:
+        levels = [up(), nn.Identity(), nn.MaxPool2d(2), nn.MaxPool2d(4)]
+    else:
+        raise ValueError(f"a pyramid for patches of {patch_size}: expected 8 or 16")
+    return nn.ModuleList(levels)
+
+
+def check_encoder(encoder: Encoder, taps: Sequence[int]) -> None:
+    """Raise `ValueError` for an encoder that has no such blocks, or patches of another size."""
+    pyramid(1, encoder.patch_size)
+    if max(taps) >= encoder.depth:
+        raise ValueError(f"taps={list(taps)}: the encoder has {encoder.depth} blocks, expected numbers below")
+    if not isinstance(encoder, ViT):
+        raise ValueError(f"got a {type(encoder).__name__}, expected the suite's ViT")
