@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from longtake.datasets.ade20k import ADE20K
+from longtake.datasets.coco import COCO
 from longtake.datasets.davis import DAVIS
 from longtake.datasets.mini import WORLDS
+from longtake.datasets.mini_dense import CLASSES_OF_PIXELS, prepare_ade20k, prepare_coco
 from longtake.datasets.mini_formats import VOC_CLASSES, prepare_davis, prepare_voc
 from longtake.datasets.roots import data_root, expanded
 from longtake.datasets.voc import VOC
@@ -21,15 +23,35 @@ def open_voc(root: str, progress: bool = True) -> VOC:
     return VOC(expanded(root))
 
 
+def missing_ade20k(root: str, lists: Sequence[str]) -> list[str]:
+    """As `ADE20K.check`; a world can always be rendered."""
+    return [] if root in WORLDS else ADE20K(expanded(root)).check(lists)
+
+
+def open_ade20k(root: str, progress: bool = True) -> ADE20K:
+    if root in WORLDS:
+        return ADE20K(prepare_ade20k(WORLDS[root], data_root(), progress=progress), len(CLASSES_OF_PIXELS))
+    return ADE20K(expanded(root))
+
+
+def missing_coco(root: str, splits: Sequence[str]) -> list[str]:
+    """As `COCO.check`; a world can always be rendered."""
+    return [] if root in WORLDS else COCO(expanded(root)).check(splits)
+
+
+def open_coco(root: str, progress: bool = True) -> COCO:
+    return COCO(prepare_coco(WORLDS[root], data_root(), progress=progress) if root in WORLDS else expanded(root))
+
+
 def missing_segmentation(layout: str, root: str, lists: Sequence[str]) -> list[str]:
     """As `VOC.check` or `ADE20K.check`. Raises `ValueError` for a layout that is neither."""
     if layout not in ("voc", "ade20k"):
         raise ValueError(f"layout: got {layout!r}, expected voc or ade20k")
-    return missing_voc(root, lists) if layout == "voc" else ADE20K(expanded(root)).check(lists)
+    return (missing_voc if layout == "voc" else missing_ade20k)(root, lists)
 
 
 def open_segmentation(layout: str, root: str, progress: bool = True) -> VOC | ADE20K:
-    return open_voc(root, progress) if layout == "voc" else ADE20K(expanded(root))
+    return (open_voc if layout == "voc" else open_ade20k)(root, progress)
 
 
 def missing_davis(root: str, split: str, binary_masks: bool) -> list[str]:

@@ -8,7 +8,7 @@ made from plain config dicts; our ViT is their backbone `PyramidViT`.
 import importlib
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -19,9 +19,12 @@ import torch.nn.functional as F
 import torchvision
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
 
 from longtake.backbones.vit import ViT
+from longtake.backbones.weights import architecture_of
 from longtake.downstream.base import Encoder
+from longtake.downstream.sharing import processes
 
 NEEDED = {"mmengine": "0.10", "mmcv": "2.1", "mmsegmentation": "1.2", "mmdet": "3.3"}
 EXTENSION = "mmcv._ext"
@@ -97,6 +100,7 @@ def load() -> types.SimpleNamespace:
         importlib.import_module("mmdet.utils").register_all_modules(init_default_scope=False)
     except (ImportError, AssertionError) as error:
         raise ImportError(f"mm* cannot be imported ({error}); found: {found()}; needed: {_versions(NEEDED)}") from error
+    importlib.import_module("mmengine.logging").MMLogger.get_current_instance().setLevel("WARNING")
     for registry in (seg, det):
         registry.MODELS.register_module(name="PyramidViT", module=PyramidViT, force=True)
     return types.SimpleNamespace(mmseg=seg, mmdet=det)
@@ -175,3 +179,66 @@ def check_encoder(encoder: Encoder, taps: Sequence[int]) -> None:
         raise ValueError(f"taps={list(taps)}: the encoder has {encoder.depth} blocks, expected numbers below")
     if not isinstance(encoder, ViT):
         raise ValueError(f"got a {type(encoder).__name__}, expected the suite's ViT")
+
+
+def build_model(
+    scope: str, config: dict[str, Any], encoder: ViT, drop_path: float, taps: Sequence[int], norm: bool
+) -> nn.Module:
+    """A model of mmseg or mmdet (`scope`) with a copy of the encoder as its backbone; the head's weights are drawn by torch."""
+    registries = load()
+    init_default_scope = importlib.import_module("mmengine.registry").init_default_scope
+    init_default_scope(scope)
+    architecture = {**architecture_of(encoder), "drop_path": drop_path}
+    backbone = {
+        "type": "PyramidViT",
+        "architecture": architecture,
+        "taps": list(taps),
+        "norm": norm,
+        "norm_type": norm_type(),
+    }
+    plain = importlib.import_module("mmengine.config").ConfigDict({**config, "backbone": backbone})
+    model = getattr(registries, scope).MODELS.build(plain)
+    model.init_weights()
+    weights = {name: value for name, value in encoder.state_dict().items() if name != "mask_token"}
+    if not norm:
+        weights = {name: value for name, value in weights.items() if not name.startswith("norm.")}
+    model.backbone.encoder.load_state_dict(weights)
+    return model
+
+
+def norm_type() -> str:
+    """Statistics over all devices where there are several (the recipes'); plain ones are the same on one."""
+    return "SyncBN" if processes() > 1 and torch.cuda.is_available() else "BN"
+
+
+def build_dataset(scope: str, config: dict[str, Any]) -> Any:
+    """A dataset of mmseg or mmdet, read lazily by index."""
+    registries = load()
+    importlib.import_module("mmengine.registry").init_default_scope(scope)
+    return getattr(registries, scope).DATASETS.build(config)
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Inputs and data samples, as the models' preprocessors take them."""
+    return {key: [sample[key] for sample in samples] for key in samples[0]}
+
+
+def losses(model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
+    """The loss terms of a batch; `model` may be wrapped for several processes."""
+    inner: Any = getattr(model, "module", model)
+    data = inner.data_preprocessor(batch, training=True)
+    found = model(**data, mode="loss")
+    return {name: _total(value) for name, value in found.items() if "loss" in name}
+
+
+def _total(value: Tensor | Sequence[Tensor]) -> Tensor:
+    return value.mean() if isinstance(value, Tensor) else torch.stack([v.mean() for v in value]).sum()
+
+
+@torch.no_grad()
+def predictions(model: Any, dataset: Any, indices: Sequence[int], num_workers: int = 0) -> Iterator[tuple[int, Any]]:
+    """The data sample of each index, with its prediction in it."""
+    loader = DataLoader(Subset(dataset, list(indices)), batch_size=1, num_workers=num_workers, collate_fn=collate)
+    model.eval()
+    for index, batch in zip(indices, loader, strict=True):
+        yield index, model.test_step(batch)[0]

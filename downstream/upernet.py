@@ -1,0 +1,207 @@
+"""UperNet on the encoder, fine-tuned for semantic segmentation (the ADE20K columns of https://arxiv.org/abs/2310.08584).
+
+The model is mmsegmentation's: our ViT with the pyramid (downstream/mm.py), UPerHead, an auxiliary FCNHead. Recipe and model
+settings are those of iBOT's evaluation (https://github.com/bytedance/ibot, evaluation/semantic_segmentation); the paper's B.3
+changes the optimiser. The score is mmsegmentation's IoUMetric, counted in whole numbers.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import nn
+
+from longtake.backbones.vit import ViT
+from longtake.datasets.ade20k import ADE20K
+from longtake.datasets.benchmarks import missing_ade20k, open_ade20k
+from longtake.datasets.images import read_rgb
+from longtake.downstream import mm
+from longtake.downstream.base import Downstream, Encoder, save_outcomes
+from longtake.downstream.features import progress_bar
+from longtake.downstream.gallery import Gallery, painted
+from longtake.downstream.layer_decay import layer_decay_groups
+from longtake.downstream.miou import class_ious, confusion
+from longtake.downstream.sharing import is_first, part_of, summed
+from longtake.downstream.tuning import Budget, Tuning, batches, polynomial
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # ImageNet's, of RGB in 0 ... 255
+CHANNELS, AUX_CHANNELS, AUX_WEIGHT = 384, 256, 0.4  # vit_small_512_ade20k_160k.py
+POOL_SCALES, DROPOUT = (1, 2, 3, 6), 0.1
+RATIOS, CAT_MAX_RATIO = (0.5, 2.0), 0.75  # _base_/datasets/ade20k.py
+ASPECT = 4  # the longer side is at most this many times the crop: 2048 for 512
+
+
+@dataclass(kw_only=True)
+class UperNet(Downstream, name="upernet"):
+    """mIoU, mean and pixel accuracy after fine-tuning. One item of mIoU and mAcc is one class: intervals are over classes."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("miou", "macc")
+    shared: ClassVar[bool] = True
+
+    root: str
+    train_list: str = "training"
+    test_list: str = "validation"
+    crop: int = 512
+    stride: int = 341
+    slide: bool = True
+    taps: list[int] = dataclasses.field(default_factory=lambda: [3, 5, 7, 11])
+    norm: bool = True  # the final norm on every tap
+    channels: int = CHANNELS
+    iterations: int = 160_000
+    batch_size: int = 16
+    images_at_once: int = 4
+    lr: float = 6e-5
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    decay_tables: bool = False  # weight decay also on positions and class token
+    warmup: int = 1500
+    drop_path: float = 0.1
+    save_every: int = 1000
+    seed: int = 0
+    device: str = "cpu"
+    num_workers: int = 0
+    progress: bool = True
+    gallery: bool = False
+
+    def check(self) -> list[str]:
+        Budget(self.iterations, self.batch_size, self.images_at_once).accumulate  # noqa: B018 - raises
+        return mm.missing() + missing_ade20k(self.root, (self.train_list, self.test_list))
+
+    def validate(self) -> list[str]:
+        return open_ade20k(self.root, self.progress).validate((self.train_list, self.test_list))
+
+    def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
+        mm.check_encoder(encoder, self.taps)
+        assert isinstance(encoder, ViT)
+        data = open_ade20k(self.root, self.progress)
+        model = self.trained(encoder, data, workdir)
+        counts = self.counts(model, data, workdir)
+        np.savez_compressed(workdir / "images.npz", names=data.names(self.test_list), confusion=counts)
+        matrix = counts.sum(0)
+        present = (matrix.sum(0) + matrix.sum(1)) > 0
+        outcomes = {"miou": class_ious(matrix), "macc": class_accuracies(matrix)}
+        items = [f"class {c}" for c in np.flatnonzero(present)]
+        return save_outcomes(workdir, items, {name: values[present] for name, values in outcomes.items()})
+
+    def trained(self, encoder: ViT, data: ADE20K, workdir: Path) -> nn.Module:
+        """The fine-tuned model; an interrupted training in `workdir` is continued."""
+        budget = Budget(self.iterations, self.batch_size, self.images_at_once, self.save_every)
+        torch.manual_seed(self.seed)
+        config = self.model_config(encoder, data.num_classes)
+        model = mm.build_model("mmseg", config, encoder, self.drop_path, self.taps, self.norm).to(self.device)
+        groups = layer_decay_groups(
+            model, encoder.depth, lr=self.lr, weight_decay=self.weight_decay, rate=self.layer_decay,
+            prefix="backbone.encoder.", decay_tables=self.decay_tables,
+        )  # fmt: skip
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
+        factor = polynomial(self.iterations, self.warmup)
+        identity = identity_of(self, encoder, data.names(self.train_list))
+        tuning = Tuning(model, optimizer, factor, workdir / "upernet.ckpt", identity)
+        samples = mm.build_dataset("mmseg", self.dataset_config(data, self.train_list, self.train_pipeline()))
+        loader = batches(samples, budget, self.seed, tuning.done, mm.collate, self.num_workers)
+        with progress_bar(self.progress and is_first()) as bar:
+            task = bar.add_task("UperNet", total=self.iterations, completed=tuning.done)
+            tuning.run(
+                mm.losses,
+                loader,
+                budget,
+                lambda loss: bar.update(task, advance=1, description=f"UperNet, loss {loss:.2f}"),
+            )
+        return model
+
+    def counts(self, model: nn.Module, data: ADE20K, workdir: Path) -> Int[np.ndarray, "n c c"]:
+        """The confusion of every test image, at its own size."""
+        names = data.names(self.test_list)
+        samples = mm.build_dataset("mmseg", self.dataset_config(data, self.test_list, self.test_pipeline()))
+        found = torch.zeros(len(names), data.num_classes, data.num_classes, dtype=torch.int64)
+        mine = part_of(range(len(names)))
+        gallery = Gallery(workdir / "upernet.jpg", self.gallery and is_first(), len(mine))
+        with progress_bar(self.progress and is_first()) as bar:
+            task = bar.add_task("segmentation", total=len(mine))
+            for index, sample in mm.predictions(model, samples, mine, self.num_workers):
+                predicted = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+                found[index] = torch.from_numpy(confusion(data.mask(names[index]), predicted, data.num_classes))
+                image, shown = data.image(names[index]), predicted + np.uint8(1)
+                gallery.add(partial(drawn, image, shown))
+                bar.advance(task)
+        gallery.save()
+        return summed(found).numpy()
+
+    def model_config(self, encoder: Encoder, num_classes: int) -> dict[str, Any]:
+        """mmsegmentation's EncoderDecoder."""
+        norm = {"type": mm.norm_type(), "requires_grad": True}
+        common = {"num_classes": num_classes, "norm_cfg": norm, "align_corners": False, "dropout_ratio": DROPOUT}
+        loss = {"type": "CrossEntropyLoss", "use_sigmoid": False}
+        dim = encoder.embed_dim
+        decode = {
+            "type": "UPerHead", "in_channels": [dim] * 4, "in_index": [0, 1, 2, 3], "pool_scales": POOL_SCALES,
+            "channels": self.channels, "loss_decode": {**loss, "loss_weight": 1.0}, **common,
+        }  # fmt: skip
+        auxiliary = {
+            "type": "FCNHead", "in_channels": dim, "in_index": 2, "channels": min(AUX_CHANNELS, self.channels), "num_convs": 1,
+            "concat_input": False, "loss_decode": {**loss, "loss_weight": AUX_WEIGHT}, **common,
+        }  # fmt: skip
+        preprocessor = {
+            "type": "SegDataPreProcessor", "mean": MEAN, "std": STD, "bgr_to_rgb": True, "pad_val": 0, "seg_pad_val": 255,
+            "size": (self.crop, self.crop), "test_cfg": {"size_divisor": encoder.patch_size},
+        }  # fmt: skip
+        sliding = {"mode": "slide", "crop_size": (self.crop, self.crop), "stride": (self.stride, self.stride)}
+        test = sliding if self.slide else {"mode": "whole"}
+        heads = {"decode_head": decode, "auxiliary_head": auxiliary}
+        return {"type": "EncoderDecoder", "data_preprocessor": preprocessor, **heads, "train_cfg": {}, "test_cfg": test}
+
+    def dataset_config(self, data: ADE20K, split: str, pipeline: list[dict[str, Any]]) -> dict[str, Any]:
+        folders = {"img_path": f"images/{split}", "seg_map_path": f"annotations/{split}"}
+        return {
+            "type": "BaseSegDataset", "data_root": str(data.root), "data_prefix": folders, "pipeline": pipeline,
+            "metainfo": {"classes": [str(c) for c in range(data.num_classes)]}, "reduce_zero_label": True,
+        }  # fmt: skip
+
+    @property
+    def scale(self) -> tuple[int, int]:
+        return ASPECT * self.crop, self.crop
+
+    def train_pipeline(self) -> list[dict[str, Any]]:
+        """iBOT's _base_/datasets/ade20k.py in mmsegmentation 1.x."""
+        return [
+            {"type": "LoadImageFromFile"},
+            {"type": "LoadAnnotations"},
+            {"type": "RandomResize", "scale": self.scale, "ratio_range": RATIOS, "keep_ratio": True},
+            {"type": "RandomCrop", "crop_size": (self.crop, self.crop), "cat_max_ratio": CAT_MAX_RATIO},
+            {"type": "RandomFlip", "prob": 0.5},
+            {"type": "PhotoMetricDistortion"},
+            {"type": "PackSegInputs"},
+        ]
+
+    def test_pipeline(self) -> list[dict[str, Any]]:
+        """One scale, no flip; the truth is read apart, at its own size."""
+        resize = {"type": "Resize", "scale": self.scale, "keep_ratio": True}
+        return [{"type": "LoadImageFromFile"}, resize, {"type": "PackSegInputs"}]
+
+
+def drawn(image: Path, numbers: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "rows columns 3"]:
+    """A picture of the gallery; each class has its colour."""
+    return painted(read_rgb(image).permute(1, 2, 0).numpy(), numbers)
+
+
+def class_accuracies(matrix: Int[np.ndarray, "c c"]) -> np.ndarray:
+    """Share of each class's pixels that were found; NaN for a class without pixels."""
+    pixels = matrix.sum(1)
+    return np.where(pixels > 0, matrix.diagonal() / np.maximum(pixels, 1), np.nan)
+
+
+def identity_of(task: Downstream, encoder: nn.Module, items: list[str]) -> str:
+    """What must agree for a training to be continued: settings, images, encoder."""
+    free = {"root", "num_workers", "device", "progress", "gallery", "save_every", "images_at_once"}
+    settings = {key: value for key, value in dataclasses.asdict(task).items() if key not in free}
+    digest = hashlib.sha256(json.dumps([settings, items], default=str).encode())
+    for name, value in encoder.state_dict().items():
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()
