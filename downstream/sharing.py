@@ -54,6 +54,15 @@ def summed(rows: Shaped[Tensor, "n *row"]) -> Shaped[Tensor, "n *row"]:
     return rows
 
 
+def collected(values: list[Any]) -> list[Any]:
+    """The values of all processes."""
+    if processes() == 1:
+        return values
+    parts: list[Any] = [None] * processes()
+    dist.all_gather_object(parts, values, group=_group(dist.group.WORLD))
+    return [value for part in parts for value in part]
+
+
 def agreed(value: Any) -> Any:
     """The first process's value."""
     if processes() == 1:

@@ -121,7 +121,10 @@ def batches(
     """Batches of `budget.at_once` samples for this process, from iteration `done` on."""
     start, stop = (iteration * budget.batch_size for iteration in (done, budget.iterations))
     mine: Any = Places(len(samples), seed, start, stop, budget.at_once)
-    loader = DataLoader(Drawn(samples, seed), budget.at_once, sampler=mine, num_workers=num_workers, collate_fn=collate)
+    own = torch.Generator().manual_seed(seed)  # a loader draws a number when it starts: not from the model's generator
+    loader = DataLoader(
+        Drawn(samples, seed), budget.at_once, sampler=mine, num_workers=num_workers, collate_fn=collate, generator=own
+    )
     return iter(loader)
 
 

@@ -5,9 +5,6 @@ settings are those of iBOT's evaluation (https://github.com/bytedance/ibot, eval
 changes the optimiser. The score is mmsegmentation's IoUMetric, counted in whole numbers.
 """
 
-import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,22 +13,19 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
-from torch import nn
 
-from longtake.backbones.vit import ViT
 from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.benchmarks import missing_ade20k, open_ade20k
 from longtake.datasets.images import read_rgb
 from longtake.downstream import mm
-from longtake.downstream.base import Downstream, Encoder, save_outcomes
+from longtake.downstream.base import Encoder, save_outcomes
+from longtake.downstream.dense import MEAN, STD, DenseTuning
 from longtake.downstream.features import progress_bar
 from longtake.downstream.gallery import Gallery, painted
-from longtake.downstream.layer_decay import layer_decay_groups
 from longtake.downstream.miou import class_ious, confusion
 from longtake.downstream.sharing import is_first, part_of, summed
-from longtake.downstream.tuning import Budget, Tuning, batches, polynomial
+from longtake.downstream.tuning import polynomial
 
-MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # ImageNet's, of RGB in 0 ... 255
 CHANNELS, AUX_CHANNELS, AUX_WEIGHT = 384, 256, 0.4  # vit_small_512_ade20k_160k.py
 POOL_SCALES, DROPOUT = (1, 2, 3, 6), 0.1
 RATIOS, CAT_MAX_RATIO = (0.5, 2.0), 0.75  # _base_/datasets/ade20k.py
@@ -39,84 +33,41 @@ ASPECT = 4  # the longer side is at most this many times the crop: 2048 for 512
 
 
 @dataclass(kw_only=True)
-class UperNet(Downstream, name="upernet"):
-    """mIoU, mean and pixel accuracy after fine-tuning. One item of mIoU and mAcc is one class: intervals are over classes."""
+class UperNet(DenseTuning, name="upernet"):
+    """mIoU and mean accuracy after fine-tuning. One item is one class: intervals are over classes; images' counts are kept."""
 
     metrics: ClassVar[tuple[str, ...]] = ("miou", "macc")
-    shared: ClassVar[bool] = True
+    scope: ClassVar[str] = "mmseg"
 
-    root: str
     train_list: str = "training"
     test_list: str = "validation"
     crop: int = 512
     stride: int = 341
     slide: bool = True
-    taps: list[int] = dataclasses.field(default_factory=lambda: [3, 5, 7, 11])
-    norm: bool = True  # the final norm on every tap
     channels: int = CHANNELS
-    iterations: int = 160_000
-    batch_size: int = 16
-    images_at_once: int = 4
-    lr: float = 6e-5
-    weight_decay: float = 0.01
-    layer_decay: float = 1.0
-    decay_tables: bool = False  # weight decay also on positions and class token
-    warmup: int = 1500
-    drop_path: float = 0.1
-    save_every: int = 1000
-    seed: int = 0
-    device: str = "cpu"
-    num_workers: int = 0
-    progress: bool = True
-    gallery: bool = False
 
     def check(self) -> list[str]:
-        Budget(self.iterations, self.batch_size, self.images_at_once).accumulate  # noqa: B018 - raises
-        return mm.missing() + missing_ade20k(self.root, (self.train_list, self.test_list))
+        return super().check() + missing_ade20k(self.root, (self.train_list, self.test_list))
 
     def validate(self) -> list[str]:
         return open_ade20k(self.root, self.progress).validate((self.train_list, self.test_list))
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
-        mm.check_encoder(encoder, self.taps)
-        assert isinstance(encoder, ViT)
         data = open_ade20k(self.root, self.progress)
-        model = self.trained(encoder, data, workdir)
+        config = self.model_config(encoder, data.num_classes)
+        dataset = self.dataset_config(data, self.train_list, self.train_pipeline())
+        factor = polynomial(self.iterations, self.warmup)
+        model = self.tuned(encoder, config, dataset, data.names(self.train_list), factor, workdir)
         counts = self.counts(model, data, workdir)
-        np.savez_compressed(workdir / "images.npz", names=data.names(self.test_list), confusion=counts)
+        if is_first():
+            np.savez_compressed(workdir / "images.npz", names=data.names(self.test_list), confusion=counts)
         matrix = counts.sum(0)
         present = (matrix.sum(0) + matrix.sum(1)) > 0
         outcomes = {"miou": class_ious(matrix), "macc": class_accuracies(matrix)}
         items = [f"class {c}" for c in np.flatnonzero(present)]
         return save_outcomes(workdir, items, {name: values[present] for name, values in outcomes.items()})
 
-    def trained(self, encoder: ViT, data: ADE20K, workdir: Path) -> nn.Module:
-        """The fine-tuned model; an interrupted training in `workdir` is continued."""
-        budget = Budget(self.iterations, self.batch_size, self.images_at_once, self.save_every)
-        torch.manual_seed(self.seed)
-        config = self.model_config(encoder, data.num_classes)
-        model = mm.build_model("mmseg", config, encoder, self.drop_path, self.taps, self.norm).to(self.device)
-        groups = layer_decay_groups(
-            model, encoder.depth, lr=self.lr, weight_decay=self.weight_decay, rate=self.layer_decay,
-            prefix="backbone.encoder.", decay_tables=self.decay_tables,
-        )  # fmt: skip
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
-        factor = polynomial(self.iterations, self.warmup)
-        identity = identity_of(self, encoder, data.names(self.train_list))
-        tuning = Tuning(model, optimizer, factor, workdir / "upernet.ckpt", identity)
-        samples = mm.build_dataset("mmseg", self.dataset_config(data, self.train_list, self.train_pipeline()))
-        loader = batches(samples, budget, self.seed, tuning.done, mm.collate, self.num_workers)
-        with progress_bar(self.progress and is_first()) as bar:
-            task = bar.add_task("UperNet", total=self.iterations, completed=tuning.done)
-            tuning.run(
-                mm.losses,
-                loader,
-                budget,
-                lambda loss: bar.update(task, advance=1, description=f"UperNet, loss {loss:.2f}"),
-            )
-        return model
-
-    def counts(self, model: nn.Module, data: ADE20K, workdir: Path) -> Int[np.ndarray, "n c c"]:
+    def counts(self, model: Any, data: ADE20K, workdir: Path) -> Int[np.ndarray, "n c c"]:
         """The confusion of every test image, at its own size."""
         names = data.names(self.test_list)
         samples = mm.build_dataset("mmseg", self.dataset_config(data, self.test_list, self.test_pipeline()))
@@ -195,13 +146,3 @@ def class_accuracies(matrix: Int[np.ndarray, "c c"]) -> np.ndarray:
     """Share of each class's pixels that were found; NaN for a class without pixels."""
     pixels = matrix.sum(1)
     return np.where(pixels > 0, matrix.diagonal() / np.maximum(pixels, 1), np.nan)
-
-
-def identity_of(task: Downstream, encoder: nn.Module, items: list[str]) -> str:
-    """What must agree for a training to be continued: settings, images, encoder."""
-    free = {"root", "num_workers", "device", "progress", "gallery", "save_every", "images_at_once"}
-    settings = {key: value for key, value in dataclasses.asdict(task).items() if key not in free}
-    digest = hashlib.sha256(json.dumps([settings, items], default=str).encode())
-    for name, value in encoder.state_dict().items():
-        digest.update(name.encode() + value.cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""What UperNet and Cascade Mask R-CNN share: settings and course of fine-tuning an mm* model whose backbone is our encoder."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from longtake.backbones.vit import ViT
+from longtake.downstream import mm
+from longtake.downstream.base import Downstream, Encoder
+from longtake.downstream.features import progress_bar
+from longtake.downstream.layer_decay import layer_decay_groups
+from longtake.downstream.sharing import is_first
+from longtake.downstream.tuning import Budget, Tuning, batches
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # ImageNet's, of RGB in 0 ... 255
+# Of an evaluation: what may differ between a training and its continuation.
+FREE = {"root", "num_workers", "device", "progress", "gallery", "save_every", "images_at_once"}
+
+
+@dataclass(kw_only=True)
+class DenseTuning(Downstream):
+    """Settings of a fine-tuning by iterations. The global batch is kept whatever fits on a device at once, by accumulation."""
+
+    shared: ClassVar[bool] = True
+    scope: ClassVar[str]  # mmseg or mmdet
+
+    root: str
+    taps: list[int] = dataclasses.field(default_factory=lambda: [3, 5, 7, 11])  # blocks, from 0; one per level
+    norm: bool = True  # the final norm on every tap
+    iterations: int = 160_000
+    batch_size: int = 16
+    images_at_once: int = 4
+    lr: float = 6e-5
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    decay_tables: bool = False  # weight decay also on positions and class token
+    warmup: int = 1500
+    drop_path: float = 0.1
+    save_every: int = 1000
+    seed: int = 0
+    device: str = "cpu"
+    num_workers: int = 0
+    progress: bool = True
+    gallery: bool = False
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.iterations, self.batch_size, self.images_at_once, self.save_every)
+
+    def check(self) -> list[str]:
+        self.budget.accumulate  # noqa: B018 - raises for a batch that cannot be made
+        return mm.missing()
+
+    def tuned(
+        self,
+        encoder: Encoder,
+        config: dict[str, Any],
+        dataset: dict[str, Any],
+        items: list[str],
+        factor: Callable[[int], float],
+        workdir: Path,
+    ) -> nn.Module:
+        """The model of `config` after fine-tuning on `dataset`; an interrupted training in `workdir` is continued.
+
+        `items` name the training images, `factor` is the schedule. The encoder itself is not changed.
+        """
+        mm.check_encoder(encoder, self.taps)
+        assert isinstance(encoder, ViT)
+        torch.manual_seed(self.seed)
+        model = mm.build_model(self.scope, config, encoder, self.drop_path, self.taps, self.norm).to(self.device)
+        groups = layer_decay_groups(
+            model, encoder.depth, lr=self.lr, weight_decay=self.weight_decay, rate=self.layer_decay,
+            prefix="backbone.encoder.", decay_tables=self.decay_tables,
+        )  # fmt: skip
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
+        tuning = Tuning(model, optimizer, factor, workdir / "training.ckpt", self.identity(encoder, items))
+        samples = mm.build_dataset(self.scope, dataset)
+        data = batches(samples, self.budget, self.seed, tuning.done, mm.collate, self.num_workers)
+        with progress_bar(self.progress and is_first()) as bar:
+            task = bar.add_task(self.preset, total=self.iterations, completed=tuning.done)
+
+            def advance(loss: float) -> None:
+                bar.update(task, advance=1, description=f"{self.preset}, loss {loss:.3g}")
+
+            tuning.run(mm.losses, data, self.budget, advance)
+        return model
+
+    def identity(self, encoder: nn.Module, items: list[str]) -> str:
+        """What must agree for a training to be continued: settings, images, encoder."""
+        settings = {key: value for key, value in dataclasses.asdict(self).items() if key not in FREE}
+        digest = hashlib.sha256(json.dumps([settings, items], default=str).encode())
+        for name, value in encoder.state_dict().items():
+            digest.update(name.encode() + value.cpu().numpy().tobytes())
+        return digest.hexdigest()
