@@ -75,6 +75,7 @@ def job(cfg: DictConfig) -> None:
         console.print(description(plan))
         if cfg.dry_run:
             return None
+        runs.start_others(plan)
         clips = runs.open_clips(plan)
     except ValueError as error:
         fail(error)

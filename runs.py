@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,18 @@ def open_clips(plan: Plan) -> Clips | None:
         min_gap_seconds=plan.source.min_gap_seconds,
         batch_size=plan.config["batch_size"],
     )
+
+
+def start_others(plan: Plan) -> None:
+    """Evaluations alone on several devices: this program again, in as many processes (a training starts its own).
+
+    Does not return when it does something. Several machines: `torchrun` on each of them, as for any program.
+    """
+    devices = plan.config["trainer"]["devices"]
+    if plan.source is not None or devices == 1 or "WORLD_SIZE" in os.environ:
+        return
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices), "-m", "longtake.run"]
+    os.execv(sys.executable, [sys.executable, *launcher, *sys.argv[1:]])
 
 
 def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
