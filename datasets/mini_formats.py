@@ -45,18 +45,18 @@ def prepare_voc(world: World, root: Path, *, progress: bool = True) -> Path:
     """The folder in VOC's layout, rendered unless it is there."""
 
     def write(folder: Path, pool: ProcessPoolExecutor | None, advance: Callable[[], object]) -> None:
-        write_voc(folder, _ticking(voc_pictures(world, pool), advance), VOC_CLASSES)
+        write_voc(folder, ticking(voc_pictures(world, pool), advance), VOC_CLASSES)
 
-    return _prepared(world, root, "voc", write, sum(VOC_PER_CLASS.values()) * len(CLASSES), progress)
+    return prepared(world, root, "voc", write, sum(VOC_PER_CLASS.values()) * len(CLASSES), progress)
 
 
 def prepare_davis(world: World, root: Path, *, progress: bool = True) -> Path:
     """The folder in DAVIS's layout, rendered unless it is there."""
 
     def write(folder: Path, pool: ProcessPoolExecutor | None, advance: Callable[[], object]) -> None:
-        write_davis(folder, _ticking(davis_sequences(world, pool), advance))
+        write_davis(folder, ticking(davis_sequences(world, pool), advance))
 
-    return _prepared(world, root, "davis", write, NUM_SEQUENCES, progress)
+    return prepared(world, root, "davis", write, NUM_SEQUENCES, progress)
 
 
 def voc_pictures(world: World, pool: ProcessPoolExecutor | None = None) -> Iterator[Annotated]:
@@ -147,7 +147,7 @@ def _sequence(task: tuple[World, int]) -> tuple[np.ndarray, np.ndarray] | None:
     street = street_of(world, SPLITS.index("test"), 0)
     scene = walk_scene(street, seed, times, *DAVIS_SIZE, 90.0)
     first = render(scene, 0)
-    chosen = _largest(first)
+    chosen = fitting_objects(first)[:MAX_OBJECTS]
     if not chosen:
         return None
     shown = [first, *(render(scene, t) for t in range(1, NUM_FRAMES))]
@@ -158,14 +158,15 @@ def _sequence(task: tuple[World, int]) -> tuple[np.ndarray, np.ndarray] | None:
     return np.stack([frame.image for frame in shown]), masks
 
 
-def _largest(first: Rendered) -> list[int]:
-    """Instances in full view, by their share of the frame."""
+def fitting_objects(first: Rendered) -> list[int]:
+    """Instances that are mostly in view and neither tiny nor close to filling the frame, the largest first."""
     areas = {s.instance: (first.ids == s.instance).mean() for s in first.objects if s.visible >= HARD_BELOW}
     fitting = [instance for instance, area in areas.items() if MIN_AREA <= area <= MAX_AREA]
-    return sorted(fitting, key=lambda instance: -areas[instance])[:MAX_OBJECTS]
+    return sorted(fitting, key=lambda instance: -areas[instance])
 
 
-def _prepared(world: World, root: Path, kind: str, write: Writer, total: int, progress: bool) -> Path:
+def prepared(world: World, root: Path, kind: str, write: Writer, total: int, progress: bool) -> Path:
+    """The world's folder of that kind, written (`total` ticks) unless it is there. Atomic; a second process waits for the first."""
     base = world_folder(world, root)
     folder = base.with_name(f"{base.name}-{kind}-v{FORMATS_VERSION}")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +183,8 @@ def _prepared(world: World, root: Path, kind: str, write: Writer, total: int, pr
     return folder
 
 
-def _ticking(items: Iterator, advance: Callable[[], object]) -> Iterator:
+def ticking(items: Iterator, advance: Callable[[], object]) -> Iterator:
+    """The same items; every one that has been used is counted."""
     for item in items:
         yield item
         advance()

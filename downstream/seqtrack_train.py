@@ -101,7 +101,8 @@ class Training:
     def _identity(self, data: Samples) -> str:
         """What must agree for a checkpoint to be continued: recipe, the encoder it began with, sequences."""
         names = [(track.name, track.num_frames) for track in data.tracks]
-        facts = [dataclasses.asdict(self.recipe), weights_hash(self.encoder), names]
+        recipe = {field.name: getattr(self.recipe, field.name) for field in dataclasses.fields(Recipe)}
+        facts = [recipe, weights_hash(self.encoder), names]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _modules(self) -> dict[str, nn.Module]:

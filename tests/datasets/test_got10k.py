@@ -88,7 +88,6 @@ BAD = {
     "meta": (lambda got: edited(got, "meta_info.ini", "[METAINFO]\nresolution: 86x48\n"), r"got resolution:' 86x48'"),
     "last": (lambda got: resized(got, 5), r"first: a frame is not as large .* exclude=\[first\]"),
     "first": (lambda got: resized(got, 1, "second"), r"second: a frame is not as large"),
-    "exclude": (lambda got: GOT10k(got.root, exclude=["frist"]), "exclude: got frist, expected names in"),
 }  # fmt: skip
 
 
