@@ -34,7 +34,7 @@ def test_boxes_follow_one_object(short: None) -> None:
         assert sequence.cover[3] >= 1  # and seen again
         assert set(sequence.cover.tolist()) <= set(range(9))
         centres = sequence.boxes[:, :2] + sequence.boxes[:, 2:] / 2
-        assert abs(np.diff(centres[sequence.cover > 4], axis=0)).max() < 60  # pixels between frames: it does not jump
+        assert abs(np.diff(centres[sequence.cover > 4], axis=0)).max(initial=0) < 60  # pixels: it does not jump
         border = (x == 0) | (y == 0) | (x + w == width) | (y + h == height)
         np.testing.assert_array_equal(sequence.cut, border & (sequence.cover > 0))
 
