@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.coco import COCO
 from longtake.datasets.davis import DAVIS
+from longtake.datasets.got10k import GOT10k
 from longtake.datasets.mini import WORLDS
 from longtake.datasets.mini_dense import CLASSES_OF_PIXELS, prepare_ade20k, prepare_coco
 from longtake.datasets.mini_formats import VOC_CLASSES, prepare_davis, prepare_voc
+from longtake.datasets.mini_tracks import prepare_got10k
 from longtake.datasets.roots import data_root, expanded
 from longtake.datasets.voc import VOC
 
@@ -62,3 +64,13 @@ def missing_davis(root: str, split: str, binary_masks: bool) -> list[str]:
 def open_davis(root: str, split: str, binary_masks: bool, progress: bool = True) -> DAVIS:
     folder = prepare_davis(WORLDS[root], data_root(), progress=progress) if root in WORLDS else expanded(root)
     return DAVIS(folder, split, binary_masks=binary_masks)
+
+
+def missing_got10k(root: str, split: str, exclude: Sequence[str]) -> list[str]:
+    """As `GOT10k.check`; a world can always be rendered."""
+    return [] if root in WORLDS else GOT10k(expanded(root), split, exclude).check()
+
+
+def open_got10k(root: str, split: str, exclude: Sequence[str], progress: bool = True) -> GOT10k:
+    folder = prepare_got10k(WORLDS[root], data_root(), progress=progress) if root in WORLDS else expanded(root)
+    return GOT10k(folder, split, exclude)

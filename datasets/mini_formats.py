@@ -147,7 +147,7 @@ def _sequence(task: tuple[World, int]) -> tuple[np.ndarray, np.ndarray] | None:
     street = street_of(world, SPLITS.index("test"), 0)
     scene = walk_scene(street, seed, times, *DAVIS_SIZE, 90.0)
     first = render(scene, 0)
-    chosen = _largest(first)
+    chosen = fitting_objects(first)[:MAX_OBJECTS]
     if not chosen:
         return None
     shown = [first, *(render(scene, t) for t in range(1, NUM_FRAMES))]
@@ -158,14 +158,15 @@ def _sequence(task: tuple[World, int]) -> tuple[np.ndarray, np.ndarray] | None:
     return np.stack([frame.image for frame in shown]), masks
 
 
-def _largest(first: Rendered) -> list[int]:
-    """Instances in full view, by their share of the frame."""
+def fitting_objects(first: Rendered) -> list[int]:
+    """Instances that are mostly in view and neither tiny nor close to filling the frame, the largest first."""
     areas = {s.instance: (first.ids == s.instance).mean() for s in first.objects if s.visible >= HARD_BELOW}
     fitting = [instance for instance, area in areas.items() if MIN_AREA <= area <= MAX_AREA]
-    return sorted(fitting, key=lambda instance: -areas[instance])[:MAX_OBJECTS]
+    return sorted(fitting, key=lambda instance: -areas[instance])
 
 
 def prepared(world: World, root: Path, kind: str, write: Writer, total: int, progress: bool) -> Path:
+    """The world's folder of that kind, written (`total` ticks) unless it is there. Atomic; a second process waits for the first."""
     base = world_folder(world, root)
     folder = base.with_name(f"{base.name}-{kind}-v{FORMATS_VERSION}")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +184,7 @@ def prepared(world: World, root: Path, kind: str, write: Writer, total: int, pro
 
 
 def ticking(items: Iterator, advance: Callable[[], object]) -> Iterator:
+    """The same items; every one that has been used is counted."""
     for item in items:
         yield item
         advance()

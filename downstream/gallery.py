@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -83,6 +84,18 @@ def masks_drawn(
     """Some frames of a sequence under their masks, side by side."""
     chosen = np.linspace(0, len(masks) - 1, FRAMES_SHOWN).round().astype(int)
     return np.concatenate([painted(_read(frames[i]), masks[i]) for i in chosen], 1)
+
+
+def tracks_drawn(
+    frames: Sequence[Path], ours: Sequence[Sequence[float]], truth: Sequence[Sequence[float]]
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Some frames of a sequence with the box x, y, w, h that was found and the true one, side by side."""
+    shown = []
+    for i in np.linspace(0, len(frames) - 1, FRAMES_SHOWN).round().astype(int):
+        corners = [[round(v) for v in (x, y, x + w, y + h)] for x, y, w, h in (ours[i], truth[i])]
+        image = torch.from_numpy(_read(frames[i])).permute(2, 0, 1)
+        shown.append(fitted(boxes_drawn(image, corners[:1], corners[1:]), TILE))
+    return np.concatenate(shown, 1)
 
 
 def painted(image: UInt8[np.ndarray, "h w 3"], mask: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "rows columns 3"]:

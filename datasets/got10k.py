@@ -1,0 +1,226 @@
+"""GOT-10k on disk: one object per sequence, a box per frame and labels; and a writer of the same layout.
+
+    GOT-10k/{train,val,test}/list.txt
+    GOT-10k/val/GOT-10k_Val_000001/00000001.jpg ...     frames from 1
+                                   groundtruth.txt      x,y,w,h in pixels per frame; of test the first frame alone
+                                   absence.label        1: the object is not in the picture
+                                   cover.label          0 (hidden) to 8 (in full view)
+                                   cut_by_image.label   1: the object reaches beyond the picture
+                                   meta_info.ini        [METAINFO], then key: value; resolution: (width, height)
+
+Known of the original (https://arxiv.org/abs/1810.11981): 9335, 180 and 180 sequences. What its users found (issues 10, 25, 29 of
+got-10k/toolkit): Val_000136, Val_000137 and about eight training sequences (Train_007947) change their resolution midway; some
+frames of Train_001636 and Train_001638 show something else; near Train_008630 and Train_009058 the first frames repeat and boxes
+miss the object.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image
+
+SPLITS = ("train", "val", "test")
+EXPECTED = {"train": 9335, "val": 180, "test": 180}  # sequences of the original
+HIDDEN_TRUTH = "test"  # the split of which only the server knows the boxes
+CHANGES_RESOLUTION = {"GOT-10k_Val_000136", "GOT-10k_Val_000137", "GOT-10k_Train_007947"}
+DOUBTFUL = {
+    **dict.fromkeys(("GOT-10k_Train_001636", "GOT-10k_Train_001638"), "some frames show something else"),
+    **{f"GOT-10k_Train_{i:06d}": "repeated first frames, boxes that miss the object" for i in range(8623, 8638)},
+    **{f"GOT-10k_Train_{i:06d}": "repeated first frames, boxes that miss the object" for i in (9058, 9059)},
+}
+HOW_TO_GET = "GOT-10k: got-10k.aitestunion.com (registration), unpacked under the data root; or root=FOLDER"
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A sequence and its labels. Boxes are x, y, w, h in pixels; where the truth is hidden there is the first frame's alone."""
+
+    name: str
+    folder: Path
+    num_frames: int
+    boxes: Float[np.ndarray, "n 4"]
+    absent: Bool[np.ndarray, " n"]
+    cover: Int[np.ndarray, " n"]
+    resolution: tuple[int, int]  # width, height
+
+    def frame(self, t: int) -> Path:
+        """Of frame `t`, counted from 0."""
+        return self.folder / f"{t + 1:08d}.jpg"
+
+    @property
+    def visible(self) -> Bool[np.ndarray, " n"]:
+        """Frames that SeqTrack trains on: not absent, not covered, with an area."""
+        return ~self.absent & (self.cover > 0) & (self.boxes[:, 2:] > 0).all(1)
+
+
+@dataclass(frozen=True)
+class GOT10k:
+    """One split of a folder in GOT-10k's layout, without the sequences named in `exclude`."""
+
+    root: Path
+    split: str = "val"
+    exclude: Sequence[str] = field(default=())
+
+    @property
+    def list_file(self) -> Path:
+        return self.root / self.split / "list.txt"
+
+    def check(self) -> list[str]:
+        """What is missing; [] when every sequence can be read (minutes for the original's training split on a slow disk).
+
+        Raises `ValueError` when what is there is wrong.
+        """
+        if not self.root.is_dir():
+            return [f"no folder {self.root} (expected {', '.join(SPLITS)} in it). {HOW_TO_GET}"]
+        if not self.list_file.parent.is_dir():
+            nearby = [self.root.parent, *(p.parent for p in sorted(self.root.glob(f"*/{self.split}")) if p.is_dir())]
+            if inner := next((p for p in nearby if (p / self.split / "list.txt").is_file()), None):
+                raise ValueError(
+                    f"{self.root}: no {self.split}/list.txt in it, expected the folder GOT-10k; did you mean {inner}?"
+                )
+            return [f"no folder {self.root / self.split} (expected list.txt in it). {HOW_TO_GET}"]
+        self.tracks()
+        return []
+
+    def validate(self) -> list[str]:
+        """What is odd: another number of sequences than the original's, known defects, frames of another size."""
+        found, tracks = [], self.tracks()
+        if len(tracks) != EXPECTED.get(self.split) and tracks[0].name.startswith("GOT-10k_"):
+            found.append(f"{self.split}: {len(tracks)} sequences, the original has {EXPECTED.get(self.split)}")
+        for track in tracks:
+            if track.name in DOUBTFUL:
+                found.append(f"{track.name}: {DOUBTFUL[track.name]} (known of the original)")
+            for t in range(track.num_frames):
+                if (size := _size(track.frame(t))) != track.resolution:
+                    known = " (known of the original)" if track.name in CHANGES_RESOLUTION else ""
+                    found.append(f"{track.frame(t)}: {_by(size)}, meta_info.ini says {_by(track.resolution)}{known}")
+                    break
+        return found
+
+    def tracks(self) -> list[Track]:
+        """All sequences, in the list's order. Raises `ValueError` for files that are missing or contradict one another."""
+        if not self.list_file.is_file():
+            raise ValueError(f"{self.list_file}: no such list of sequences")
+        names = self.list_file.read_text().split()
+        tracks = [self._track(name) for name in names if name not in self.exclude]
+        if not tracks:
+            raise ValueError(f"{self.list_file}: the list is empty")
+        if changing := [t.name for t in tracks if t.name not in CHANGES_RESOLUTION and not _keeps_resolution(t)]:
+            raise ValueError(
+                f"{', '.join(changing)}: a frame is not as large as meta_info.ini says; leave out with "
+                f"exclude=[{','.join(changing)}]"
+            )
+        return tracks
+
+    def _track(self, name: str) -> Track:
+        folder = self.root / self.split / name
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such sequence, but {self.list_file} names it")
+        num_frames = len(list(folder.glob("*.jpg")))
+        boxes, hidden = read_numbers(folder / "groundtruth.txt", 4), self.split == HIDDEN_TRUTH
+        expected = 1 if hidden else num_frames
+        if num_frames == 0 or len(boxes) != expected:
+            raise ValueError(
+                f"{name}: {num_frames} frames and {len(boxes)} lines in groundtruth.txt, expected {expected}"
+            )
+        if not (folder / f"{num_frames:08d}.jpg").is_file():
+            raise ValueError(f"{name}: {num_frames} frames but no {num_frames:08d}.jpg, expected frames from 1")
+        labels = [np.ones(1) if hidden else _labels(folder, kind, num_frames) for kind in ("absence", "cover")]
+        if not hidden:
+            _labels(folder, "cut_by_image", num_frames)
+        absent = np.zeros(1, bool) if hidden else labels[0] > 0
+        return Track(name, folder, num_frames, boxes, absent, labels[1].astype(np.int64), _resolution(folder))
+
+
+def read_numbers(path: Path, columns: int) -> Float[np.ndarray, "n columns"]:
+    """Comma-separated lines of a file. Raises `ValueError` for anything else."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    return parse_numbers(path.read_text(errors="replace"), columns, str(path))
+
+
+def parse_numbers(text: str, columns: int, place: str) -> Float[np.ndarray, "n columns"]:
+    """Comma-separated lines. Raises `ValueError`, which begins with `place`, for anything else."""
+    rows = [line.split(",") for line in text.splitlines() if line.strip()]
+    try:
+        if {len(row) for row in rows} <= {columns}:
+            return np.array(rows, np.float64).reshape(-1, columns)
+    except ValueError:
+        pass  # not numbers
+    raise ValueError(f"{place}: expected {columns} numbers with commas between them in every line")
+
+
+def _labels(folder: Path, kind: str, num_frames: int) -> Float[np.ndarray, " n"]:
+    labels = read_numbers(folder / f"{kind}.label", 1)[:, 0]
+    if len(labels) != num_frames:
+        raise ValueError(f"{folder.name}: {len(labels)} lines in {kind}.label, expected {num_frames}, one per frame")
+    return labels
+
+
+def _resolution(folder: Path) -> tuple[int, int]:
+    """Width and height as meta_info.ini has them."""
+    path = folder / "meta_info.ini"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    lines = dict(line.partition(":")[::2] for line in path.read_text(errors="replace").splitlines()[1:])
+    found = re.fullmatch(r"\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)\s*", lines.get("resolution", ""))
+    if not found:
+        raise ValueError(f"{path}: got resolution:{lines.get('resolution', '')!r}, expected (width, height)")
+    return int(found[1]), int(found[2])
+
+
+def _keeps_resolution(track: Track) -> bool:
+    """Judged by the first and the last frame."""
+    return {_size(track.frame(t)) for t in (0, track.num_frames - 1)} == {track.resolution}
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError as error:
+        raise ValueError(f"cannot read the image {path}: {error}") from error
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A sequence to be written: n frames, boxes x, y, w, h, and the labels of the layout (see the module)."""
+
+    name: str
+    frames: UInt8[np.ndarray, "n h w 3"]
+    boxes: Float[np.ndarray, "n 4"]
+    cover: Int[np.ndarray, " n"]
+    cut: Bool[np.ndarray, " n"]
+    object_class: str = "object"
+
+
+def write_got10k(root: Path, sequences: Iterable[Labelled], split: str = "val") -> GOT10k:
+    """Write one split in the official layout; an object is absent where its cover is 0."""
+    names = []
+    for sequence in sequences:
+        names.append(sequence.name)
+        folder = root / split / sequence.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for t, frame in enumerate(sequence.frames, 1):
+            Image.fromarray(frame).save(folder / f"{t:08d}.jpg", quality=95)
+        height, width = sequence.frames.shape[1:3]
+        meta = {"object_class": sequence.object_class, "resolution": f"({width}, {height})"}
+        (folder / "meta_info.ini").write_text("[METAINFO]\n" + "".join(f"{k}: {v}\n" for k, v in meta.items()))
+        boxes = sequence.boxes[:1] if split == HIDDEN_TRUTH else sequence.boxes
+        np.savetxt(folder / "groundtruth.txt", boxes, "%.4f", delimiter=",")
+        if split != HIDDEN_TRUTH:
+            labels = {"absence": sequence.cover == 0, "cover": sequence.cover, "cut_by_image": sequence.cut}
+            for kind, values in labels.items():
+                np.savetxt(folder / f"{kind}.label", values, "%d")
+    written = GOT10k(root, split)
+    written.list_file.parent.mkdir(parents=True, exist_ok=True)
+    written.list_file.write_text("".join(f"{name}\n" for name in names))
+    return written

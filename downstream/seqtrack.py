@@ -1,0 +1,125 @@
+"""SeqTrack on GOT-10k: a decoder trained on an encoder's tokens follows an object by writing its box (https://arxiv.org/abs/2304.14394).
+
+The columns mAO, SR0.5 and SR0.75 of https://arxiv.org/abs/2310.08584 (table 4b) are the test server's means over classes. What can
+be measured without it, on the validation split, are the toolkit's means over frames (downstream/got10k.py); `submission=true`
+also follows the objects of the test split and leaves the archive that the server takes.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from longtake.datasets.benchmarks import missing_got10k, open_got10k
+from longtake.datasets.got10k import HIDDEN_TRUTH, GOT10k, Track
+from longtake.downstream.base import Downstream, Encoder, save_outcomes
+from longtake.downstream.features import frozen, progress_bar
+from longtake.downstream.gallery import Gallery, tracks_drawn
+from longtake.downstream.got10k import STRICT_SUCCESS, SUCCESS, read_result, score_folder, write_result
+from longtake.downstream.got10k_submission import write_submission
+from longtake.downstream.seqtrack_model import check_encoder
+from longtake.downstream.seqtrack_samples import Recipe, Samples
+from longtake.downstream.seqtrack_tracker import Tracker, Tracking
+from longtake.downstream.seqtrack_train import Training
+
+
+@dataclass(kw_only=True)
+class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
+    """Trains on `train_split` and follows the objects of `split` of a folder in GOT-10k's layout.
+
+    An item is a frame, which counts for the means over frames, or a sequence, which counts for the mean over sequences. An
+    interrupted training continues when it is given the same `workdir`. The fields of `Recipe` and `Tracking` belong to it.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("ao", "sr50", "sr75", "ao_sequences")
+
+    root: str
+    train_split: str = "train"
+    split: str = "val"
+    exclude: Sequence[str] = ()  # sequences to leave out, of any split
+    submission: bool = False  # also an archive for the test server
+    save_every: int = 500  # steps between the training's checkpoints
+    num_workers: int = 0
+    device: str = "cpu"
+    progress: bool = True
+    gallery: bool = False
+
+    @property
+    def splits(self) -> list[str]:
+        hidden = [HIDDEN_TRUTH] if self.submission else []
+        return list(dict.fromkeys([self.train_split, self.split, *hidden]))
+
+    def check(self) -> list[str]:
+        if HIDDEN_TRUTH in (self.train_split, self.split):
+            raise ValueError(
+                f"split: got {HIDDEN_TRUTH}, whose boxes only the server knows; expected split=val submission=true"
+            )
+        return [line for split in self.splits for line in missing_got10k(self.root, split, self.exclude)]
+
+    def validate(self) -> list[str]:
+        return [line for split in self.splits for line in self._open(split).validate()]
+
+    def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
+        vit = check_encoder(encoder, search_size=self.search_size, template_size=self.template_size)
+        tracks = {split: self._open(split).tracks() for split in self.splits}  # says what is wrong before the training
+        samples, results = Samples(tracks[self.train_split], self), workdir / "GOT-10k" / "SeqTrack"
+        with frozen(encoder, self.device):
+            training = Training(vit if self.freeze else deepcopy(vit), self, self.device)
+            training.run(samples, workdir / "seqtrack.ckpt", self.save_every, self.num_workers, self.progress)
+            tracker = Tracker(training.encoder, training.decoder, self, self, self.device)
+            followed = tracks[self.split] + (tracks[HIDDEN_TRUTH] if self.submission else [])
+            self._follow(tracker, followed, results)
+        if self.submission:
+            write_submission(self._open(HIDDEN_TRUTH), results, workdir / "submission.zip")
+        self._draw(tracks[self.split], results, workdir / "seqtrack.png")
+        found = score_folder(self._open(self.split), results)
+        return save_outcomes(workdir, *outcomes_of(found.overlaps))
+
+    def _follow(self, tracker: Tracker, tracks: Sequence[Track], results: Path) -> None:
+        """Leave the result files of every sequence."""
+        with progress_bar(self.progress) as bar:
+            task = bar.add_task("SeqTrack: frames", total=sum(track.num_frames for track in tracks))
+            for found in tracker.follow(tracks, lambda: bar.advance(task)):
+                write_result(results, found.track.name, found.boxes, found.seconds)
+
+    def _draw(self, tracks: Sequence[Track], results: Path, path: Path) -> None:
+        gallery = Gallery(path, self.gallery, len(tracks))
+        for track in tracks:
+            frames = [track.frame(t) for t in range(track.num_frames)]
+            gallery.add(lambda: tracks_drawn(frames, read_result(results, track).tolist(), track.boxes.tolist()))  # noqa: B023
+        gallery.save()
+
+    def _open(self, split: str) -> GOT10k:
+        return open_got10k(self.root, split, self.exclude, self.progress)
+
+
+def outcomes_of(
+    overlaps: Mapping[str, Float[np.ndarray, "_"]],
+) -> tuple[list[str], dict[str, Float[np.ndarray, "items"]], list[str]]:
+    """Items, what each contributes, and its sequence: first all frames (from 1, as their files), then all sequences.
+
+    A frame that does not count is NaN for all metrics, as is a sequence without one that does.
+    """
+    together = np.concatenate(list(overlaps.values()))
+    counts = ~np.isnan(together)
+    means = np.array(
+        [values[~np.isnan(values)].mean() if (values >= 0).any() else np.nan for values in overlaps.values()]
+    )
+    frames, sequences = np.full(len(together), np.nan), np.full(len(overlaps), np.nan)
+
+    def of_frames(values: Float[np.ndarray, "frames"]) -> Float[np.ndarray, "items"]:
+        return np.concatenate([np.where(counts, values, np.nan), sequences])
+
+    outcomes = {
+        "ao": of_frames(together),
+        "sr50": of_frames((together > SUCCESS).astype(np.float64)),
+        "sr75": of_frames((together > STRICT_SUCCESS).astype(np.float64)),
+        "ao_sequences": np.concatenate([frames, means]),
+    }
+    names = [f"{name}/{t + 1:08d}" for name, values in overlaps.items() for t in range(len(values))]
+    groups = [name for name, values in overlaps.items() for _ in values]
+    return [*names, *overlaps], outcomes, [*groups, *overlaps]
