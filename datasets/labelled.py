@@ -95,10 +95,10 @@ class ImageSet(ABC):
     def open(self, split: str) -> LabelledImages:
         """The images of a split. Raises `ValueError` for files that are not what they should be."""
 
-    def check(self, splits: Sequence[str]) -> list[str]:
-        """What is missing, where it is expected and how to get it; [] when all splits can be read.
+    def missing(self, splits: Sequence[str]) -> list[str]:
+        """What is missing, where it is expected and how to get it; [] when all splits can be opened. Cheap.
 
-        Raises `ValueError` when a split does not exist, files are wrong or images are missing.
+        Raises `ValueError` for a split that does not exist.
         """
         for split in splits:
             if split not in self.expected:
@@ -107,24 +107,31 @@ class ImageSet(ABC):
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected {', '.join(needed)} in it). {self.how_to_get}"]
         lacks = [name for name in needed if not (self.root / name).exists()]
-        if lacks:
-            inner = next(iter(sorted(path for path in self.root.glob(f"*/{lacks[0]}"))), None)
-            hint = f" Did you mean root={str(inner).removesuffix(lacks[0]).rstrip('/')}?" if inner else ""
-            return [f"{self.root}: {', '.join(lacks)} missing.{hint} {self.how_to_get}"]
-        for split in splits:
-            images = self.open(split)
+        if not lacks:
+            return []
+        inner = next(iter(sorted(self.root.glob(f"*/{lacks[0]}"))), None)
+        hint = f" Did you mean root={str(inner).removesuffix(lacks[0]).rstrip('/')}?" if inner else ""
+        return [f"{self.root}: {', '.join(lacks)} missing.{hint} {self.how_to_get}"]
+
+    def open_all(self, splits: Sequence[str]) -> list[LabelledImages]:
+        """The splits. Raises `ValueError` for what is missing or wrong: files, images that are listed, classes that differ."""
+        if missing := self.missing(splits):
+            raise ValueError(missing[0])
+        opened = [self.open(split) for split in splits]
+        for split, images in zip(splits, opened, strict=True):
             if absent := images.absent():
                 raise ValueError(
                     f"{self.root}: {len(absent)} of the {len(images)} images of {split} missing: {absent[:NAMED]}"
                 )
-        return []
+        if len({tuple(images.classes) for images in opened}) > 1:
+            raise ValueError(f"{self.root}: {' and '.join(splits)} list different classes, expected the same")
+        return opened
 
     def validate(self, splits: Sequence[str]) -> list[str]:
         """What is odd: numbers of images other than the original's, classes without an image, images that cannot be decoded
         or are in two splits."""
         found, seen = [], dict[str, str]()
-        for split in splits:
-            images = self.open(split)
+        for split, images in zip(splits, self.open_all(splits), strict=True):
             if len(images) != self.expected[split]:
                 found.append(f"{split}: {len(images)} images, {self.title} has {self.expected[split]}")
             if empty := sorted(set(range(len(images.classes))) - set(images.labels.tolist())):

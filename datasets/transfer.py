@@ -24,12 +24,12 @@ SETS: dict[str, type[ImageSet]] = {
 
 
 def missing_images(layout: str, root: str | None, splits: Sequence[str]) -> list[str]:
-    """What is missing of the splits, where it is expected and how to get it; [] when they can be read or rendered.
+    """What is missing of the splits, where it is expected and how to get it; [] when they can be opened or rendered. Cheap.
 
-    Raises `ValueError` for an unknown layout, and for files that are there but wrong.
+    Raises `ValueError` for an unknown layout or split.
     """
     found = _set(layout, root)
-    return missing_splits(root, splits) if found is None else found.check(splits)
+    return missing_splits(root, splits) if found is None else found.missing(splits)
 
 
 def odd_images(layout: str, root: str | None, splits: Sequence[str]) -> list[str]:
@@ -43,18 +43,13 @@ def open_images(
 ) -> tuple[LabelledImages, ...]:
     """The splits. A procedural world is rendered when it is not there yet.
 
-    Raises `ValueError` for what is missing or wrong, and when the splits have other classes.
+    Raises `ValueError` for what is missing or wrong: files, labels out of range, images that are listed, classes that differ.
     """
     found = _set(layout, root)
     if found is None:
         folders = open_splits(root, splits, eval_transform(), progress)
         return tuple(FileImages(f.items, np.array(f.targets), f.classes, Path(f.root)) for f in folders)
-    if missing := found.check(splits):
-        raise ValueError(missing[0])
-    opened = [found.open(split) for split in splits]
-    if len({tuple(images.classes) for images in opened}) > 1:
-        raise ValueError(f"{found.root}: {' and '.join(splits)} list different classes, expected the same")
-    return tuple(opened)
+    return tuple(found.open_all(splits))
 
 
 def is_rendered(root: str | None) -> bool:

@@ -11,6 +11,7 @@ The paper's number is the best epoch's on the test images (`top1_paper`); the pr
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +29,15 @@ from longtake.downstream.base import Downstream, Encoder, save_outcomes
 from longtake.downstream.features import progress_bar
 from longtake.downstream.tuning import Batch, Recipe, Tuning, plot, resume, save
 
+SAVE_SECONDS = 60  # between checkpoints, which are three times the encoder: some sets' epochs take seconds
+
 
 @dataclass(kw_only=True)
 class Finetune(Recipe, Downstream, name="finetune"):
     """Top-1 after fine-tuning a copy of the encoder; the given one is left as it is.
 
-    `layout` and `root` are those of datasets/transfer.py. An interrupted evaluation continues after its last complete epoch when it
-    is given the same `workdir`.
+    `layout` and `root` are those of datasets/transfer.py. An interrupted evaluation given the same `workdir` goes on after the
+    last epoch that was saved: at most a minute is lost, or an epoch where one takes longer.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top1_paper", "top5")
@@ -96,13 +99,15 @@ class Finetune(Recipe, Downstream, name="finetune"):
             workdir.mkdir(parents=True, exist_ok=True)
             checkpoint, identity = workdir / "finetune.ckpt", self._identity(encoder, train, test)
             resume(tuning, checkpoint, identity)
-            steps = tuning.steps_per_epoch
+            steps, saved = tuning.steps_per_epoch, time.monotonic()
             task = bar.add_task("fine-tuning", total=steps * self.num_epochs, completed=steps * tuning.epoch)
             while tuning.epoch < self.num_epochs:
                 tuning.train_epoch(self.train_groups(train, tuning.epoch), lambda: bar.advance(task))
                 if tuning.epoch % self.test_every == 0 or tuning.epoch == self.num_epochs:
                     tuning.score(self.test_batches(test))
-                save(tuning, checkpoint, identity)
+                if tuning.epoch == self.num_epochs or time.monotonic() - saved >= SAVE_SECONDS:
+                    save(tuning, checkpoint, identity)
+                    saved = time.monotonic()
         plot(tuning, workdir / "finetune.png")
         return save_outcomes(workdir, test.items, tuning.outcomes())
 

@@ -153,7 +153,7 @@ def test_listed_images_that_are_missing_are_named(case: str, tmp_path: Path) -> 
     gone = made.open(splits[1]).items[0]
     (made.root / gone).unlink()
     with pytest.raises(ValueError, match=rf"1 of the \d images of {splits[1]} missing: \['{gone}'\]"):
-        missing_images(layout, str(tmp_path), splits)
+        open_images(layout, str(tmp_path), splits)
 
 
 def test_images_that_cannot_be_decoded_are_odd(tmp_path: Path) -> None:
@@ -197,6 +197,12 @@ BAD = {
     "inat list": ("inat18", "val2018.json", b"[]", "an object missing"),
     "inat keys": ("inat18", "val2018.json", b'{"images": []}', "annotations, categories missing"),
     "inat unlabelled": ("inat18", "val2018.json", listing(annotations=[]).encode(), "1 of 1 images have no annotation"),
+    "inat classes": (
+        "inat18",
+        "val2018.json",
+        listing(annotations=[{"image_id": 1, "category_id": 0}]).encode(),
+        "missing: ",
+    ),
     "inat category": ("inat18", "val2018.json", listing().encode(), "class numbers 7 to 7, expected 0 to 0"),
 }
 
@@ -211,7 +217,7 @@ def test_what_is_wrong_is_named_in_one_line(case: str, tmp_path: Path) -> None:
     else:
         rewritten(root / file, **content)
     with pytest.raises(ValueError, match=message) as error:
-        missing_images(layout, str(root), splits)
+        open_images(layout, str(root), splits)
     assert "\n" not in str(error.value)
 
 

@@ -111,6 +111,7 @@ def test_interrupted_evaluation_continues_bit_for_bit(make, vit, tmp_path, monke
     settings = {"drop_path": 0.3, "mixup": 0.8, "cutmix": 1.0, "erasing": 0.25}
     expected = make(**settings).evaluate(vit, tmp_path / "whole")
     step, steps = Tuning._step, []
+    monkeypatch.setattr(finetune, "SAVE_SECONDS", 0)
 
     def stopping(self, groups, number):
         steps.append(number)
