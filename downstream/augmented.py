@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
-from timm.data import Mixup
+from timm.data import Mixup, auto_augment
 from timm.data.mixup import mixup_target
 from timm.data.transforms_factory import transforms_imagenet_train
 from torch import Tensor
@@ -32,7 +32,7 @@ def augmentation(
 
     Erased pixels are noise of their own. The recipes' colour jitter has no part in it: timm leaves it out beside RandAugment.
     """
-    return transforms_imagenet_train(
+    transform = transforms_imagenet_train(
         size,
         scale=(crop_scale[0], crop_scale[1]),
         hflip=flip,
@@ -44,6 +44,16 @@ def augmentation(
         re_prob=erasing,
         re_mode="pixel",
     )
+    for step in transform.transforms:
+        for op in getattr(step, "ops", ()):
+            if op.aug_fn is auto_augment.posterize:
+                op.aug_fn = posterize
+    return transform
+
+
+def posterize(image: Image.Image, bits_to_keep: int, **_: object) -> Image.Image:
+    """timm's, which asks for 0 bits at full magnitude (one view in some hundred): black, as Pillow made it before it refused."""
+    return auto_augment.posterize(image, bits_to_keep) if bits_to_keep else Image.new(image.mode, image.size)
 
 
 class Transformed(Dataset):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from longtake.backbones.vit import ViT
@@ -292,6 +293,20 @@ def test_views_are_drawn_from_seed_epoch_and_place(image_root):
     assert all(not torch.equal(a, b) for a, b in zip(views.values(), [*views.values()][1:], strict=False))
     assert not torch.equal(Transformed(images, view, [5, 5], (0, 0))[1][0], views[0, 0]), "the same image again"
     assert torch.equal(Transformed(images, view, [5, 5], (0, 0))[0][0], views[0, 0])
+
+
+def test_posterize_at_full_magnitude_is_black():
+    """timm then asks Pillow for 0 bits, which new versions refuse; the recipe's magnitude reaches it in one draw of forty."""
+    view = augmentation(16, (1.0, 1.0), "rand-m10-inc1", 0.0)
+    (ops,) = (step.ops for step in view.transforms if hasattr(step, "ops"))
+    (op,) = (op for op in ops if op.name == "PosterizeIncreasing")
+    op.prob, picture = 1.0, Image.new("RGB", (16, 16), (200, 100, 50))
+    assert np.array(op(picture)).max() == 0
+    op.magnitude = 5
+    assert np.array(op(picture))[0, 0].tolist() == [192, 64, 0], "two bits are kept"
+    with drawn_from_all(0):
+        views = [view(picture) for _ in range(300)]
+    assert all(torch.isfinite(x).all() for x in views)
 
 
 def test_draws_are_those_of_the_key_and_leave_nothing_behind():
