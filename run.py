@@ -86,7 +86,7 @@ def job(cfg: DictConfig) -> None:
     recipe = composed([*same, f"eval=[{','.join(cfg.eval)}]"])
     try:
         runs.run(plan, _plain(recipe), clips)
-    except UnreadableImage as error:
+    except (UnreadableImage, FloatingPointError) as error:
         fail(error)
 
 

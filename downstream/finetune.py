@@ -1,0 +1,142 @@
+"""Fine-tuning for classification: the whole encoder and a linear head are trained (table 11 of https://arxiv.org/abs/2310.08584).
+
+Two recipes of iBOT (https://github.com/bytedance/ibot), which the paper follows. Transfer sets: evaluation/eval_cls.py, DeiT's
+recipe without layer decay; the defaults are its. ImageNet-1k: evaluation/classification_layer_decay, BEiT's recipe, in
+configs/eval/finetune_imagenet1k.yaml. What differs from both: rates follow the step where the first follows the epoch, the
+averaged weights that the first keeps and never evaluates are not kept, and half precision is bfloat16.
+
+The paper's number is the best epoch's on the test images (`top1_paper`); the primary `top1` is the last epoch's.
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from longtake.datasets.images import eval_transform
+from longtake.datasets.labelled import LabelledImages
+from longtake.datasets.transfer import is_rendered, missing_images, odd_images, open_images
+from longtake.downstream.augmented import Transformed, augmentation, epoch_order
+from longtake.downstream.base import Downstream, Encoder, save_outcomes
+from longtake.downstream.features import progress_bar
+from longtake.downstream.finetune_training import Batch, Recipe, Tuning, plot, resume, save
+
+SAVE_SECONDS = 60  # between checkpoints, which are three times the encoder: some sets' epochs take seconds
+
+
+@dataclass(kw_only=True)
+class Finetune(Recipe, Downstream, name="finetune"):
+    """Top-1 after fine-tuning a copy of the encoder; the given one is left as it is.
+
+    `layout` and `root` are those of datasets/transfer.py. An interrupted evaluation given the same `workdir` goes on after the
+    last epoch that was saved: at most a minute is lost, or an epoch where one takes longer.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("top1", "top1_paper", "top5")
+
+    layout: str = "imagefolder"
+    root: str | None = None
+    train_split: str = "train"
+    test_split: str = "test"
+    size: int = 224  # pixels of the square the encoder sees
+    resize: int | None = None  # test images' short side before the central crop; 256/224 of `size` unless given
+    crop_scale: Sequence[float] = (0.08, 1.0)  # of training images: share of the area
+    rand_augment: str | None = "rand-m9-mstd0.5-inc1"
+    erasing: float = 0.25
+    repeats: int = 3  # views of an image in a step; an epoch has as many views as there are images
+    test_every: int = 1  # epochs; the last one is always tested
+    num_workers: int = 0
+    progress: bool = True
+
+    @property
+    def protocol(self) -> str:
+        return f"{self.preset}-{self.num_epochs}ep-v{self.version}"
+
+    def check(self) -> list[str]:
+        self._check_settings()
+        missing = missing_images(self.layout, self.root, (self.train_split, self.test_split))
+        if not missing and not is_rendered(self.root):
+            self.open()
+        return missing
+
+    def validate(self) -> list[str]:
+        return odd_images(self.layout, self.root, (self.train_split, self.test_split))
+
+    def _check_settings(self) -> None:
+        self.check_recipe()
+        eval_transform(self.size, self.resize)
+        if self.repeats < 1 or self.test_every < 1 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ValueError(
+                f"repeats={self.repeats} test_every={self.test_every} crop_scale={list(self.crop_scale)}: "
+                "expected at least 1, and two ascending shares of an area"
+            )
+
+    def open(self) -> tuple[LabelledImages, LabelledImages]:
+        """Training and test images. Raises `ValueError` when they are missing, wrong, or fewer than a step needs."""
+        train, test = open_images(self.layout, self.root, (self.train_split, self.test_split), self.progress)
+        if len(train) < self.train_batch_size:
+            raise ValueError(
+                f"train_batch_size={self.train_batch_size} is larger than the {len(train)} training images"
+            )
+        return train, test
+
+    def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
+        self._check_settings()
+        if self.size % encoder.patch_size:
+            raise ValueError(f"size={self.size} is not divisible by the encoder's patch size {encoder.patch_size}")
+        train, test = self.open()
+        cuda = [torch.device(self.device)] if torch.device(self.device).type == "cuda" else []
+        with torch.random.fork_rng(cuda), progress_bar(self.progress) as bar:
+            tuning = Tuning(self, encoder, len(train.classes), len(train) // self.train_batch_size)
+            workdir.mkdir(parents=True, exist_ok=True)
+            checkpoint, identity = workdir / "finetune.ckpt", self._identity(encoder, train, test)
+            resume(tuning, checkpoint, identity)
+            steps, saved = tuning.steps_per_epoch, time.monotonic()
+            task = bar.add_task("fine-tuning", total=steps * self.num_epochs, completed=steps * tuning.epoch)
+            while tuning.epoch < self.num_epochs:
+                tuning.train_epoch(self.train_groups(train, tuning.epoch), lambda: bar.advance(task))
+                if tuning.epoch % self.test_every == 0 or tuning.epoch == self.num_epochs:
+                    tuning.score(self.test_batches(test))
+                if tuning.epoch == self.num_epochs or time.monotonic() - saved >= SAVE_SECONDS:
+                    save(tuning, checkpoint, identity)
+                    saved = time.monotonic()
+        plot(tuning, workdir / "finetune.png")
+        return save_outcomes(workdir, test.items, tuning.outcomes())
+
+    def train_groups(self, train: LabelledImages, epoch: int) -> Iterator[Batch]:
+        """The groups of an epoch's steps, in order. Views of one image lie in different groups, as on different GPUs."""
+        batch, num_groups = self.train_batch_size, self.num_groups
+        places = range(len(train) // batch * batch)
+        order = epoch_order(len(train), len(places), self.repeats, self.seed, epoch)
+        view = augmentation(self.size, self.crop_scale, self.rand_augment, self.erasing)
+        steps = [places[i : i + batch] for i in places[::batch]]
+        groups = [list(step[group::num_groups]) for step in steps for group in range(num_groups)]
+        return iter(self._loader(Transformed(train, view, order, (self.seed, epoch)), groups))
+
+    def test_batches(self, test: LabelledImages) -> Iterator[Batch]:
+        places = range(len(test))
+        batches = [list(places[i : i + self.batch_size]) for i in places[:: self.batch_size]]
+        return iter(self._loader(Transformed(test, eval_transform(self.size, self.resize), places), batches))
+
+    def _loader(self, views: Transformed, batches: list[list[int]]) -> DataLoader:
+        pin_memory = torch.device(self.device).type == "cuda"
+        return DataLoader(views, batch_sampler=batches, num_workers=self.num_workers, pin_memory=pin_memory)
+
+    def _identity(self, encoder: Encoder, train: LabelledImages, test: LabelledImages) -> str:
+        """What must agree for a checkpoint to be continued: encoder, images, settings that move the numbers."""
+        assert isinstance(encoder, nn.Module)
+        free = {"root", "batch_size", "num_workers", "device", "progress"}
+        settings = {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
+        listed = [[list(images.items), images.labels.tolist()] for images in (train, test)]
+        digest = hashlib.sha256(json.dumps([settings, listed], default=list).encode())
+        for name, value in encoder.state_dict().items():
+            digest.update(name.encode() + value.cpu().numpy().tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,236 @@
+"""Training of a whole encoder with a linear head on its class token, step by step: what downstream/finetune.py evaluates.
+
+Letters: b images of a batch, c classes, n test images.
+"""
+
+import copy
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from longtake.downstream.augmented import drawn_from_all, mixed
+from longtake.downstream.base import Encoder
+from longtake.downstream.layer_decay import layer_decay_groups
+
+BUDGETS = {"full": 1.0, "tenth": 0.1, "hundredth": 0.01}  # share of the recipe's epochs
+ADAMW_EPS = 1e-8  # both recipes of finetune.py
+TOP = 5
+Batch = tuple[Float[Tensor, "b 3 height width"], Int[Tensor, "b"]]
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """How long and how fast an encoder learns, and what keeps it from overfitting. The defaults are iBOT's for transfer sets.
+
+    A step is `train_batch_size` images whatever fits: they come in groups of `mixup_batch_size` that share one draw of mixup
+    (in the original the images of one GPU), and at most `batch_size` of them are computed at once.
+    """
+
+    epochs: int = 1000
+    budget: str = "full"  # or tenth, hundredth: of the epochs, warm-up included
+    train_batch_size: int = 768
+    mixup_batch_size: int = 96
+    lr: float = 1.125e-5  # of the head and, times layer_decay per layer, of the encoder: 7.5e-6 for 512 images
+    warmup_lr: float = 1e-6
+    min_lr: float = 1e-5
+    warmup_epochs: float = 5
+    weight_decay: float = 0.05
+    layer_decay: float = 1.0
+    drop_path: float = 0.1
+    mixup: float = 0.8
+    cutmix: float = 1.0
+    label_smoothing: float = 0.1
+    head_std: float = 0.01
+    amp: bool = True  # bfloat16 on a GPU
+    seed: int = 0
+    pos_mode: str | None = None  # of the position table; None is the encoder's own
+    batch_size: int = 96
+    device: str = "cpu"
+
+    @property
+    def num_epochs(self) -> int:
+        """What the budget buys. Raises `ValueError` for one that does not exist."""
+        if self.budget not in BUDGETS:
+            raise ValueError(f"budget: got {self.budget!r}, expected one of {', '.join(BUDGETS)}")
+        return max(1, round(self.epochs * BUDGETS[self.budget]))
+
+    @property
+    def num_groups(self) -> int:
+        """Of a step."""
+        return self.train_batch_size // self.mixup_batch_size
+
+    def check_recipe(self) -> None:
+        """Raise `ValueError` for settings that do not go together."""
+        group, batch = self.mixup_batch_size, self.train_batch_size
+        odd = (self.mixup > 0 or self.cutmix > 0) and group % 2
+        if group < 1 or batch < 1 or batch % group or odd:
+            raise ValueError(
+                f"train_batch_size={batch} mixup_batch_size={group}: expected an even group that divides the batch"
+            )
+        if self.num_epochs < 1 or self.epochs < 1 or not 0 <= self.warmup_epochs < self.epochs:
+            raise ValueError(
+                f"epochs={self.epochs} warmup_epochs={self.warmup_epochs}: expected a warm-up shorter than the run"
+            )
+
+
+class Classifier(nn.Module):
+    """A copy of an encoder, all of it trainable, and a linear layer on its class token."""
+
+    def __init__(self, encoder: Encoder, num_classes: int, recipe: Recipe) -> None:
+        super().__init__()
+        assert isinstance(encoder, nn.Module)
+        self.encoder = copy.deepcopy(encoder).float().requires_grad_(True)
+        self.pos_mode = recipe.pos_mode
+        blocks = self.encoder.get_submodule("blocks").children()
+        for block, rate in zip(blocks, np.linspace(0, recipe.drop_path, encoder.depth).tolist(), strict=True):
+            if not hasattr(block, "drop_path"):
+                raise ValueError("the encoder's blocks have no drop path: expected one like backbones/vit.py")
+            block.drop_path = DropPath(rate) if rate else nn.Identity()  # whatever it was pretrained with
+        self.head = nn.Linear(encoder.embed_dim, num_classes)
+        draws = torch.Generator().manual_seed(recipe.seed)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.randn(self.head.weight.shape, generator=draws) * recipe.head_std)
+            self.head.bias.zero_()
+
+    def forward(self, x: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b c"]:
+        return self.head(self.encoder(x, pos_mode=self.pos_mode).cls)
+
+
+class Tuning:
+    """The training of a classifier, epoch by epoch, and what it scored."""
+
+    def __init__(self, recipe: Recipe, encoder: Encoder, num_classes: int, steps_per_epoch: int) -> None:
+        self.recipe, self.num_classes, self.steps_per_epoch = recipe, num_classes, steps_per_epoch
+        self.model = Classifier(encoder, num_classes, recipe).to(recipe.device)
+        groups = layer_decay_groups(
+            self.model, encoder.depth, lr=recipe.lr, weight_decay=recipe.weight_decay, rate=recipe.layer_decay,
+            prefix="encoder.", decay_tables=False,
+        )  # fmt: skip
+        self.optimizer = torch.optim.AdamW(groups, eps=ADAMW_EPS)
+        self.losses: list[float] = []  # mean of each epoch
+        self.tests: list[tuple[int, float]] = []  # complete epochs, accuracy in [0, 1]
+        self.hits = self.best_hits = torch.zeros(2, 0)  # (2, n) top-1 and top-5 of the last test; of the best one
+
+    @property
+    def epoch(self) -> int:
+        """Complete epochs."""
+        return len(self.losses)
+
+    def train_epoch(self, groups: Iterator[Batch], advance: Callable[[], None] = lambda: None) -> None:
+        """One pass over the groups. Raises `FloatingPointError` for a loss that is not finite, before it does harm."""
+        self.model.train()
+        total = 0.0
+        for step in range(self.steps_per_epoch):
+            total += self._step(islice(groups, self.recipe.num_groups), self.epoch * self.steps_per_epoch + step)
+            advance()
+        self.losses.append(total / self.steps_per_epoch)
+
+    def _step(self, groups: Iterable[Batch], number: int) -> float:
+        recipe, device = self.recipe, self.recipe.device
+        rate = self.learning_rate(number)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+        self.optimizer.zero_grad()
+        torch.manual_seed(int(np.random.SeedSequence((recipe.seed, number)).generate_state(1)[0]))  # of drop path
+        total = torch.zeros((), device=device)
+        for place, (x, labels) in enumerate(groups):
+            with drawn_from_all(recipe.seed, number, place):
+                x, targets = mixed(
+                    x.to(device, non_blocking=True), labels.to(device), self.num_classes, recipe.mixup, recipe.cutmix,
+                    recipe.label_smoothing,
+                )  # fmt: skip
+            for images, soft in zip(x.split(recipe.batch_size), targets.split(recipe.batch_size), strict=True):
+                loss = F.cross_entropy(self.logits(images), soft, reduction="sum") / recipe.train_batch_size
+                loss.backward()
+                total += loss.detach()
+        if not math.isfinite(total):
+            raise FloatingPointError(
+                f"fine-tuning: the loss is {float(total)} in step {number % self.steps_per_epoch + 1} of epoch "
+                f"{self.epoch + 1} at a rate of {rate:.1e}; a lower lr (now {recipe.lr:g}) may help"
+            )
+        self.optimizer.step()
+        return float(total)
+
+    def logits(self, x: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b c"]:
+        """In float32, whatever they were computed in."""
+        kind = torch.device(self.recipe.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.amp and kind == "cuda"):
+            logits = self.model(x)
+        return logits.float()
+
+    def learning_rate(self, step: int) -> float:
+        """The last layer's: a line from `warmup_lr` to `lr`, then half a cosine towards `min_lr`."""
+        recipe, num_steps = self.recipe, self.recipe.num_epochs * self.steps_per_epoch
+        warmup = round(num_steps * recipe.warmup_epochs / recipe.epochs)
+        if step < warmup:
+            return recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * step / warmup
+        phase = (step - warmup) / (num_steps - warmup)
+        return recipe.min_lr + 0.5 * (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * phase))
+
+    @torch.no_grad()
+    def score(self, batches: Iterator[Batch]) -> None:
+        """Test the model as it is now; keep the outcomes, and those of the best test so far."""
+        self.model.eval()
+        hits = []
+        for x, labels in batches:
+            top = self.logits(x.to(self.recipe.device)).topk(min(TOP, self.num_classes), dim=1).indices.cpu()
+            right = (top == labels[:, None]).float()
+            hits.append(torch.stack([right[:, 0], right.amax(1)]))
+        self.hits = torch.cat(hits, dim=1)
+        if not self.tests or self.hits[0].mean() > self.best_hits[0].mean():
+            self.best_hits = self.hits
+        self.tests.append((self.epoch, float(self.hits[0].double().mean())))
+
+    def outcomes(self) -> dict[str, Float[np.ndarray, " n"]]:
+        """Per test image: after the last epoch, and of the epoch that is best on them (`top1_paper`)."""
+        return {"top1": self.hits[0].numpy(), "top1_paper": self.best_hits[0].numpy(), "top5": self.hits[1].numpy()}
+
+    def state_dict(self) -> dict[str, Any]:
+        kept = {name: getattr(self, name) for name in ("losses", "tests", "hits", "best_hits")}
+        return {**kept, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name in ("losses", "tests", "hits", "best_hits"):
+            setattr(self, name, state[name])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def save(tuning: Tuning, path: Path, identity: str) -> None:
+    """Write the state after an epoch; renamed when complete, so that an interruption leaves the one before."""
+    part = path.with_suffix(".part")
+    torch.save({"identity": identity, "tuning": tuning.state_dict()}, part)
+    os.replace(part, path)
+
+
+def resume(tuning: Tuning, path: Path, identity: str) -> None:
+    """Continue from `path` when it was written for the same encoder, images and settings; else start at epoch 0."""
+    if path.is_file():
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved["identity"] == identity:
+            tuning.load_state_dict(saved["tuning"])
+
+
+def plot(tuning: Tuning, path: Path) -> None:
+    """Training loss and test accuracy over the epochs."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    left = figure.add_subplot(xlabel="epoch", ylabel="training loss (of mixed images)")
+    left.plot(range(1, tuning.epoch + 1), tuning.losses, color="tab:grey")
+    right = left.twinx()
+    epochs, accuracies = zip(*tuning.tests, strict=True)
+    right.plot(epochs, 100 * np.array(accuracies), color="tab:blue", marker=".")
+    right.set_ylabel("test top-1 (%)", color="tab:blue")
+    right.set_title(f"last {100 * accuracies[-1]:.1f} %, best {100 * max(accuracies):.1f} %", fontsize=10)
+    figure.savefig(path, dpi=120)
