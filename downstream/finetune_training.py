@@ -226,7 +226,7 @@ def resume(tuning: Tuning, path: Path, identity: str) -> None:
 def plot(tuning: Tuning, path: Path) -> None:
     """Training loss and test accuracy over the epochs."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    left = figure.add_subplot(xlabel="epoch", ylabel="training loss (of mixed images)")
+    left = figure.add_subplot(xlabel="epoch", ylabel="training loss")
     left.plot(range(1, tuning.epoch + 1), tuning.losses, color="tab:grey")
     right = left.twinx()
     epochs, accuracies = zip(*tuning.tests, strict=True)
