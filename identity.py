@@ -12,7 +12,8 @@ Config = dict[str, Any]  # run.yaml, resolved
 TRAINING = ("method", "backbone", "pretrain", "epochs", "batch_size", "seed")
 IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
 DEFAULT_FIDELITY = "paper"
-HARMLESS = ("batch_size", "num_workers", "device", "progress", "gallery")  # of an evaluation: how fast, not what
+# Of an evaluation: how fast, not what.
+HARMLESS = ("batch_size", "num_workers", "device", "progress", "gallery", "save_every")
 
 
 def config_hash(config: Config) -> str:

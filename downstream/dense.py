@@ -16,17 +16,20 @@ from longtake.downstream import mm
 from longtake.downstream.base import Downstream, Encoder
 from longtake.downstream.features import progress_bar
 from longtake.downstream.layer_decay import layer_decay_groups
-from longtake.downstream.sharing import is_first
+from longtake.downstream.sharing import is_first, processes
 from longtake.downstream.tuning import Budget, Tuning, batches
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # ImageNet's, of RGB in 0 ... 255
 # Of an evaluation: what may differ between a training and its continuation.
-FREE = {"root", "num_workers", "device", "progress", "gallery", "save_every", "images_at_once"}
+FREE = {"root", "num_workers", "device", "progress", "gallery", "save_every", "batch_size"}
 
 
 @dataclass(kw_only=True)
 class DenseTuning(Downstream):
-    """Settings of a fine-tuning by iterations. The global batch is kept whatever fits on a device at once, by accumulation."""
+    """Settings of a fine-tuning by iterations.
+
+    A step has `train_batch_size` images whatever fits on a device at once (`batch_size`), by accumulation of gradients.
+    """
 
     shared: ClassVar[bool] = True
     scope: ClassVar[str]  # mmseg or mmdet
@@ -35,8 +38,8 @@ class DenseTuning(Downstream):
     taps: list[int] = dataclasses.field(default_factory=lambda: [3, 5, 7, 11])  # blocks, from 0; one per level
     norm: bool = True  # the final norm on every tap
     iterations: int = 160_000
-    batch_size: int = 16
-    images_at_once: int = 4
+    train_batch_size: int = 16
+    batch_size: int = 4
     lr: float = 6e-5
     weight_decay: float = 0.01
     layer_decay: float = 1.0
@@ -51,8 +54,15 @@ class DenseTuning(Downstream):
     gallery: bool = False
 
     @property
+    def protocol(self) -> str:
+        """`upernet-ade20k-bn4-v1` where the heads' batch statistics are those of 4 images, not of the whole batch."""
+        together = self.batch_size * (processes() if mm.norm_type() == "SyncBN" else 1)
+        statistics = "" if together == self.train_batch_size else f"-bn{together}"
+        return f"{self.preset}{statistics}-v{self.version}"
+
+    @property
     def budget(self) -> Budget:
-        return Budget(self.iterations, self.batch_size, self.images_at_once, self.save_every)
+        return Budget(self.iterations, self.train_batch_size, self.batch_size, self.save_every)
 
     def check(self) -> list[str]:
         self.budget.accumulate  # noqa: B018 - raises for a batch that cannot be made

@@ -8,6 +8,7 @@ made from plain config dicts; our ViT is their backbone `PyramidViT`.
 import importlib
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -95,9 +96,10 @@ def load() -> types.SimpleNamespace:
     """mmseg's and mmdet's registries with everything in them (10 to 20 seconds). Raises `ImportError` with the versions found."""
     try:
         register_extension()
-        seg, det = importlib.import_module("mmseg.registry"), importlib.import_module("mmdet.registry")
-        importlib.import_module("mmseg.utils").register_all_modules(init_default_scope=False)
-        importlib.import_module("mmdet.utils").register_all_modules(init_default_scope=False)
+        with warnings.catch_warnings(action="ignore"):
+            seg, det = importlib.import_module("mmseg.registry"), importlib.import_module("mmdet.registry")
+            importlib.import_module("mmseg.utils").register_all_modules(init_default_scope=False)
+            importlib.import_module("mmdet.utils").register_all_modules(init_default_scope=False)
     except (ImportError, AssertionError) as error:
         raise ImportError(f"mm* cannot be imported ({error}); found: {found()}; needed: {_versions(NEEDED)}") from error
     importlib.import_module("mmengine.logging").MMLogger.get_current_instance().setLevel("WARNING")
@@ -197,8 +199,9 @@ def build_model(
         "norm_type": norm_type(),
     }
     plain = importlib.import_module("mmengine.config").ConfigDict({**config, "backbone": backbone})
-    model = getattr(registries, scope).MODELS.build(plain)
-    model.init_weights()
+    with warnings.catch_warnings(action="ignore"):  # each loss says that its defaults are its defaults
+        model = getattr(registries, scope).MODELS.build(plain)
+        model.init_weights()
     weights = {name: value for name, value in encoder.state_dict().items() if name != "mask_token"}
     if not norm:
         weights = {name: value for name, value in weights.items() if not name.startswith("norm.")}

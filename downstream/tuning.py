@@ -38,7 +38,7 @@ class Budget(NamedTuple):
         """Passes of each process before the weights move. Raises `ValueError` when the batch cannot be made of whole passes."""
         if self.batch_size % (self.at_once * processes()):
             raise ValueError(
-                f"batch_size={self.batch_size}: expected a multiple of images_at_once={self.at_once} times {processes()} "
+                f"train_batch_size={self.batch_size}: expected a multiple of batch_size={self.at_once} times {processes()} "
                 "process(es)"
             )
         return self.batch_size // (self.at_once * processes())

@@ -164,7 +164,7 @@ def squares(number: int, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
 
 def mini(name: str, root: Path, **changes: object):
     keys = {
-        "preset": name, "root": str(root), "taps": [0, 1, 2, 3], "batch_size": 4, "images_at_once": 4, "lr": 1e-3, "warmup": 2,
+        "preset": name, "root": str(root), "taps": [0, 1, 2, 3], "train_batch_size": 4, "batch_size": 4, "lr": 1e-3, "warmup": 2,
         "drop_path": 0.0, "save_every": 4, "progress": False, "gallery": True,
     }  # fmt: skip
     return DOWNSTREAM[name](**{**keys, **changes})

@@ -78,7 +78,7 @@ def test_the_global_batch_is_kept_by_accumulation() -> None:
             (sum(loss_of(network, next(data)).values()) / budget.accumulate).backward()
         gradients.append(network[0].weight.grad)
     torch.testing.assert_close(*gradients)
-    with pytest.raises(ValueError, match="batch_size=6: expected a multiple of images_at_once=4"):
+    with pytest.raises(ValueError, match="train_batch_size=6: expected a multiple of batch_size=4"):
         Budget(1, 6, 4).accumulate  # noqa: B018
 
 
