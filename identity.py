@@ -13,7 +13,7 @@ TRAINING = ("method", "backbone", "pretrain", "epochs", "batch_size", "seed")
 IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
 DEFAULT_FIDELITY = "paper"
 # Of an evaluation: how fast, not what.
-HARMLESS = ("batch_size", "num_workers", "device", "progress", "gallery", "save_every")
+HARMLESS = ("batch_size", "num_workers", "device", "progress", "gallery", "save_every", "submission")
 
 
 def config_hash(config: Config) -> str:

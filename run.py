@@ -42,6 +42,7 @@ def job(cfg: DictConfig) -> None:
     from longtake.export import export
     from longtake.leaderboards.publish import REPOSITORY, publish
     from longtake.plan import description, make_plan
+    from longtake.submit_result import GOT10K_BOARD, submit_result
     from longtake.visualize import visualize
 
     boards = Path(cfg.output) / "leaderboards"
@@ -50,6 +51,9 @@ def job(cfg: DictConfig) -> None:
             return runs.leaderboard(boards)
         if cfg.task == "publish":
             return print(publish(boards, REPOSITORY / "leaderboards"))
+        if cfg.task == "submit_result":
+            row = submit_result(_plain(cfg), boards)
+            return print(f"{row.key}: added to {boards / GOT10K_BOARD}.csv")
         if cfg.task == "visualize":
             visualize(_plain(cfg))
             return None
@@ -67,7 +71,7 @@ def job(cfg: DictConfig) -> None:
         if cfg.task not in ("run", "check"):
             raise ValueError(
                 f"task: got {cfg.task!r}, expected run, prepare, analyze, check, check_data, visualize, export, "
-                "leaderboard or publish"
+                "submit_result, leaderboard or publish"
             )
         plan = make_plan(_plain(cfg))
         if cfg.task == "check":

@@ -5,6 +5,7 @@ settings are those of iBOT's evaluation (https://github.com/bytedance/ibot, eval
 changes the optimiser. The score is mmsegmentation's IoUMetric, counted in whole numbers.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,8 @@ class UperNet(DenseTuning, name="upernet"):
     stride: int = 341
     slide: bool = True
     channels: int = CHANNELS
+    ratios: list[float] = dataclasses.field(default_factory=lambda: list(RATIOS))  # of a training image's size
+    distort: bool = True  # brightness, contrast, saturation, hue of training images
 
     def check(self) -> list[str]:
         return super().check() + missing_ade20k(self.root, (self.train_list, self.test_list))
@@ -124,10 +127,10 @@ class UperNet(DenseTuning, name="upernet"):
         return [
             {"type": "LoadImageFromFile"},
             {"type": "LoadAnnotations"},
-            {"type": "RandomResize", "scale": self.scale, "ratio_range": RATIOS, "keep_ratio": True},
+            {"type": "RandomResize", "scale": self.scale, "ratio_range": tuple(self.ratios), "keep_ratio": True},
             {"type": "RandomCrop", "crop_size": (self.crop, self.crop), "cat_max_ratio": CAT_MAX_RATIO},
             {"type": "RandomFlip", "prob": 0.5},
-            {"type": "PhotoMetricDistortion"},
+            *([{"type": "PhotoMetricDistortion"}] if self.distort else []),
             {"type": "PackSegInputs"},
         ]
 
