@@ -31,7 +31,9 @@ def submit_result(config: dict[str, Any], boards: Path) -> Row:
         )
     answer, row = config["submit_result"], max(rows, key=lambda row: row.provenance.date)
     if missing := [name for name, value in answer.items() if value is None]:
-        raise ValueError(f"task=submit_result: submit_result.{missing[0]} is missing (a share, as the server prints it)")
+        raise ValueError(
+            f"task=submit_result: submit_result.{missing[0]} is missing (a share, as the server prints it)"
+        )
     return submit_got10k(boards, row.key, answer["mao"], answer["msr50"], answer["msr75"], row.provenance)
 
 
