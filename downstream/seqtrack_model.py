@@ -78,9 +78,9 @@ class SeqTrackDecoder(nn.Module):
     `num_patches` is that of the search crop. 4.56 M parameters for d = 768, 256 patches and 4000 bins, as in SeqTrack-B256.
     """
 
-    def __init__(self, embed_dim: int, num_patches: int, bins: int) -> None:
+    def __init__(self, embed_dim: int, num_patches: int, bins: int, position_values: bool = False) -> None:
         super().__init__()
-        self.bins = bins
+        self.bins, self.position_values = bins, position_values
         self.bottleneck = nn.Linear(embed_dim, HIDDEN_DIM)
         self.words = nn.Embedding(bins + 2, HIDDEN_DIM)
         self.word_norm = nn.LayerNorm(HIDDEN_DIM)
@@ -100,6 +100,8 @@ class SeqTrackDecoder(nn.Module):
     def forward(self, tokens: Float[Tensor, "b n d"], fed: Int[Tensor, "b s"]) -> Float[Tensor, "b s v"]:
         """Scores of the word after each of the words that are `fed`, from the encoder's tokens of the search crop."""
         memory = self.bottleneck(tokens)
+        if self.position_values:
+            memory = memory + self.memory_positions
         words = self.dropout(self.word_norm(self.words(fed)))
         for layer in self.layers:
             words = layer(words, memory, self.word_positions[: fed.shape[1]], self.memory_positions)

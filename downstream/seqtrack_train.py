@@ -36,7 +36,7 @@ class Training:
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
             num_patches = (recipe.search_size // encoder.patch_size) ** 2
-            self.decoder = SeqTrackDecoder(encoder.embed_dim, num_patches, recipe.bins).to(device)
+            self.decoder = SeqTrackDecoder(encoder.embed_dim, num_patches, recipe.bins, recipe.position_values).to(device)
         groups: list[dict[str, Any]] = [{"params": list(self.decoder.parameters()), "scale": 1.0}]
         if not recipe.freeze:
             groups.append({"params": list(encoder.parameters()), "scale": recipe.encoder_lr_scale})
