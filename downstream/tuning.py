@@ -105,34 +105,45 @@ def seeded(*key: int) -> Iterator[None]:
 class Places:
     """(place, index) of this process's samples, from `start` to `stop`: one shuffled pass over all samples after another."""
 
-    num_samples: int
+    num_samples: int | None  # None: there is one for every place, and it is its index
     seed: int
     start: int
     stop: int
     at_once: int  # neighbours that go to the same process
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
+        mine = (p for p in range(self.start, self.stop) if p // self.at_once % processes() == rank())
+        if self.num_samples is None:
+            yield from ((place, place) for place in mine)
+            return
         order, epoch = np.empty(0, int), -1
-        for place in self._mine():
+        for place in mine:
             if place // self.num_samples != epoch:
                 epoch = place // self.num_samples
                 order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
             yield place, int(order[place % self.num_samples])
 
-    def _mine(self) -> Iterator[int]:
-        return (p for p in range(self.start, self.stop) if p // self.at_once % processes() == rank())
-
 
 def batches(
-    samples: Any, budget: Budget, seed: int, done: int, collate: Callable | None = None, num_workers: int = 0
+    samples: Any,
+    budget: Budget,
+    seed: int,
+    done: int,
+    collate: Callable | None = None,
+    num_workers: int = 0,
+    pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """Batches of `budget.at_once` samples for this process, from iteration `done` on."""
+    """Batches of `budget.at_once` samples for this process, from iteration `done` on.
+
+    Samples without a length are drawn by number, the place in the training; others once in each pass over them.
+    """
     start, stop = (iteration * budget.batch_size for iteration in (done, budget.iterations))
-    mine: Any = Places(len(samples), seed, start, stop, budget.at_once)
+    mine: Any = Places(len(samples) if hasattr(samples, "__len__") else None, seed, start, stop, budget.at_once)
     own = torch.Generator().manual_seed(seed)  # a loader draws a number when it starts: not from the model's generator
     loader = DataLoader(
-        Drawn(samples, seed), budget.at_once, sampler=mine, num_workers=num_workers, collate_fn=collate, generator=own
-    )
+        Drawn(samples, seed), budget.at_once, sampler=mine, num_workers=num_workers, collate_fn=collate, generator=own,
+        pin_memory=pin_memory,
+    )  # fmt: skip
     return iter(loader)
 
 

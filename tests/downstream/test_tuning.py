@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from longtake.downstream import tuning
 from longtake.downstream.tuning import DRAWS, Budget, Drawn, Places, Tuning, batches, polynomial, seeded, steps
 
 
@@ -130,6 +131,33 @@ def test_every_sample_once_in_each_pass() -> None:
     assert set(counts.values()) == {2}
     assert [i for _, i in whole[:10]] != [i for _, i in whole[10:20]]
     assert list(Places(10, 3, 12, 25, 5)) == whole[12:]
+
+
+@pytest.mark.parametrize("num_samples", [10, None])
+def test_processes_share_the_places_of_one(monkeypatch: pytest.MonkeyPatch, num_samples: int | None) -> None:
+    budget, whole = Budget(7, 12, 3), list(Places(num_samples, 3, 24, 84, 3))
+    if num_samples is None:
+        assert whole == [(place, place) for place in range(24, 84)]
+    monkeypatch.setattr(tuning, "processes", lambda: 2)
+    shares = []
+    for number in range(2):
+        monkeypatch.setattr(tuning, "rank", lambda: number)  # noqa: B023 - called at once
+        share = list(Places(num_samples, 3, 24, 84, 3))
+        assert [place for place, _ in share[::3]] == [p for i in range(2, 7) for p in budget.places(i)]
+        shares += share
+    assert sorted(shares) == sorted(whole)
+
+
+class Numbered:
+    """A sample for every number."""
+
+    def __getitem__(self, number: int) -> Tensor:
+        return torch.tensor(number)
+
+
+def test_samples_without_a_length_are_drawn_by_number() -> None:
+    found = list(batches(Numbered(), Budget(4, 10, 5), 0, 2))
+    assert [batch.tolist() for batch in found] == [list(range(n, n + 5)) for n in (20, 25, 30, 35)]
 
 
 def test_samples_depend_on_their_place_alone() -> None:
