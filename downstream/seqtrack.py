@@ -24,7 +24,7 @@ from longtake.downstream.got10k_submission import write_submission
 from longtake.downstream.seqtrack_model import check_encoder
 from longtake.downstream.seqtrack_samples import Recipe, Samples
 from longtake.downstream.seqtrack_tracker import Tracker, Tracking
-from longtake.downstream.seqtrack_train import Training
+from longtake.downstream.seqtrack_train import Training, budget_of
 
 
 @dataclass(kw_only=True)
@@ -58,6 +58,7 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
             raise ValueError(
                 f"split: got {HIDDEN_TRUTH}, whose boxes only the server knows; expected split=val submission=true"
             )
+        budget_of(self, self.save_every).accumulate  # noqa: B018 - raises for a batch that cannot be made
         return [line for split in self.splits for line in missing_got10k(self.root, split, self.exclude)]
 
     def validate(self) -> list[str]:
@@ -70,7 +71,7 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
         with frozen(encoder, self.device):
             training = Training(vit if self.freeze else deepcopy(vit), self, self.device)
             training.run(samples, workdir / "seqtrack.ckpt", self.save_every, self.num_workers, self.progress)
-            tracker = Tracker(training.encoder, training.decoder, self, self, self.device)
+            tracker = Tracker(training.network.encoder, training.network.decoder, self, self, self.device)
             followed = tracks[self.split] + (tracks[HIDDEN_TRUTH] if self.submission else [])
             self._follow(tracker, followed, results)
         if self.submission:
