@@ -90,7 +90,8 @@ class DenseTuning(Downstream):
             prefix="backbone.encoder.", decay_tables=self.decay_tables,
         )  # fmt: skip
         optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
-        tuning = Tuning(model, optimizer, factor, workdir / "training.ckpt", self.identity(encoder, items))
+        identity, checkpoint = self.identity(encoder, items), workdir / "training.ckpt"
+        tuning = Tuning(model, optimizer, factor, checkpoint, identity, seed=self.seed)
         samples = mm.build_dataset(self.scope, dataset)
         data = batches(samples, self.budget, self.seed, tuning.done, mm.collate, self.num_workers)
         with progress_bar(self.progress and is_first()) as bar:

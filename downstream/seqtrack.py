@@ -24,7 +24,8 @@ from longtake.downstream.got10k_submission import write_submission
 from longtake.downstream.seqtrack_model import check_encoder
 from longtake.downstream.seqtrack_samples import Recipe, Samples
 from longtake.downstream.seqtrack_tracker import Tracker, Tracking
-from longtake.downstream.seqtrack_train import Training
+from longtake.downstream.seqtrack_train import Training, budget_of
+from longtake.downstream.sharing import agreed, collected, is_first, part_of
 
 
 @dataclass(kw_only=True)
@@ -33,9 +34,11 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
 
     An item is a frame, which counts for the means over frames, or a sequence, which counts for the mean over sequences. An
     interrupted training continues when it is given the same `workdir`. The fields of `Recipe` and `Tracking` belong to it.
+    Processes that run together share the batches, and then the sequences.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("ao", "sr50", "sr75", "ao_sequences")
+    shared: ClassVar[bool] = True
 
     root: str
     train_split: str = "train"
@@ -58,6 +61,7 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
             raise ValueError(
                 f"split: got {HIDDEN_TRUTH}, whose boxes only the server knows; expected split=val submission=true"
             )
+        budget_of(self, self.save_every).accumulate  # noqa: B018 - raises for a batch that cannot be made
         return [line for split in self.splits for line in missing_got10k(self.root, split, self.exclude)]
 
     def validate(self) -> list[str]:
@@ -70,21 +74,28 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
         with frozen(encoder, self.device):
             training = Training(vit if self.freeze else deepcopy(vit), self, self.device)
             training.run(samples, workdir / "seqtrack.ckpt", self.save_every, self.num_workers, self.progress)
-            tracker = Tracker(training.encoder, training.decoder, self, self, self.device)
+            tracker = Tracker(training.network.encoder, training.network.decoder, self, self, self.device)
             followed = tracks[self.split] + (tracks[HIDDEN_TRUTH] if self.submission else [])
             self._follow(tracker, followed, results)
-        if self.submission:
-            write_submission(self._open(HIDDEN_TRUTH), results, workdir / "submission.zip")
-        self._draw(tracks[self.split], results, workdir / "seqtrack.png")
-        found = score_folder(self._open(self.split), results)
-        return save_outcomes(workdir, *outcomes_of(found.overlaps))
+        overlaps = agreed(self._scored(tracks[self.split], results, workdir) if is_first() else None)
+        return save_outcomes(workdir, *outcomes_of(overlaps))
 
     def _follow(self, tracker: Tracker, tracks: Sequence[Track], results: Path) -> None:
-        """Leave the result files of every sequence."""
-        with progress_bar(self.progress) as bar:
-            task = bar.add_task("SeqTrack: frames", total=sum(track.num_frames for track in tracks))
-            for found in tracker.follow(tracks, lambda: bar.advance(task)):
-                write_result(results, found.track.name, found.boxes, found.seconds)
+        """Leave the result files of every sequence; each process follows its part of them, and the first one writes."""
+        mine = part_of(tracks)
+        with progress_bar(self.progress and is_first()) as bar:
+            task = bar.add_task("SeqTrack: frames", total=sum(track.num_frames for track in mine))
+            followed = list(tracker.follow(mine, lambda: bar.advance(task)))
+        for name, boxes, seconds in collected([(found.track.name, found.boxes, found.seconds) for found in followed]):
+            if is_first():
+                write_result(results, name, boxes, seconds)
+
+    def _scored(self, tracks: Sequence[Track], results: Path, workdir: Path) -> Mapping[str, Float[np.ndarray, "_"]]:
+        """The overlap of every frame; leaves the archive and the gallery."""
+        if self.submission:
+            write_submission(self._open(HIDDEN_TRUTH), results, workdir / "submission.zip")
+        self._draw(tracks, results, workdir / "seqtrack.png")
+        return score_folder(self._open(self.split), results).overlaps
 
     def _draw(self, tracks: Sequence[Track], results: Path, path: Path) -> None:
         gallery = Gallery(path, self.gallery, len(tracks))

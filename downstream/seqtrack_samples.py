@@ -36,8 +36,8 @@ class Recipe:
     freeze: bool = True  # the encoder; False trains a copy of it
     epochs: int = 500
     samples_per_epoch: int = 30_000
-    batch_size: int = 64  # samples per step: 8 GPUs x 8
-    micro_batch_size: int | None = None  # samples at once, whose gradients are summed up to a batch; None: all of it
+    train_batch_size: int = 64  # samples per step: 8 GPUs x 8
+    batch_size: int | None = None  # samples at once, whose gradients are summed up to a batch; None: all of it
     lr: float = 1e-4
     encoder_lr_scale: float = 0.1
     drop_epoch: int = 400  # from there on a tenth of the rate
@@ -55,7 +55,7 @@ class Recipe:
 
     @property
     def steps_per_epoch(self) -> int:
-        return max(1, self.samples_per_epoch // self.batch_size)
+        return max(1, self.samples_per_epoch // self.train_batch_size)
 
     @property
     def steps(self) -> int:

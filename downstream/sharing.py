@@ -34,14 +34,19 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if processes() > 1 else 0
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes and reports."""
-    return processes() == 1 or dist.get_rank() == 0
+    return rank() == 0
 
 
 def part_of(items: Sequence[Item] | Tensor) -> Any:
     """This process's share: every n-th one (of a tensor a view of those rows)."""
-    return items if processes() == 1 else items[dist.get_rank() :: processes()]
+    return items if processes() == 1 else items[rank() :: processes()]
 
 
 def summed(rows: Shaped[Tensor, "n *row"]) -> Shaped[Tensor, "n *row"]:

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.got10k import GOT10k, Labelled, write_got10k
-from longtake.downstream.seqtrack_samples import Recipe, Samples
-from longtake.downstream.seqtrack_train import Training
+from longtake.downstream.seqtrack_samples import Recipe, Sample, Samples
+from longtake.downstream.seqtrack_train import Network, Training
 
 FRAMES = 20
 RECIPE = Recipe(
-    bins=50, search_size=32, template_size=32, epochs=5, samples_per_epoch=16, batch_size=8, lr=1e-3, drop_epoch=4,
-    micro_batch_size=5,
+    bins=50, search_size=32, template_size=32, epochs=5, samples_per_epoch=16, train_batch_size=8, lr=1e-3, drop_epoch=4,
+    batch_size=4,
 )  # fmt: skip
 
 
@@ -47,16 +48,18 @@ def training(got: GOT10k, workdir: Path, **changes: object) -> Training:
 
 
 def main(root: Path, workdir: Path, kill_at: int | None = None) -> Training:
-    """As `training`, on what `moving` wrote; killed before step `kill_at`."""
-    step = Training._step
+    """As `training`, on what `moving` wrote; killed in the second pass of step `kill_at`."""
+    forward, passes = Network.forward, 0
 
-    def counted(self: Training, samples: object) -> float:
-        if self.step == kill_at:
+    def counted(self: Network, sample: Sample) -> Tensor:
+        nonlocal passes
+        if kill_at is not None and passes == 2 * kill_at + 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return step(self, samples)  # type: ignore[arg-type]
+        passes += 1
+        return forward(self, sample)
 
-    Training._step = counted  # type: ignore[method-assign, assignment]
+    Network.forward = counted  # type: ignore[method-assign]
     try:
         return training(GOT10k(root, "train"), workdir)
     finally:
-        Training._step = step  # type: ignore[method-assign]
+        Network.forward = forward  # type: ignore[method-assign]

@@ -180,7 +180,7 @@ def test_upernet_learns_coloured_squares(tmp_path: Path, encoder: ViT) -> None:
     for split in ("training", "validation"):
         pairs = [(f"{split}{n}", *squares(n)) for n in range(8)]
         root = write_ade20k(tmp_path / "ade", split, pairs).root
-    task = mini("upernet", root, iterations=50, crop=64, stride=43, channels=16)
+    task = mini("upernet", root, iterations=50, lr=3e-3, crop=64, stride=43, channels=16)
     assert task.check() == []
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     metrics = task.evaluate(encoder, tmp_path / "out")
@@ -190,6 +190,7 @@ def test_upernet_learns_coloured_squares(tmp_path: Path, encoder: ViT) -> None:
     with np.load(tmp_path / "out" / "images.npz") as images:
         assert images["confusion"].sum() == 8 * 64 * 64
         assert len(images["names"]) == 8
+    assert len((tmp_path / "out" / "training_loss.csv").read_text().splitlines()) == 51
     again = task.evaluate(encoder, tmp_path / "out")  # the training is there: only the test images are looked at
     assert again == metrics
 

@@ -108,7 +108,7 @@ def test_the_second_template_follows_when_sure(
 
 
 SETTINGS = {
-    **{key: getattr(RECIPE, key) for key in ("bins", "search_size", "template_size", "batch_size", "lr", "drop_epoch")},
+    **{key: getattr(RECIPE, key) for key in ("bins", "search_size", "template_size", "train_batch_size", "lr", "drop_epoch")},
     "preset": "seqtrack-test", "epochs": 2, "samples_per_epoch": 16, "save_every": 2, "progress": False,
 }  # fmt: skip
 
@@ -147,6 +147,8 @@ def test_an_evaluation_from_end_to_end(root: Path, tmp_path: Path) -> None:
          "ao_sequences": 100 * expected.ao_sequences}
     )  # fmt: skip
     assert Image.open(tmp_path / "seqtrack.png").size[0] > 1000
+    saved = torch.load(tmp_path / "seqtrack.ckpt", weights_only=True)["model"]
+    assert {name.partition(".")[0] for name in saved} == {"decoder"}, "the encoder is frozen"
     with zipfile.ZipFile(tmp_path / "submission.zip") as file:
         assert len(file.namelist()) == 4
     stamp = (tmp_path / "seqtrack.ckpt").stat().st_mtime_ns
@@ -159,7 +161,8 @@ def test_a_tuned_encoder_is_a_copy(root: Path, tmp_path: Path) -> None:
     before = {name: tensor.clone() for name, tensor in vit.state_dict().items()}
     task(root, freeze=False).evaluate(vit, tmp_path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in vit.state_dict().items())
-    assert {"decoder", "encoder"} <= torch.load(tmp_path / "seqtrack.ckpt", weights_only=True).keys()
+    saved = torch.load(tmp_path / "seqtrack.ckpt", weights_only=True)["model"]
+    assert {name.partition(".")[0] for name in saved} == {"decoder", "encoder"}
 
 
 def test_a_sequence_without_a_frame_that_counts_counts_for_nothing() -> None:

@@ -16,7 +16,7 @@ from longtake.backbones.vit import ViT
 from longtake.datasets.got10k import GOT10k
 from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD, UnreadableImage
 from longtake.downstream.seqtrack_samples import Samples, draw_frames, jittered
-from longtake.downstream.seqtrack_train import Batches, Training
+from longtake.downstream.seqtrack_train import Training
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +108,6 @@ def test_an_unreadable_frame_is_named(tmp_path: Path) -> None:
         [data[number] for number in range(50)]
 
 
-def test_every_sample_is_used_once_and_no_micro_batch_is_of_two_steps() -> None:
-    batches = list(Batches(2, 4, 10, 4))
-    assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
-    assert [number for batch in batches for number in batch] == list(range(20, 40))
-
-
 def weights(module: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 
@@ -127,7 +121,7 @@ def test_a_killed_training_ends_as_one_that_was_not(got: GOT10k, tmp_path: Path)
     assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == ["seqtrack.ckpt"]
     continued = main(got.root, tmp_path / "killed")
     assert continued.losses == whole.losses
-    assert torch.equal(weights(continued.decoder), weights(whole.decoder))
+    assert torch.equal(weights(continued.network), weights(whole.network))
     lines = (tmp_path / "killed" / "seqtrack_loss.csv").read_text().splitlines()
     assert lines[0] == "step,loss"
     assert len(lines) == 1 + RECIPE.steps
@@ -138,6 +132,9 @@ def test_a_finished_training_is_not_repeated_and_another_one_is(got: GOT10k, tmp
     stamp = (tmp_path / "seqtrack.ckpt").stat().st_mtime_ns
     assert training(got, tmp_path).losses == first.losses
     assert (tmp_path / "seqtrack.ckpt").stat().st_mtime_ns == stamp
+    assert training(got, tmp_path, batch_size=2).losses == first.losses, (
+        "what fits into memory is no other recipe"
+    )
     other = training(got, tmp_path, lr=3e-3)
     assert other.losses[0] == first.losses[0]
     assert other.losses[-1] != first.losses[-1]
@@ -146,15 +143,15 @@ def test_a_finished_training_is_not_repeated_and_another_one_is(got: GOT10k, tmp
 def test_micro_batches_sum_up_to_the_batch(got: GOT10k, tmp_path: Path) -> None:
     """Without dropout the gradient is that of the batch."""
     found = []
-    for name, micro in (("whole", None), ("parts", 3)):
-        run = Training(fresh(), replace(RECIPE, micro_batch_size=micro, epochs=1, samples_per_epoch=8), "cpu")
-        for module in run.decoder.modules():
+    for name, micro in (("whole", None), ("parts", 2)):
+        run = Training(fresh(), replace(RECIPE, batch_size=micro, epochs=1, samples_per_epoch=8), "cpu")
+        for module in run.network.decoder.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
             elif isinstance(module, nn.MultiheadAttention):
                 module.dropout = 0.0
         run.run(Samples(got.tracks(), RECIPE), tmp_path / name / "seqtrack.ckpt", 100, progress=False)
-        found.append((run.losses, weights(run.decoder)))
+        found.append((run.losses, weights(run.network.decoder)))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     torch.testing.assert_close(found[0][1], found[1][1], atol=2e-5, rtol=1e-4)
 
@@ -169,13 +166,20 @@ def test_a_frozen_encoder_stays_and_a_tuned_one_moves_slowly(got: GOT10k, tmp_pa
         encoder = fresh()
         before = weights(encoder)
         run = Training(encoder, replace(RECIPE, freeze=freeze, weight_decay=0.0, epochs=1), "cpu")
-        start = weights(run.decoder)
+        start = weights(run.network.decoder)
         run.run(Samples(got.tracks(), RECIPE), tmp_path / str(freeze) / "seqtrack.ckpt", 100, progress=False)
+        assert encoder.training == (not freeze)
         moved = (weights(encoder) - before).abs().max()
         if freeze:
             assert moved == 0
         else:  # Adam's first steps are as long as the rate
-            assert 0 < moved <= 0.1 * (weights(run.decoder) - start).abs().max() * 1.2
+            assert 0 < moved <= 0.1 * (weights(run.network.decoder) - start).abs().max() * 1.2
+
+
+def test_a_batch_that_is_not_made_of_whole_passes_is_refused(got: GOT10k, tmp_path: Path) -> None:
+    run = Training(fresh(), replace(RECIPE, batch_size=5), "cpu")
+    with pytest.raises(ValueError, match="train_batch_size=8: expected a multiple of batch_size=5 times 1 process"):
+        run.run(Samples(got.tracks(), RECIPE), tmp_path / "seqtrack.ckpt", 100, progress=False)
 
 
 def test_the_rate_drops_once(got: GOT10k, tmp_path: Path) -> None:
@@ -189,8 +193,8 @@ def test_the_rate_drops_once(got: GOT10k, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(got: GOT10k, tmp_path: Path) -> None:
     run = Training(fresh(), RECIPE, "cpu")
-    nn.init.constant_(run.decoder.bottleneck.weight, float("nan"))
-    with pytest.raises(ValueError, match="the loss of step 0 is nan"):
+    nn.init.constant_(run.network.decoder.bottleneck.weight, float("nan"))
+    with pytest.raises(FloatingPointError, match=r"iteration 0: the loss is not finite \(sequence nan\); a smaller lr"):
         run.run(Samples(got.tracks(), RECIPE), tmp_path / "seqtrack.ckpt", 100, progress=False)
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from longtake.downstream.tuning import Budget, Drawn, Places, Tuning, batches, polynomial, seeded, steps
+from longtake.downstream import tuning
+from longtake.downstream.tuning import DRAWS, Budget, Drawn, Places, Tuning, batches, polynomial, seeded, steps
 
 
 class Noisy:
@@ -57,6 +58,35 @@ def test_interrupted_and_continued_is_the_same(tmp_path: Path, stop_after: int) 
     assert all(torch.equal(whole[name], continued[name]) for name in whole)
     again = tuned(tmp_path / "b.ckpt", 9)  # done already
     assert all(torch.equal(whole[name], again[name]) for name in whole)
+    lines = (tmp_path / "b_loss.csv").read_text()
+    assert lines == (tmp_path / "a_loss.csv").read_text()
+    assert lines.startswith("step,loss\n0,")
+    assert lines.count("\n") == 10
+
+
+def test_what_a_model_draws_depends_on_seed_and_place_alone(tmp_path: Path) -> None:
+    draws = [drawn_by_a_model(tmp_path / f"{seed}.ckpt", seed) for seed in (0, 1)]
+    assert len({*draws[0], *draws[1]}) == 8, "each pass has its own"
+    torch.manual_seed(99)
+    assert drawn_by_a_model(tmp_path / "again.ckpt", 0) == draws[0]
+    with seeded(0, 6, DRAWS):  # the second half of the second iteration
+        assert torch.rand(()).item() == draws[0][3]
+
+
+def drawn_by_a_model(checkpoint: Path, seed: int) -> list[float]:
+    """What comes first in each of the four passes of two iterations."""
+    network, draws = nn.Linear(2, 1), list[float]()
+    budget = Budget(2, 4, 2)
+    tuning = Tuning(network, torch.optim.SGD(network.parameters()), polynomial(2, 0), checkpoint, "same", seed=seed)
+
+    def loss_of(model: nn.Module, batch: Tensor) -> dict[str, Tensor]:
+        draws.append(torch.rand(()).item())
+        return {"mean": model(batch).mean()}
+
+    before = torch.get_rng_state()
+    tuning.run(loss_of, batches(Noisy(), budget, 0, 0), budget, lambda loss: None)
+    assert torch.equal(torch.get_rng_state(), before)
+    return draws
 
 
 def test_another_training_is_not_continued(tmp_path: Path) -> None:
@@ -84,11 +114,14 @@ def test_the_global_batch_is_kept_by_accumulation() -> None:
 
 def test_a_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
     network = model()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
     tuning = Tuning(network, torch.optim.SGD(network.parameters()), polynomial(4, 0), tmp_path / "a.ckpt", "same")
     budget = Budget(4, 2, 2)
     bad = lambda net, batch: {"fine": net(batch).mean(), "bad": net(batch).mean() * float("nan")}  # noqa: E731
     with pytest.raises(FloatingPointError, match=r"iteration 0: the loss is not finite \(fine .*, bad nan\)"):
         tuning.run(bad, batches(Noisy(), budget, 0, 0), budget, lambda loss: None)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert tuning.losses == []
 
 
 def test_every_sample_once_in_each_pass() -> None:
@@ -98,6 +131,33 @@ def test_every_sample_once_in_each_pass() -> None:
     assert set(counts.values()) == {2}
     assert [i for _, i in whole[:10]] != [i for _, i in whole[10:20]]
     assert list(Places(10, 3, 12, 25, 5)) == whole[12:]
+
+
+@pytest.mark.parametrize("num_samples", [10, None])
+def test_processes_share_the_places_of_one(monkeypatch: pytest.MonkeyPatch, num_samples: int | None) -> None:
+    budget, whole = Budget(7, 12, 3), list(Places(num_samples, 3, 24, 84, 3))
+    if num_samples is None:
+        assert whole == [(place, place) for place in range(24, 84)]
+    monkeypatch.setattr(tuning, "processes", lambda: 2)
+    shares = []
+    for number in range(2):
+        monkeypatch.setattr(tuning, "rank", lambda: number)  # noqa: B023 - called at once
+        share = list(Places(num_samples, 3, 24, 84, 3))
+        assert [place for place, _ in share[::3]] == [p for i in range(2, 7) for p in budget.places(i)]
+        shares += share
+    assert sorted(shares) == sorted(whole)
+
+
+class Numbered:
+    """A sample for every number."""
+
+    def __getitem__(self, number: int) -> Tensor:
+        return torch.tensor(number)
+
+
+def test_samples_without_a_length_are_drawn_by_number() -> None:
+    found = list(batches(Numbered(), Budget(4, 10, 5), 0, 2))
+    assert [batch.tolist() for batch in found] == [list(range(n, n + 5)) for n in (20, 25, 30, 35)]
 
 
 def test_samples_depend_on_their_place_alone() -> None:
@@ -122,3 +182,4 @@ def test_schedules() -> None:
     dropped = steps([30, 40], 10)
     assert dropped(0) == pytest.approx(1e-3)
     assert [dropped(i) for i in (10, 29, 30, 39, 40)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    assert steps([30], 0)(0) == 1
