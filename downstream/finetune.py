@@ -9,8 +9,6 @@ The paper's number is the best epoch's on the test images (`top1_paper`); the pr
 """
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +25,8 @@ from longtake.datasets.transfer import is_rendered, missing_images, odd_images, 
 from longtake.downstream.augmented import Transformed, augmentation, epoch_order
 from longtake.downstream.base import Downstream, Encoder, save_outcomes
 from longtake.downstream.features import progress_bar
-from longtake.downstream.finetune_training import Batch, Recipe, Tuning, plot, resume, save
+from longtake.downstream.finetune_training import Batch, Recipe, Tuning, plot
+from longtake.downstream.state import identity_of, read_state, write_state
 
 SAVE_SECONDS = 60  # between checkpoints, which are three times the encoder: some sets' epochs take seconds
 
@@ -96,18 +95,18 @@ class Finetune(Recipe, Downstream, name="finetune"):
         cuda = [torch.device(self.device)] if torch.device(self.device).type == "cuda" else []
         with torch.random.fork_rng(cuda), progress_bar(self.progress) as bar:
             tuning = Tuning(self, encoder, len(train.classes), len(train) // self.train_batch_size)
-            workdir.mkdir(parents=True, exist_ok=True)
             checkpoint, identity = workdir / "finetune.ckpt", self._identity(encoder, train, test)
-            resume(tuning, checkpoint, identity)
-            steps, saved = tuning.steps_per_epoch, time.monotonic()
+            if (saved := read_state(checkpoint, identity)) is not None:
+                tuning.load_state_dict(saved["tuning"])
+            steps, last_save = tuning.steps_per_epoch, time.monotonic()
             task = bar.add_task("fine-tuning", total=steps * self.num_epochs, completed=steps * tuning.epoch)
             while tuning.epoch < self.num_epochs:
                 tuning.train_epoch(self.train_groups(train, tuning.epoch), lambda: bar.advance(task))
                 if tuning.epoch % self.test_every == 0 or tuning.epoch == self.num_epochs:
                     tuning.score(self.test_batches(test))
-                if tuning.epoch == self.num_epochs or time.monotonic() - saved >= SAVE_SECONDS:
-                    save(tuning, checkpoint, identity)
-                    saved = time.monotonic()
+                if tuning.epoch == self.num_epochs or time.monotonic() - last_save >= SAVE_SECONDS:
+                    write_state(checkpoint, identity, {"tuning": tuning.state_dict()})
+                    last_save = time.monotonic()
         plot(tuning, workdir / "finetune.png")
         return save_outcomes(workdir, test.items, tuning.outcomes())
 
@@ -136,7 +135,4 @@ class Finetune(Recipe, Downstream, name="finetune"):
         free = {"root", "batch_size", "num_workers", "device", "progress"}
         settings = {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
         listed = [[list(images.items), images.labels.tolist()] for images in (train, test)]
-        digest = hashlib.sha256(json.dumps([settings, listed], default=list).encode())
-        for name, value in encoder.state_dict().items():
-            digest.update(name.encode() + value.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return identity_of([settings, listed], encoder)

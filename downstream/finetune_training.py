@@ -5,7 +5,6 @@ Letters: b images of a batch, c classes, n test images.
 
 import copy
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -206,21 +205,6 @@ class Tuning:
             setattr(self, name, state[name])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-def save(tuning: Tuning, path: Path, identity: str) -> None:
-    """Write the state after an epoch; renamed when complete, so that an interruption leaves the one before."""
-    part = path.with_suffix(".part")
-    torch.save({"identity": identity, "tuning": tuning.state_dict()}, part)
-    os.replace(part, path)
-
-
-def resume(tuning: Tuning, path: Path, identity: str) -> None:
-    """Continue from `path` when it was written for the same encoder, images and settings; else start at epoch 0."""
-    if path.is_file():
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["identity"] == identity:
-            tuning.load_state_dict(saved["tuning"])
 
 
 def plot(tuning: Tuning, path: Path) -> None:

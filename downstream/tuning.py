@@ -5,7 +5,6 @@ reads nothing twice. What the model itself draws (dropout, sampled regions) come
 the weights. Files appear whole or not at all.
 """
 
-import os
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,7 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from longtake.downstream.sharing import is_first, processes
+from longtake.downstream.sharing import processes
+from longtake.downstream.state import read_state, write_state
 
 Batch = Any
 LossOf = Callable[[nn.Module, Batch], dict[str, Tensor]]  # terms of a batch, to be added up
@@ -178,24 +178,17 @@ class Tuning:
         return value
 
     def _save(self) -> None:
-        if not is_first():
-            return
         devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         content = {
-            "identity": self.identity, "done": self.done, "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "generator": torch.get_rng_state(), "generators": devices,
+            "done": self.done, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "generator": torch.get_rng_state(), "generators": devices,
         }  # fmt: skip
-        part = self.checkpoint.with_suffix(".part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, part)
-        os.replace(part, self.checkpoint)
+        write_state(self.checkpoint, self.identity, content)
 
     def _resume(self) -> int:
         """Iterations done by an earlier training of the same identity, whose state is taken over."""
-        if not self.checkpoint.is_file():
-            return 0
-        saved = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if saved["identity"] != self.identity:
+        saved = read_state(self.checkpoint, self.identity)
+        if saved is None:
             return 0
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
