@@ -72,6 +72,12 @@ class Downstream(ABC):
         """What is odd about data that `check` accepts, after looking at every file; [] when nothing is. Slow."""
         return []
 
+    def check_encoder(self, encoder: Encoder) -> None:  # noqa: B027 - most take any
+        """Raise ValueError for an encoder it cannot work with. Called before a training, so that its weights may be missing."""
+
+    def check_processes(self, count: int) -> None:  # noqa: B027 - most take any
+        """Raise ValueError when so many processes cannot share it."""
+
     @abstractmethod
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         """The metrics, in per cent; `workdir` (made when missing) receives `outcomes.npz` and whatever else is kept."""

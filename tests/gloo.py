@@ -1,13 +1,10 @@
 """What the tests of distributed correctness run in their processes (a module of its own, for a spawned process to import)."""
 
 from collections.abc import Callable
-from datetime import timedelta
-from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from golden import G
+from processes import RANKS
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
@@ -15,7 +12,7 @@ from longtake.methods import distributed
 from longtake.methods.base import METHODS, Duration, Method
 from longtake.methods.heads import BatchNorm
 
-RANKS, CLIPS = 2, 8
+CLIPS = 8
 HEAD = {"out_dim": 24, "hidden_dim": 16, "bottleneck_dim": 8, "use_bn_in_head": True}
 # Nothing is drawn by each process on its own: all heads are objects, masks follow the image or are fixed.
 METHOD_KEYS = {
@@ -66,18 +63,6 @@ def two_steps(name: str, take: Callable[[Views], Views]) -> dict[str, torch.Tens
     found = {f"loss {name}": value.detach() for name, value in terms.items()}
     found |= {f"grad {n}": p.grad.detach() for n, p in method.named_parameters() if p.grad is not None}
     return found | {f"buffer {n}": b for n, b in method.named_buffers()}
-
-
-def process(rank: int, folder: str, work: Callable[[int], dict[str, torch.Tensor]]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=RANKS, timeout=timedelta(seconds=60))
-    torch.save(work(rank), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def on_two_processes(work: Callable[[int], object], folder: Path) -> list:
-    mp.spawn(process, (str(folder), work), nprocs=RANKS)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(RANKS)]
 
 
 def everything(rank: int) -> dict[str, dict[str, torch.Tensor]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from gloo import on_two_processes
+from processes import on_two_processes
 from tiny import task, tiny_encoder, together
 
 from longtake.downstream.sharing import agreed, part_of, summed

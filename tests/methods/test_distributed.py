@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from gloo import METHOD_KEYS, RANKS, everything, on_two_processes, two_steps
+from gloo import METHOD_KEYS, everything, two_steps
 from golden import G
+from processes import RANKS, on_two_processes
 
 
 @pytest.fixture(scope="module")

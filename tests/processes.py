@@ -1,0 +1,24 @@
+"""Two gloo processes for the tests (a module of its own, with few imports, for a spawned process to import)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+RANKS = 2
+
+
+def process(rank: int, folder: str, work: Callable[[int], object]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=RANKS, timeout=timedelta(seconds=60))
+    torch.save(work(rank), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def on_two_processes(work: Callable[[int], object], folder: Path) -> list:
+    """What `work` answers in each of them, given its rank."""
+    mp.spawn(process, (str(folder), work), nprocs=RANKS)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(RANKS)]
