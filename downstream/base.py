@@ -83,6 +83,12 @@ class Downstream(ABC):
         """The metrics, in per cent; `workdir` (made when missing) receives `outcomes.npz` and whatever else is kept."""
 
 
+def check_size(size: int, encoder: Encoder) -> None:
+    """Raise ValueError when squares of `size` pixels are not whole patches."""
+    if size % encoder.patch_size:
+        raise ValueError(f"size={size} is not divisible by the encoder's patch size {encoder.patch_size}")
+
+
 def save_outcomes(
     workdir: Path,
     items: Sequence[str],

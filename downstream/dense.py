@@ -57,6 +57,16 @@ class DenseTuning(Downstream):
         self.budget.accumulate  # noqa: B018 - raises for a batch that cannot be made
         return mm.missing()
 
+    def check_encoder(self, encoder: Encoder) -> None:
+        mm.check_encoder(encoder, self.taps)
+
+    def check_processes(self, count: int) -> None:
+        if self.batch_size % (self.images_at_once * count):
+            raise ValueError(
+                f"batch_size={self.batch_size}: {count} processes with images_at_once={self.images_at_once} make steps of a "
+                f"multiple of {self.images_at_once * count}"
+            )
+
     def tuned(
         self,
         encoder: Encoder,

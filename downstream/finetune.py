@@ -23,7 +23,7 @@ from longtake.datasets.images import eval_transform
 from longtake.datasets.labelled import LabelledImages
 from longtake.datasets.transfer import is_rendered, missing_images, odd_images, open_images
 from longtake.downstream.augmented import Transformed, augmentation, epoch_order
-from longtake.downstream.base import Downstream, Encoder, save_outcomes
+from longtake.downstream.base import Downstream, Encoder, check_size, save_outcomes
 from longtake.downstream.features import progress_bar
 from longtake.downstream.finetune_training import Batch, Recipe, Tuning, plot
 from longtake.downstream.sharing import is_first, part_of, processes
@@ -73,8 +73,7 @@ class Finetune(Recipe, Downstream, name="finetune"):
         return odd_images(self.layout, self.root, (self.train_split, self.test_split))
 
     def check_encoder(self, encoder: Encoder) -> None:
-        if self.size % encoder.patch_size:
-            raise ValueError(f"size={self.size} is not divisible by the encoder's patch size {encoder.patch_size}")
+        check_size(self.size, encoder)
 
     def check_processes(self, count: int) -> None:
         if self.num_groups % count:
