@@ -49,22 +49,35 @@ def make_plan(config: Config) -> Plan:
     missing = {name: lacks for name, task in evaluations.items() if (lacks := task.check())}
     source, data, duration = None, "", None
     if config["checkpoint"] is not None:
-        open_encoder(Path(config["checkpoint"]), config["checkpoint_key"], config["checkpoint_pos_mode"])
-    elif config["method"]["name"] != "none":
+        encoder = open_encoder(Path(config["checkpoint"]), config["checkpoint_key"], config["checkpoint_pos_mode"])[0]
+    else:
+        with torch.device("meta"):
+            encoder = build_backbone(config)
+    if config["checkpoint"] is None and config["method"]["name"] != "none":
         source = Source(**config["pretrain"])
         data = source.check(config["method"]["num_frames"])
         duration = duration_of(config, source.clips_per_epoch or source.stored_frames())
         batch = batch_of(config, build_views(config))
         with torch.device("meta"):
             build_method(config, duration).check_batch(batch)
-    else:
-        with torch.device("meta"):
-            build_backbone(config)
+    check_tasks({name: task for name, task in evaluations.items() if name not in missing}, encoder, config["trainer"])
     if source is None and len(missing) == len(evaluations):
         reasons = "; ".join(f"{name}: {' '.join(lacks)}" for name, lacks in missing.items())
         raise ValueError(f"nothing to do: {reasons or 'no evaluation was asked for'}")
     resumed = interrupted_run(config) if config["resume"] else None
     return Plan(config, source, data, duration, evaluations, missing, resumed)
+
+
+def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, trainer: Config) -> None:
+    """Raise `ValueError` for an evaluation that cannot work with the encoder or with as many processes as there will be."""
+    count = int(os.environ.get("WORLD_SIZE", trainer["devices"] * trainer["num_nodes"]))
+    for name, task in tasks.items():
+        try:
+            task.check_encoder(encoder)
+            if task.shared:
+                task.check_processes(count)
+        except ValueError as error:
+            raise ValueError(f"eval.{name}: {error}") from error
 
 
 def resolve_machine(config: Config) -> None:

@@ -1,6 +1,8 @@
 """The command `run`: compose, plan, build, fit, evaluate, record."""
 
+import linecache
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +29,13 @@ def main() -> None:
 def fail(error: Exception) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def is_stated(error: Exception) -> bool:
+    """Whether a `raise` of this package made the error: its words are for the user. Any other is a bug, to be shown whole."""
+    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    ours = frame.f_globals.get("__name__", "").split(".")[0] == "longtake"
+    return ours and linecache.getline(frame.f_code.co_filename, line).strip().startswith("raise ")
 
 
 def job(cfg: DictConfig) -> None:
@@ -91,6 +100,10 @@ def job(cfg: DictConfig) -> None:
     try:
         runs.run(plan, _plain(recipe), clips)
     except (UnreadableImage, FloatingPointError) as error:
+        fail(error)
+    except (ValueError, ImportError) as error:
+        if not is_stated(error):
+            raise
         fail(error)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.datasets.images import opened
+
 IGNORED = 255
 HOW_TO_GET = (
     "ADE20K: ADEChallengeData2016.zip (data.csail.mit.edu/places/ADEchallenge) under the data root; or root=FOLDER"
@@ -58,15 +60,28 @@ class ADE20K:
         return self.root / "annotations" / f"{name}.png"
 
     def mask(self, name: str) -> UInt8[np.ndarray, "h w"]:
-        """Raises `ValueError` for an image that has no class numbers, or one above the number of classes."""
+        """Raises `ValueError` for an image that cannot be read, has no class numbers, or one above the number of classes."""
         path = self.mask_file(name)
-        with Image.open(path) as image:
+        with opened(path) as image:
             if image.mode not in ("P", "L"):
                 raise ValueError(f"{path}: got an image of mode {image.mode}, expected class numbers (mode P or L)")
             mask = np.array(image)
         if mask.max() > self.num_classes:
             raise ValueError(f"{path}: got class {mask.max()}, expected 0 to {self.num_classes}")
         return mask - np.uint8(1)  # 0 becomes 255
+
+    def wrong_masks(self, names: Iterable[str]) -> list[str]:
+        """What keeps masks from being trained or scored on: see `mask`, or another size than the image's. Reads all of them."""
+        found = []
+        for name in names:
+            try:
+                shape = self.mask(name).shape
+                with opened(self.image(name)) as image:
+                    if image.size[::-1] != shape:
+                        found.append(f"{self.mask_file(name)}: the mask is not as large as the image")
+            except ValueError as error:
+                found.append(str(error))
+        return found
 
     def validate(self, lists: Sequence[str]) -> list[str]:
         """What is odd: splits of another size than the original's, masks that are not as large as their images."""
@@ -76,7 +91,7 @@ class ADE20K:
             if EXPECTED.get(split) not in (None, len(names)):
                 found.append(f"{split}: {len(names)} images, the original has {EXPECTED[split]}")
             for name in names:
-                with Image.open(self.image(name)) as image:
+                with opened(self.image(name)) as image:
                     if image.size[::-1] != self.mask(name).shape:
                         found.append(f"{name}: the mask is not as large as the image")
         return found

@@ -17,12 +17,18 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.datasets.images import opened
+
 HOW_TO_GET = (
     "COCO 2017: train2017.zip, val2017.zip and annotations_trainval2017.zip (images.cocodataset.org) under the data root; "
     "or root=FOLDER"
 )
 EXPECTED = {"train2017": 118_287, "val2017": 5_000}
-KEYS = ("images", "annotations", "categories")
+KEYS = {
+    "images": ("id", "file_name", "width", "height"),
+    "annotations": ("id", "image_id", "category_id", "bbox", "segmentation", "area", "iscrowd"),
+    "categories": ("id", "name"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,17 @@ class COCO:
             inner = next((p.parent for p in sorted(self.root.glob("**/annotations"))), None)
             hint = f"; did you mean {inner}?" if inner else ""
             raise ValueError(f"{self.root}: no annotations in it, expected the folder coco itself{hint}")
-        for split in splits:
-            self._check_split(split)
+        if len({json.dumps(self._check_split(split)) for split in splits}) > 1:
+            raise ValueError(f"{self.root}: {' and '.join(splits)} list different categories, expected the same")
         return []
 
-    def _check_split(self, split: str) -> None:
+    def _check_split(self, split: str) -> list[tuple[int, str]]:
+        """Numbers and names of the classes."""
         content, place = self.read(split), self.annotation_file(split)
+        for kind, keys in KEYS.items():
+            for item in content[kind]:
+                if lacks := [key for key in keys if item.get(key) in (None, [], "")]:
+                    raise ValueError(f"{place}: {kind} {item.get('id')} has no {', '.join(lacks)}")
         there = {path.name for path in self.images(split).glob("*")}
         absent = [image["file_name"] for image in content["images"] if image["file_name"] not in there]
         if absent:
@@ -62,6 +73,7 @@ class COCO:
                     f"{place}: annotation {annotation['id']} has image {annotation['image_id']} and category "
                     f"{annotation['category_id']}, expected numbers that are listed"
                 )
+        return sorted((item["id"], item["name"]) for item in content["categories"])
 
     def read(self, split: str) -> dict[str, Any]:
         """The annotations. Raises `ValueError` for a file that is missing, not JSON, or has none."""
@@ -70,8 +82,10 @@ class COCO:
             raise ValueError(f"{path}: no such annotations")
         try:
             content = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # not text, or not JSON
             raise ValueError(f"{path}: not JSON ({error})") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: got a {type(content).__name__}, expected {', '.join(KEYS)}")
         if absent := [key for key in KEYS if not content.get(key)]:
             raise ValueError(f"{path}: no {', '.join(absent)} in it, expected {', '.join(KEYS)}")
         return content
@@ -92,7 +106,7 @@ class COCO:
                     found.append(f"{split}: an id of {key} is there twice")
             sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
             for image in content["images"]:
-                with Image.open(self.images(split) / image["file_name"]) as picture:
+                with opened(self.images(split) / image["file_name"]) as picture:
                     if picture.size != sizes[image["id"]]:
                         found.append(f"{split}/{image['file_name']}: not as large as its annotation says")
             for annotation in content["annotations"]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.datasets.images import opened
 from longtake.datasets.palette import PALETTE
 
 VOID = 255
@@ -76,7 +77,7 @@ class DAVIS:
         for sequence in sequences:
             height, width = self.truth(sequence).shape[1:]
             for path in sequence.frames:
-                with Image.open(path) as image:
+                with opened(path) as image:
                     if image.size != (width, height):
                         found.append(f"{path}: {image.size[0]} x {image.size[1]}, its mask {width} x {height}")
         return found
@@ -107,7 +108,7 @@ class DAVIS:
 
     def mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
         """Object of every pixel, 0 background, 255 void. Raises `ValueError` for an image that has no object numbers."""
-        with Image.open(path) as image:
+        with opened(path) as image:
             if image.mode not in ("P", "L", "1"):
                 raise ValueError(f"{path}: got an image of mode {image.mode}, expected object numbers (mode P or L)")
             mask = np.array(image.convert("L") if image.mode == "1" else image)

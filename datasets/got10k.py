@@ -120,20 +120,27 @@ class GOT10k:
         folder = self.root / self.split / name
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such sequence, but {self.list_file} names it")
-        num_frames = len(list(folder.glob("*.jpg")))
+        frames = {path.name for path in folder.glob("*.jpg")}
+        num_frames = len(frames)
         boxes, hidden = read_numbers(folder / "groundtruth.txt", 4), self.split == HIDDEN_TRUTH
         expected = 1 if hidden else num_frames
         if num_frames == 0 or len(boxes) != expected:
             raise ValueError(
                 f"{name}: {num_frames} frames and {len(boxes)} lines in groundtruth.txt, expected {expected}"
             )
-        if not (folder / f"{num_frames:08d}.jpg").is_file():
-            raise ValueError(f"{name}: {num_frames} frames but no {num_frames:08d}.jpg, expected frames from 1")
+        if lacks := [file for file in (f"{t:08d}.jpg" for t in range(1, num_frames + 1)) if file not in frames]:
+            raise ValueError(f"{name}: {num_frames} frames but no {lacks[0]}, expected frames from 1")
         labels = [np.ones(1) if hidden else _labels(folder, kind, num_frames) for kind in ("absence", "cover")]
         if not hidden:
             _labels(folder, "cut_by_image", num_frames)
         absent = np.zeros(1, bool) if hidden else labels[0] > 0
         return Track(name, folder, num_frames, boxes, absent, labels[1].astype(np.int64), _resolution(folder))
+
+
+def check_given(tracks: Iterable[Track]) -> None:
+    """Raise `ValueError` for sequences that a tracker cannot begin: the first box, which it is given, has no area."""
+    if lost := [track.name for track in tracks if not (track.boxes[0, 2:] > 0).all()]:
+        raise ValueError(f"{', '.join(lost)}: the first box has no area; leave out with exclude=[{','.join(lost)}]")
 
 
 def read_numbers(path: Path, columns: int) -> Float[np.ndarray, "n columns"]:

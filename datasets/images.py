@@ -128,6 +128,16 @@ def drawn_from(*key: int) -> Iterator[None]:
         torch.set_rng_state(state)
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, for its header or its own numbers. Raises `UnreadableImage` where it cannot be decoded inside the block."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, SyntaxError) as error:
+        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+
+
 def read_rgb(path: Path) -> UInt8[Tensor, "3 h w"]:
     """An image file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
     try:

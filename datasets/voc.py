@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from longtake.datasets.images import opened
 from longtake.datasets.palette import PALETTE
 
 VOID = 255
@@ -78,7 +79,7 @@ class VOC:
             segmented = image_list.startswith("Segmentation")
             void = not segmented
             for name in names:
-                with Image.open(self.image(name)) as image:
+                with opened(self.image(name)) as image:
                     width, height = image.size
                 boxes = self.boxes(name).boxes
                 if (boxes < 0).any() or (boxes > [width, height, width, height]).any():
@@ -120,7 +121,7 @@ class VOC:
         path = self.root / "SegmentationClass" / f"{name}.png"
         if not path.is_file():
             raise ValueError(f"{path}: no such mask")
-        with Image.open(path) as image:
+        with opened(path) as image:
             if image.mode not in ("P", "L"):
                 raise ValueError(f"{path}: got an image of mode {image.mode}, expected class numbers (mode P or L)")
             return np.array(image)

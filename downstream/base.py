@@ -72,9 +72,21 @@ class Downstream(ABC):
         """What is odd about data that `check` accepts, after looking at every file; [] when nothing is. Slow."""
         return []
 
+    def check_encoder(self, encoder: Encoder) -> None:  # noqa: B027 - most take any
+        """Raise ValueError for an encoder it cannot work with. Called before a training, so that its weights may be missing."""
+
+    def check_processes(self, count: int) -> None:  # noqa: B027 - most take any
+        """Raise ValueError when so many processes cannot share it."""
+
     @abstractmethod
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         """The metrics, in per cent; `workdir` (made when missing) receives `outcomes.npz` and whatever else is kept."""
+
+
+def check_size(size: int, encoder: Encoder) -> None:
+    """Raise ValueError when squares of `size` pixels are not whole patches."""
+    if size % encoder.patch_size:
+        raise ValueError(f"size={size} is not divisible by the encoder's patch size {encoder.patch_size}")
 
 
 def save_outcomes(

@@ -137,7 +137,7 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
             ways: list[list[dict[str, Any]]] = [[resize], [larger, {**crop, "allow_negative_crop": True}, resize]]
             sizes = [{"type": "RandomChoice", "transforms": ways}]
         load: list[dict[str, Any]] = [
-            {"type": "LoadImageFromFile"},
+            {"type": "ReadImage"},
             {"type": "LoadAnnotations", "with_bbox": True, "with_mask": True},
         ]
         return [*load, {"type": "RandomFlip", "prob": 0.5}, *sizes, {"type": "PackDetInputs"}]
@@ -146,7 +146,7 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
         keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
         resize = {"type": "Resize", "scale": (self.long_side, self.test_short), "keep_ratio": True}
         pack = {"type": "PackDetInputs", "meta_keys": keys}
-        return [{"type": "LoadImageFromFile"}, resize, pack]
+        return [{"type": "ReadImage"}, resize, pack]
 
     def _choice(self, short: list[int], long_side: int) -> dict[str, Any]:
         return {"type": "RandomChoiceResize", "scales": [(long_side, s) for s in short], "keep_ratio": True}

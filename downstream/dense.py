@@ -1,8 +1,6 @@
 """What UperNet and Cascade Mask R-CNN share: settings and course of fine-tuning an mm* model whose backbone is our encoder."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from longtake.downstream.base import Downstream, Encoder
 from longtake.downstream.features import progress_bar
 from longtake.downstream.layer_decay import layer_decay_groups
 from longtake.downstream.sharing import is_first, processes
+from longtake.downstream.state import identity_of
 from longtake.downstream.tuning import Budget, Tuning, batches
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # ImageNet's, of RGB in 0 ... 255
@@ -68,6 +67,16 @@ class DenseTuning(Downstream):
         self.budget.accumulate  # noqa: B018 - raises for a batch that cannot be made
         return mm.missing()
 
+    def check_encoder(self, encoder: Encoder) -> None:
+        mm.check_encoder(encoder, self.taps)
+
+    def check_processes(self, count: int) -> None:
+        if self.batch_size % (self.images_at_once * count):
+            raise ValueError(
+                f"batch_size={self.batch_size}: {count} processes with images_at_once={self.images_at_once} make steps of a "
+                f"multiple of {self.images_at_once * count}"
+            )
+
     def tuned(
         self,
         encoder: Encoder,
@@ -106,7 +115,4 @@ class DenseTuning(Downstream):
     def identity(self, encoder: nn.Module, items: list[str]) -> str:
         """What must agree for a training to be continued: settings, images, encoder."""
         settings = {key: value for key, value in dataclasses.asdict(self).items() if key not in FREE}
-        digest = hashlib.sha256(json.dumps([settings, items], default=str).encode())
-        for name, value in encoder.state_dict().items():
-            digest.update(name.encode() + value.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return identity_of([settings, items], encoder)

@@ -24,7 +24,7 @@ from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.benchmarks import missing_segmentation, open_segmentation
 from longtake.datasets.images import read_rgb
 from longtake.datasets.voc import VOC
-from longtake.downstream.base import Downstream, Encoder, save_outcomes
+from longtake.downstream.base import Downstream, Encoder, check_size, save_outcomes
 from longtake.downstream.features import frozen, progress_bar
 from longtake.downstream.gallery import Gallery, painted
 from longtake.downstream.lost import normalised
@@ -55,6 +55,9 @@ class DenseKNN(Downstream, name="dense_knn"):
 
     def check(self) -> list[str]:
         return missing_segmentation(self.layout, self.root, (self.train_list, self.test_list))
+
+    def check_encoder(self, encoder: Encoder) -> None:
+        check_size(self.size, encoder)
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         data = open_segmentation(self.layout, self.root, self.progress)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, odd_splits, open_splits
-from longtake.downstream.base import Downstream, Encoder
+from longtake.downstream.base import Downstream, Encoder, check_size
 from longtake.downstream.sharing import is_first, part_of, summed
 
 
@@ -53,6 +53,9 @@ class FrozenClassification(Downstream):
 
     def validate(self) -> list[str]:
         return odd_splits(self.root, (self.train_split, self.test_split))
+
+    def check_encoder(self, encoder: Encoder) -> None:
+        check_size(self.size, encoder)
 
     def open(self) -> tuple[ImageFolder, ImageFolder]:
         """Training and test images under the evaluation's transform; renders a procedural world when needed."""

@@ -9,8 +9,6 @@ The paper's number is the best epoch's on the test images (`top1_paper`); the pr
 """
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,9 +23,11 @@ from longtake.datasets.images import eval_transform
 from longtake.datasets.labelled import LabelledImages
 from longtake.datasets.transfer import is_rendered, missing_images, odd_images, open_images
 from longtake.downstream.augmented import Transformed, augmentation, epoch_order
-from longtake.downstream.base import Downstream, Encoder, save_outcomes
+from longtake.downstream.base import Downstream, Encoder, check_size, save_outcomes
 from longtake.downstream.features import progress_bar
-from longtake.downstream.finetune_training import Batch, Recipe, Tuning, plot, resume, save
+from longtake.downstream.finetune_training import Batch, Recipe, Tuning, plot
+from longtake.downstream.sharing import is_first, part_of, processes
+from longtake.downstream.state import identity_of
 
 SAVE_SECONDS = 60  # between checkpoints, which are three times the encoder: some sets' epochs take seconds
 
@@ -37,10 +37,12 @@ class Finetune(Recipe, Downstream, name="finetune"):
     """Top-1 after fine-tuning a copy of the encoder; the given one is left as it is.
 
     `layout` and `root` are those of datasets/transfer.py. An interrupted evaluation given the same `workdir` goes on after the
-    last epoch that was saved: at most a minute is lost, or an epoch where one takes longer.
+    last epoch that was saved: at most a minute is lost, or an epoch where one takes longer. Processes divide a step's groups, and
+    train as one would up to rounding.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top1_paper", "top5")
+    shared: ClassVar[bool] = True
 
     layout: str = "imagefolder"
     root: str | None = None
@@ -70,6 +72,16 @@ class Finetune(Recipe, Downstream, name="finetune"):
     def validate(self) -> list[str]:
         return odd_images(self.layout, self.root, (self.train_split, self.test_split))
 
+    def check_encoder(self, encoder: Encoder) -> None:
+        check_size(self.size, encoder)
+
+    def check_processes(self, count: int) -> None:
+        if self.num_groups % count:
+            raise ValueError(
+                f"train_batch_size={self.train_batch_size} mixup_batch_size={self.mixup_batch_size}: the {self.num_groups} "
+                f"group(s) of a step cannot be divided among {count} processes, expected a multiple"
+            )
+
     def _check_settings(self) -> None:
         self.check_recipe()
         eval_transform(self.size, self.resize)
@@ -90,15 +102,14 @@ class Finetune(Recipe, Downstream, name="finetune"):
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         self._check_settings()
-        if self.size % encoder.patch_size:
-            raise ValueError(f"size={self.size} is not divisible by the encoder's patch size {encoder.patch_size}")
+        self.check_encoder(encoder)
+        self.check_processes(processes())
         train, test = self.open()
         cuda = [torch.device(self.device)] if torch.device(self.device).type == "cuda" else []
-        with torch.random.fork_rng(cuda), progress_bar(self.progress) as bar:
+        with torch.random.fork_rng(cuda), progress_bar(self.progress and is_first()) as bar:
             tuning = Tuning(self, encoder, len(train.classes), len(train) // self.train_batch_size)
-            workdir.mkdir(parents=True, exist_ok=True)
             checkpoint, identity = workdir / "finetune.ckpt", self._identity(encoder, train, test)
-            resume(tuning, checkpoint, identity)
+            tuning.resume(checkpoint, identity)
             steps, saved = tuning.steps_per_epoch, time.monotonic()
             task = bar.add_task("fine-tuning", total=steps * self.num_epochs, completed=steps * tuning.epoch)
             while tuning.epoch < self.num_epochs:
@@ -106,25 +117,28 @@ class Finetune(Recipe, Downstream, name="finetune"):
                 if tuning.epoch % self.test_every == 0 or tuning.epoch == self.num_epochs:
                     tuning.score(self.test_batches(test))
                 if tuning.epoch == self.num_epochs or time.monotonic() - saved >= SAVE_SECONDS:
-                    save(tuning, checkpoint, identity)
+                    tuning.save(checkpoint, identity)
                     saved = time.monotonic()
-        plot(tuning, workdir / "finetune.png")
+        if is_first():
+            plot(tuning, workdir / "finetune.png")
         return save_outcomes(workdir, test.items, tuning.outcomes())
 
     def train_groups(self, train: LabelledImages, epoch: int) -> Iterator[Batch]:
-        """The groups of an epoch's steps, in order. Views of one image lie in different groups, as on different GPUs."""
+        """This process's groups of an epoch's steps, in order. Views of one image lie in different groups, as on different GPUs."""
         batch, num_groups = self.train_batch_size, self.num_groups
         places = range(len(train) // batch * batch)
         order = epoch_order(len(train), len(places), self.repeats, self.seed, epoch)
         view = augmentation(self.size, self.crop_scale, self.rand_augment, self.erasing)
         steps = [places[i : i + batch] for i in places[::batch]]
-        groups = [list(step[group::num_groups]) for step in steps for group in range(num_groups)]
+        groups = [list(step[group::num_groups]) for step in steps for group in part_of(range(num_groups))]
         return iter(self._loader(Transformed(train, view, order, (self.seed, epoch)), groups))
 
     def test_batches(self, test: LabelledImages) -> Iterator[Batch]:
-        places = range(len(test))
-        batches = [list(places[i : i + self.batch_size]) for i in places[:: self.batch_size]]
-        return iter(self._loader(Transformed(test, eval_transform(self.size, self.resize), places), batches))
+        """This process's test images."""
+        mine = list(part_of(range(len(test))))
+        batches = [mine[i : i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
+        views = Transformed(test, eval_transform(self.size, self.resize), range(len(test)))
+        return iter(self._loader(views, batches))
 
     def _loader(self, views: Transformed, batches: list[list[int]]) -> DataLoader:
         pin_memory = torch.device(self.device).type == "cuda"
@@ -136,7 +150,4 @@ class Finetune(Recipe, Downstream, name="finetune"):
         free = {"root", "batch_size", "num_workers", "device", "progress"}
         settings = {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
         listed = [[list(images.items), images.labels.tolist()] for images in (train, test)]
-        digest = hashlib.sha256(json.dumps([settings, listed], default=list).encode())
-        for name, value in encoder.state_dict().items():
-            digest.update(name.encode() + value.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return identity_of([settings, listed], encoder)

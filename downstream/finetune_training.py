@@ -5,12 +5,9 @@ Letters: b images of a batch, c classes, n test images.
 
 import copy
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +20,13 @@ from torch import Tensor, nn
 from longtake.downstream.augmented import drawn_from_all, mixed
 from longtake.downstream.base import Encoder
 from longtake.downstream.layer_decay import layer_decay_groups
+from longtake.downstream.sharing import add_up, collected, part_of, summed
+from longtake.downstream.state import read_state, write_state
 
 BUDGETS = {"full": 1.0, "tenth": 0.1, "hundredth": 0.01}  # share of the recipe's epochs
 ADAMW_EPS = 1e-8  # both recipes of finetune.py
 TOP = 5
+KEPT = ("losses", "tests", "hits", "best_hits")  # of a training, beside model and optimiser
 Batch = tuple[Float[Tensor, "b 3 height width"], Int[Tensor, "b"]]
 
 
@@ -35,7 +35,7 @@ class Recipe:
     """How long and how fast an encoder learns, and what keeps it from overfitting. The defaults are iBOT's for transfer sets.
 
     A step is `train_batch_size` images whatever fits: they come in groups of `mixup_batch_size` that share one draw of mixup
-    (in the original the images of one GPU), and at most `batch_size` of them are computed at once.
+    (in the original the images of one GPU), and at most `batch_size` of them are computed at once. Processes divide the groups.
     """
 
     epochs: int = 1000
@@ -129,38 +129,45 @@ class Tuning:
         return len(self.losses)
 
     def train_epoch(self, groups: Iterator[Batch], advance: Callable[[], None] = lambda: None) -> None:
-        """One pass over the groups. Raises `FloatingPointError` for a loss that is not finite, before it does harm."""
+        """One pass over this process's groups. Raises `FloatingPointError` for a loss that is not finite, before it does harm."""
         self.model.train()
         total = 0.0
         for step in range(self.steps_per_epoch):
-            total += self._step(islice(groups, self.recipe.num_groups), self.epoch * self.steps_per_epoch + step)
+            total += self._step(groups, self.epoch * self.steps_per_epoch + step)
             advance()
         self.losses.append(total / self.steps_per_epoch)
 
-    def _step(self, groups: Iterable[Batch], number: int) -> float:
-        recipe, device = self.recipe, self.recipe.device
+    def _step(self, groups: Iterator[Batch], number: int) -> float:
         rate = self.learning_rate(number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
         self.optimizer.zero_grad()
-        torch.manual_seed(int(np.random.SeedSequence((recipe.seed, number)).generate_state(1)[0]))  # of drop path
+        loss = self._backward(groups, number)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"fine-tuning: the loss is {loss} in step {number % self.steps_per_epoch + 1} of epoch {self.epoch + 1} "
+                f"at a rate of {rate:.1e}; a lower lr (now {self.recipe.lr:g}) may help"
+            )
+        self.optimizer.step()
+        return loss
+
+    def _backward(self, groups: Iterator[Batch], number: int) -> float:
+        """The loss of a step, the mean over its images in all processes, and its gradients; draws depend on (step, group)."""
+        recipe, device = self.recipe, self.recipe.device
         total = torch.zeros((), device=device)
-        for place, (x, labels) in enumerate(groups):
-            with drawn_from_all(recipe.seed, number, place):
+        for place, (x, labels) in zip(part_of(range(recipe.num_groups)), groups, strict=False):
+            key = (recipe.seed, number, place)
+            with drawn_from_all(*key):
                 x, targets = mixed(
                     x.to(device, non_blocking=True), labels.to(device), self.num_classes, recipe.mixup, recipe.cutmix,
                     recipe.label_smoothing,
                 )  # fmt: skip
+            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))  # of drop path
             for images, soft in zip(x.split(recipe.batch_size), targets.split(recipe.batch_size), strict=True):
                 loss = F.cross_entropy(self.logits(images), soft, reduction="sum") / recipe.train_batch_size
                 loss.backward()
                 total += loss.detach()
-        if not math.isfinite(total):
-            raise FloatingPointError(
-                f"fine-tuning: the loss is {float(total)} in step {number % self.steps_per_epoch + 1} of epoch "
-                f"{self.epoch + 1} at a rate of {rate:.1e}; a lower lr (now {recipe.lr:g}) may help"
-            )
-        self.optimizer.step()
+        add_up([total, *(p.grad for p in self.model.parameters() if p.grad is not None)])
         return float(total)
 
     def logits(self, x: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b c"]:
@@ -181,14 +188,17 @@ class Tuning:
 
     @torch.no_grad()
     def score(self, batches: Iterator[Batch]) -> None:
-        """Test the model as it is now; keep the outcomes, and those of the best test so far."""
+        """Test the model on this process's images; keep the outcomes of all images, and those of the best test so far."""
         self.model.eval()
-        hits = []
+        hits = [torch.zeros(0, 2)]
         for x, labels in batches:
             top = self.logits(x.to(self.recipe.device)).topk(min(TOP, self.num_classes), dim=1).indices.cpu()
             right = (top == labels[:, None]).float()
-            hits.append(torch.stack([right[:, 0], right.amax(1)]))
-        self.hits = torch.cat(hits, dim=1)
+            hits.append(torch.stack([right[:, 0], right.amax(1)], dim=1))
+        mine = torch.cat(hits)
+        rows = torch.zeros(sum(collected([len(mine)])), 2)
+        part_of(rows).copy_(mine)
+        self.hits = summed(rows).T
         if not self.tests or self.hits[0].mean() > self.best_hits[0].mean():
             self.best_hits = self.hits
         self.tests.append((self.epoch, float(self.hits[0].double().mean())))
@@ -197,30 +207,19 @@ class Tuning:
         """Per test image: after the last epoch, and of the epoch that is best on them (`top1_paper`)."""
         return {"top1": self.hits[0].numpy(), "top1_paper": self.best_hits[0].numpy(), "top5": self.hits[1].numpy()}
 
-    def state_dict(self) -> dict[str, Any]:
-        kept = {name: getattr(self, name) for name in ("losses", "tests", "hits", "best_hits")}
-        return {**kept, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+    def save(self, path: Path, identity: str) -> None:
+        """The state after an epoch."""
+        kept = {name: getattr(self, name) for name in KEPT}
+        models = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        write_state(path, identity, {"tuning": {**kept, **models}})
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name in ("losses", "tests", "hits", "best_hits"):
-            setattr(self, name, state[name])
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-
-
-def save(tuning: Tuning, path: Path, identity: str) -> None:
-    """Write the state after an epoch; renamed when complete, so that an interruption leaves the one before."""
-    part = path.with_suffix(".part")
-    torch.save({"identity": identity, "tuning": tuning.state_dict()}, part)
-    os.replace(part, path)
-
-
-def resume(tuning: Tuning, path: Path, identity: str) -> None:
-    """Continue from `path` when it was written for the same encoder, images and settings; else start at epoch 0."""
-    if path.is_file():
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["identity"] == identity:
-            tuning.load_state_dict(saved["tuning"])
+    def resume(self, path: Path, identity: str) -> None:
+        """Continue from `path` when it was written for the same encoder, images and settings; else start at epoch 0."""
+        if (saved := read_state(path, identity)) is not None:
+            for name in KEPT:
+                setattr(self, name, saved["tuning"][name])
+            self.model.load_state_dict(saved["tuning"]["model"])
+            self.optimizer.load_state_dict(saved["tuning"]["optimizer"])
 
 
 def plot(tuning: Tuning, path: Path) -> None:

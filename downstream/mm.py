@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
+import cv2
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, Subset
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of
+from longtake.datasets.images import UnreadableImage
 from longtake.downstream.base import Encoder
 from longtake.downstream.sharing import processes
 
@@ -101,10 +103,14 @@ def load() -> types.SimpleNamespace:
             importlib.import_module("mmseg.utils").register_all_modules(init_default_scope=False)
             importlib.import_module("mmdet.utils").register_all_modules(init_default_scope=False)
     except (ImportError, AssertionError) as error:
-        raise ImportError(f"mm* cannot be imported ({error}); found: {found()}; needed: {_versions(NEEDED)}") from error
+        reason = " ".join(str(error).split())
+        raise ImportError(
+            f"mm* cannot be imported ({reason}); found: {found()}; needed: {_versions(NEEDED)}"
+        ) from error
     importlib.import_module("mmengine.logging").MMLogger.get_current_instance().setLevel("WARNING")
     for registry in (seg, det):
         registry.MODELS.register_module(name="PyramidViT", module=PyramidViT, force=True)
+        registry.TRANSFORMS.register_module(name="ReadImage", module=ReadImage, force=True)
     return types.SimpleNamespace(mmseg=seg, mmdet=det)
 
 
@@ -131,6 +137,19 @@ def _installed(name: str) -> str | None:
         except PackageNotFoundError:
             continue
     return None
+
+
+class ReadImage:
+    """mmcv's LoadImageFromFile; raises `UnreadableImage` for a file that is not there or cannot be decoded."""
+
+    def __init__(self) -> None:
+        self.load = importlib.import_module("mmcv.transforms").LoadImageFromFile()
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self.load(results)
+        except (AssertionError, OSError, cv2.error) as error:
+            raise UnreadableImage(f"cannot read the image {results['img_path']}") from error
 
 
 class PyramidViT(nn.Module):
@@ -176,7 +195,9 @@ def pyramid(dim: int, patch_size: int, norm_type: str = "BN") -> nn.ModuleList:
 
 def check_encoder(encoder: Encoder, taps: Sequence[int]) -> None:
     """Raise `ValueError` for an encoder that has no such blocks, or patches of another size."""
-    pyramid(1, encoder.patch_size)
+    levels = pyramid(1, encoder.patch_size)
+    if len(taps) != len(levels):
+        raise ValueError(f"taps={list(taps)}: expected {len(levels)} blocks, one for each level of the pyramid")
     if max(taps) >= encoder.depth:
         raise ValueError(f"taps={list(taps)}: the encoder has {encoder.depth} blocks, expected numbers below")
     if not isinstance(encoder, ViT):

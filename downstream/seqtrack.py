@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from longtake.datasets.benchmarks import missing_got10k, open_got10k
-from longtake.datasets.got10k import HIDDEN_TRUTH, GOT10k, Track
+from longtake.datasets.got10k import HIDDEN_TRUTH, GOT10k, Track, check_given
 from longtake.downstream.base import Downstream, Encoder, save_outcomes
 from longtake.downstream.features import frozen, progress_bar
 from longtake.downstream.gallery import Gallery, tracks_drawn
@@ -67,9 +67,13 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
     def validate(self) -> list[str]:
         return [line for split in self.splits for line in self._open(split).validate()]
 
+    def check_encoder(self, encoder: Encoder) -> None:
+        check_encoder(encoder, search_size=self.search_size, template_size=self.template_size)
+
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         vit = check_encoder(encoder, search_size=self.search_size, template_size=self.template_size)
         tracks = {split: self._open(split).tracks() for split in self.splits}  # says what is wrong before the training
+        check_given(tracks[self.split] + (tracks[HIDDEN_TRUTH] if self.submission else []))
         samples, results = Samples(tracks[self.train_split], self), workdir / "GOT-10k" / "SeqTrack"
         with frozen(encoder, self.device):
             training = Training(vit if self.freeze else deepcopy(vit), self, self.device)

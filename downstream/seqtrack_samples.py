@@ -32,7 +32,9 @@ class Recipe:
     factor: float = 4.0  # side of a crop over the root of the box's area
     num_templates: int = 2
     pos_mode: PosMode | None = None  # of the position table; None is the encoder's own, SeqTrack's is align_corners
-    position_values: bool = False  # the decoder gets positions with what it attends to, not only to find it; not SeqTrack's
+    position_values: bool = (
+        False  # the decoder gets positions with what it attends to, not only to find it; not SeqTrack's
+    )
     freeze: bool = True  # the encoder; False trains a copy of it
     epochs: int = 500
     samples_per_epoch: int = 30_000

@@ -59,6 +59,15 @@ def summed(rows: Shaped[Tensor, "n *row"]) -> Shaped[Tensor, "n *row"]:
     return rows
 
 
+def add_up(tensors: Sequence[Tensor]) -> None:
+    """Each tensor becomes its sum over the processes, all of which have the same ones in the same order; in place."""
+    if processes() > 1:
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat, group=None if flat.is_cuda else _group(dist.group.WORLD))
+        for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
+
+
 def collected(values: list[Any]) -> list[Any]:
     """The values of all processes."""
     if processes() == 1:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from longtake.downstream.sharing import collected, is_first, processes, rank
+from longtake.downstream.state import read_state, write_state
 
 Batch = Any
 LossOf = Callable[[nn.Module, Batch], dict[str, Tensor]]  # terms of a batch, to be added up
@@ -225,23 +226,15 @@ class Tuning:
         return loss
 
     def _save(self) -> None:
-        if not is_first():
-            return
         content = {
-            "identity": self.identity, "losses": self.losses, "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "losses": self.losses, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
         }  # fmt: skip
-        part = self.checkpoint.with_suffix(".part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, part)
-        os.replace(part, self.checkpoint)
+        write_state(self.checkpoint, self.identity, content)
 
     def _resume(self) -> None:
         """Take over the state of an earlier training of the same identity."""
-        if not self.checkpoint.is_file():
-            return
-        saved = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if saved["identity"] == self.identity:
+        saved = read_state(self.checkpoint, self.identity)
+        if saved is not None:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.losses = saved["losses"]

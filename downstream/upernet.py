@@ -24,12 +24,13 @@ from longtake.downstream.dense import MEAN, STD, DenseTuning
 from longtake.downstream.features import progress_bar
 from longtake.downstream.gallery import Gallery, painted
 from longtake.downstream.miou import class_ious, confusion
-from longtake.downstream.sharing import is_first, part_of, summed
+from longtake.downstream.sharing import collected, is_first, part_of, summed
 from longtake.downstream.tuning import polynomial
 
 CHANNELS, AUX_CHANNELS, AUX_WEIGHT = 384, 256, 0.4  # vit_small_512_ade20k_160k.py
 POOL_SCALES, DROPOUT = (1, 2, 3, 6), 0.1
 RATIOS, CAT_MAX_RATIO = (0.5, 2.0), 0.75  # _base_/datasets/ade20k.py
+NAMED = 3  # masks that are wrong
 ASPECT = 4  # the longer side is at most this many times the crop: 2048 for 512
 
 
@@ -57,6 +58,7 @@ class UperNet(DenseTuning, name="upernet"):
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         data = open_ade20k(self.root, self.progress)
+        self.check_masks(data)
         config = self.model_config(encoder, data.num_classes)
         dataset = self.dataset_config(data, self.train_list, self.train_pipeline())
         factor = polynomial(self.iterations, self.warmup)
@@ -69,6 +71,14 @@ class UperNet(DenseTuning, name="upernet"):
         outcomes = {"miou": class_ious(matrix), "macc": class_accuracies(matrix)}
         items = [f"class {c}" for c in np.flatnonzero(present)]
         return save_outcomes(workdir, items, {name: values[present] for name, values in outcomes.items()})
+
+    def check_masks(self, data: ADE20K) -> None:
+        """Raise `ValueError` for a mask that would end the training, or the scoring after it; minutes for the original."""
+        names = [name for split in (self.train_list, self.test_list) for name in data.names(split)]
+        with progress_bar(self.progress and is_first()) as bar:
+            wrong = collected(data.wrong_masks(bar.track(part_of(names), description="masks")))
+        if wrong:
+            raise ValueError(f"{len(wrong)} of {len(names)} masks: {'; '.join(wrong[:NAMED])}")
 
     def counts(self, model: Any, data: ADE20K, workdir: Path) -> Int[np.ndarray, "n c c"]:
         """The confusion of every test image, at its own size."""
@@ -125,7 +135,7 @@ class UperNet(DenseTuning, name="upernet"):
     def train_pipeline(self) -> list[dict[str, Any]]:
         """iBOT's _base_/datasets/ade20k.py in mmsegmentation 1.x."""
         return [
-            {"type": "LoadImageFromFile"},
+            {"type": "ReadImage"},
             {"type": "LoadAnnotations"},
             {"type": "RandomResize", "scale": self.scale, "ratio_range": tuple(self.ratios), "keep_ratio": True},
             {"type": "RandomCrop", "crop_size": (self.crop, self.crop), "cat_max_ratio": CAT_MAX_RATIO},
@@ -137,7 +147,7 @@ class UperNet(DenseTuning, name="upernet"):
     def test_pipeline(self) -> list[dict[str, Any]]:
         """One scale, no flip; the truth is read apart, at its own size."""
         resize = {"type": "Resize", "scale": self.scale, "keep_ratio": True}
-        return [{"type": "LoadImageFromFile"}, resize, {"type": "PackSegInputs"}]
+        return [{"type": "ReadImage"}, resize, {"type": "PackSegInputs"}]
 
 
 def drawn(image: Path, numbers: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "rows columns 3"]:

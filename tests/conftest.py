@@ -1,5 +1,7 @@
 """What the tests of the whole pipeline share: a tiny video, a tiny image folder, one thread."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -7,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from longtake.run import main
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for one another
 
@@ -43,3 +47,24 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i in range(count):
                 Image.fromarray(painted(draw, label, 64)).save(root / split / name / f"{i}.png")
     return root
+
+
+@pytest.fixture
+def said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `run` with these words; exit code and what it printed. The folder it is called in and the data root are fresh."""
+    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        flags = [word for word in words if word.startswith("-")]
+        monkeypatch.setattr(sys, "argv", ["run", *flags, *(word for word in words if word not in flags)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return run

@@ -11,7 +11,6 @@ import pytest
 from longtake.command import check_overrides, choices, composed
 from longtake.identity import config_hash, protocol_suffix, variant
 from longtake.leaderboards.rows import metrics_of, read
-from longtake.run import main
 
 SMALL = [  # a ViT of 16 pixels and two batches: seconds
     "method=dino", "backbone=vit_mini", "backbone.image_size=16", "method.views.locals=[{size:8,scale:[0.1,0.4],num:1}]",
@@ -27,24 +26,13 @@ TASKS = ["eval=[knn_imagenet1k,linear_imagenet1k]"] + [
 
 
 @pytest.fixture
-def command(monkeypatch, tmp_path, tiny_video, tiny_folder, capsys):
-    """Runs `run` with these words; the output folder and the data root are fresh."""
-    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
+def command(said, tmp_path, tiny_video, tiny_folder):
+    """Runs `run` with these words, after those of a small training for `whole`."""
     source = ["pretrain=video", f"pretrain.path='{tiny_video}'", f"output={tmp_path / 'out'}"]
     roots = [f"eval.{task}.root={tiny_folder}" for task in ("knn_imagenet1k", "linear_imagenet1k")]
 
     def run(*words: str, whole: bool = True) -> tuple[int, str, str]:
-        given = [*source, *SMALL, *TASKS, *roots, *words] if whole else list(words)
-        flags = [word for word in given if word.startswith("-")]
-        monkeypatch.setattr(sys, "argv", ["run", *flags, *(word for word in given if word not in flags)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
+        return said(*source, *SMALL, *TASKS, *roots, *words) if whole else said(*words)
 
     return run
 

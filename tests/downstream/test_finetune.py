@@ -2,12 +2,15 @@
 
 import math
 import random
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from finetune_runs import DRAWN, small_vit, task, together
 from PIL import Image
+from processes import on_two_processes
 from torch import nn
 
 from longtake.backbones.vit import ViT
@@ -23,24 +26,13 @@ from longtake.plan import build_evaluation
 
 @pytest.fixture
 def vit() -> ViT:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        vit = ViT("mini", 8, 16, drop_path=0.2).eval()
-    vit.blocks, vit.depth = vit.blocks[:2], 2  # half the work
-    return vit
+    return small_vit()
 
 
 @pytest.fixture
 def make(image_root):
     """72 training images of 6 classes; no mixing, nothing drawn but crops and drop path, unless asked for."""
-
-    def make(**settings) -> Finetune:
-        plain = {"mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "rand_augment": None, "crop_scale": (0.6, 1.0)}
-        short = {"epochs": 3, "warmup_epochs": 1, "lr": 1e-3, "train_batch_size": 24, "mixup_batch_size": 12}
-        where = {"root": str(image_root), "test_split": "val", "size": 16, "resize": 16, "batch_size": 12}
-        return Finetune(preset="test", progress=False, **{**plain, **short, **where, **settings})
-
-    return make
+    return partial(task, image_root)
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -136,6 +128,28 @@ def test_interrupted_evaluation_continues_bit_for_bit(make, vit, tmp_path, monke
     assert len(steps) == 11, "a finished one is read"
     make(**settings, seed=1).evaluate(vit, tmp_path / "cut")
     assert len(steps) == 20, "another seed begins anew"
+
+
+def test_two_processes_train_and_score_as_one(make, vit, tmp_path, image_root, monkeypatch):
+    """With every kind of draw, without a break and with one; only the first process writes."""
+    monkeypatch.setenv("SHARED_ROOT", str(image_root))
+    monkeypatch.setenv("SHARED_OUT", str(tmp_path))
+    ranks = on_two_processes(together, tmp_path)
+    metrics = make(**DRAWN).evaluate(vit, tmp_path / "alone")
+    alone, *others = (torch.load(tmp_path / n / "finetune.ckpt")["tuning"] for n in ("alone", "whole_0", "cut"))
+    for other in others:
+        assert other["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+        assert torch.equal(other["hits"], alone["hits"])
+        for name, value in alone["model"].items():
+            torch.testing.assert_close(other["model"][name], value, rtol=1e-3, atol=1e-4)
+    assert same(others[0]["model"], others[1]["model"]), "continued bit for bit"
+    for found in ranks:
+        assert found["whole"] == found["cut"] == metrics
+        assert found["steps"] == [3, 4, 5], "from the end of the first epoch"
+        assert "the 3 group(s) of a step cannot be divided among 2 processes" in found["refused"]
+    with np.load(tmp_path / "whole_0" / "outcomes.npz") as shared, np.load(tmp_path / "alone/outcomes.npz") as single:
+        assert {name: shared[name].tolist() for name in shared} == {name: single[name].tolist() for name in single}
+    assert not list(tmp_path.glob("whole_1/*"))
 
 
 def test_views_do_not_depend_on_workers(make, vit, tmp_path):

@@ -14,6 +14,7 @@ from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of
 from longtake.datasets.ade20k import write_ade20k
 from longtake.datasets.coco import Labelled, Mask, write_coco
+from longtake.datasets.images import UnreadableImage
 from longtake.downstream import mm
 from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.cascade_model import Widths, cascade_config
@@ -253,3 +254,16 @@ def test_encoders_that_do_not_fit_are_refused(tmp_path: Path, encoder: ViT) -> N
     write_ade20k(tmp_path / "ade", "validation", [("b", *squares(0))])
     with pytest.raises(ValueError, match=r"taps=\[3, 5, 7, 11\]: the encoder has 4 blocks"):
         mini("upernet", root, taps=[3, 5, 7, 11]).evaluate(encoder, tmp_path / "out")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    data = write_ade20k(tmp_path / "ade", "training", [(name, *squares(0)) for name in ("cut", "empty", "gone")])
+    task = upernet(crop=64)
+    samples = mm.build_dataset("mmseg", task.dataset_config(data, "training", task.train_pipeline()))
+    cut, empty, gone = (data.image(f"training/{name}") for name in ("cut", "empty", "gone"))
+    cut.write_bytes(cut.read_bytes()[:60])
+    empty.write_bytes(b"")
+    gone.unlink()
+    for index, path in enumerate((cut, empty, gone)):
+        with pytest.raises(UnreadableImage, match=f"cannot read the image {path}"):
+            samples[index]

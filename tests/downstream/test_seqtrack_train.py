@@ -132,9 +132,7 @@ def test_a_finished_training_is_not_repeated_and_another_one_is(got: GOT10k, tmp
     stamp = (tmp_path / "seqtrack.ckpt").stat().st_mtime_ns
     assert training(got, tmp_path).losses == first.losses
     assert (tmp_path / "seqtrack.ckpt").stat().st_mtime_ns == stamp
-    assert training(got, tmp_path, batch_size=2).losses == first.losses, (
-        "what fits into memory is no other recipe"
-    )
+    assert training(got, tmp_path, batch_size=2).losses == first.losses, "what fits into memory is no other recipe"
     other = training(got, tmp_path, lr=3e-3)
     assert other.losses[0] == first.losses[0]
     assert other.losses[-1] != first.losses[-1]

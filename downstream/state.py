@@ -1,0 +1,44 @@
+"""The state of a training in a file: there whole or not at all, and read only by the training that wrote it.
+
+Every process reads it and the first one writes it; what it holds has to be the same in all of them.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from longtake.downstream.sharing import collected, is_first
+
+
+def identity_of(facts: Any, encoder: nn.Module) -> str:
+    """What must agree for a training to be continued: settings, items (whatever JSON takes) and the encoder's weights."""
+    digest = hashlib.sha256(json.dumps(facts, default=str).encode())
+    for name, value in encoder.state_dict().items():
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_state(path: Path, identity: str, state: dict[str, Any]) -> None:
+    """The first process writes; renamed when complete, so that an interruption leaves the state before."""
+    if is_first():
+        part = path.with_suffix(".part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"identity": identity, **state}, part)
+        os.replace(part, path)
+
+
+def read_state(path: Path, identity: str) -> dict[str, Any] | None:
+    """The state (on the CPU) when there is one of this identity. Raises `ValueError` where only some processes can see it."""
+    saved = torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    found = saved if saved is not None and saved["identity"] == identity else None
+    there = collected([found is not None])
+    if any(there) != all(there):
+        raise ValueError(
+            f"{path}: read by {sum(there)} of {len(there)} processes; expected a folder that all of them share"
+        )
+    return found
