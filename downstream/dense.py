@@ -16,7 +16,7 @@ from longtake.downstream.features import progress_bar
 from longtake.downstream.layer_decay import layer_decay_groups
 from longtake.downstream.sharing import is_first, processes
 from longtake.downstream.state import identity_of
-from longtake.downstream.tuning import Budget, Tuning, batches
+from longtake.downstream.tuning import Budget, Tuning, at_once, batches
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # ImageNet's, of RGB in 0 ... 255
 # Of an evaluation: what may differ between a training and its continuation.
@@ -55,27 +55,24 @@ class DenseTuning(Downstream):
     @property
     def protocol(self) -> str:
         """`upernet-ade20k-bn4-v1` where the heads' batch statistics are those of 4 images, not of the whole batch."""
-        together = self.batch_size * (processes() if mm.norm_type() == "SyncBN" else 1)
+        together = self.budget.at_once * (processes() if mm.norm_type() == "SyncBN" else 1)
         statistics = "" if together == self.train_batch_size else f"-bn{together}"
         return f"{self.preset}{statistics}-v{self.version}"
 
     @property
     def budget(self) -> Budget:
-        return Budget(self.iterations, self.train_batch_size, self.batch_size, self.save_every)
+        passes_of = at_once(self.train_batch_size, self.batch_size, processes())
+        return Budget(self.iterations, self.train_batch_size, passes_of, self.save_every)
 
     def check(self) -> list[str]:
-        self.budget.accumulate  # noqa: B018 - raises for a batch that cannot be made
+        self.check_processes(1)
         return mm.missing()
 
     def check_encoder(self, encoder: Encoder) -> None:
         mm.check_encoder(encoder, self.taps)
 
     def check_processes(self, count: int) -> None:
-        if self.batch_size % (self.images_at_once * count):
-            raise ValueError(
-                f"batch_size={self.batch_size}: {count} processes with images_at_once={self.images_at_once} make steps of a "
-                f"multiple of {self.images_at_once * count}"
-            )
+        at_once(self.train_batch_size, self.batch_size, count)
 
     def tuned(
         self,

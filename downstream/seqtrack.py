@@ -26,6 +26,7 @@ from longtake.downstream.seqtrack_samples import Recipe, Samples
 from longtake.downstream.seqtrack_tracker import Tracker, Tracking
 from longtake.downstream.seqtrack_train import Training, budget_of
 from longtake.downstream.sharing import agreed, collected, is_first, part_of
+from longtake.downstream.tuning import at_once
 
 
 @dataclass(kw_only=True)
@@ -69,6 +70,9 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
 
     def check_encoder(self, encoder: Encoder) -> None:
         check_encoder(encoder, search_size=self.search_size, template_size=self.template_size)
+
+    def check_processes(self, count: int) -> None:
+        at_once(self.train_batch_size, self.batch_size, count)
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         vit = check_encoder(encoder, search_size=self.search_size, template_size=self.template_size)

@@ -20,7 +20,7 @@ from longtake.downstream.seqtrack_model import SeqTrackDecoder, joint_tokens, se
 from longtake.downstream.seqtrack_samples import Recipe, Sample, Samples
 from longtake.downstream.seqtrack_tokens import sequences
 from longtake.downstream.sharing import is_first, processes
-from longtake.downstream.tuning import Budget, Tuning, batches, seeded, steps
+from longtake.downstream.tuning import Budget, Tuning, at_once, batches, seeded, steps
 
 RATE_DROP = 0.1  # of both rates at `drop_epoch`: lib/config/seqtrack/config.py
 FREE = {"batch_size"}  # of the recipe: what may differ between a training and its continuation
@@ -100,5 +100,5 @@ class Training:
 
 def budget_of(recipe: Recipe, save_every: int) -> Budget:
     """The steps of a recipe, whose batches are those of all processes together."""
-    at_once = recipe.batch_size or max(1, recipe.train_batch_size // processes())
-    return Budget(recipe.steps, recipe.train_batch_size, at_once, save_every)
+    passes_of = at_once(recipe.train_batch_size, recipe.batch_size, processes())
+    return Budget(recipe.steps, recipe.train_batch_size, passes_of, save_every)

@@ -37,18 +37,27 @@ class Budget(NamedTuple):
 
     @property
     def accumulate(self) -> int:
-        """Passes of each process before the weights move. Raises `ValueError` when the batch cannot be made of whole passes."""
-        if self.batch_size % (self.at_once * processes()):
-            raise ValueError(
-                f"train_batch_size={self.batch_size}: expected a multiple of batch_size={self.at_once} times {processes()} "
-                "process(es)"
-            )
+        """Passes of each process before the weights move."""
         return self.batch_size // (self.at_once * processes())
 
     def places(self, iteration: int) -> range:
-        """Where this process's passes of an iteration begin. Raises `ValueError` as `accumulate`."""
+        """Where this process's passes of an iteration begin."""
         first, step = iteration * self.batch_size, self.at_once * processes()
         return range(first + rank() * self.at_once, first + self.accumulate * step, step)
+
+
+def at_once(train_batch_size: int, batch_size: int | None, count: int) -> int:
+    """Images of a pass on each of `count` processes: `batch_size`, or fewer where a step has no more (None: all of its part).
+
+    Raises `ValueError` when a step cannot be made of whole passes.
+    """
+    part = max(1, train_batch_size // count)
+    found = min(batch_size or part, part)
+    if found < 1 or train_batch_size % (found * count):
+        raise ValueError(
+            f"train_batch_size={train_batch_size}: expected a multiple of batch_size={found} times {count} process(es)"
+        )
+    return found
 
 
 def polynomial(iterations: int, warmup: int, power: float = 1.0, start: float = 1e-6) -> Callable[[int], float]:
@@ -182,7 +191,6 @@ class Tuning:
 
         `advance` is told the loss of every iteration. Several processes receive the same losses and fail together.
         """
-        budget.accumulate  # noqa: B018 - raises for a batch that cannot be made
         model = nn.parallel.DistributedDataParallel(self.model) if processes() > 1 else self.model
         self.model.train()
         while self.done < budget.iterations:

@@ -157,10 +157,10 @@ UNFIT = {
     ),
     "batch": (
         "upernet_mini",
-        "trainer.devices=2",
-        "eval.upernet_mini: batch_size=8: 2 processes with images_at_once=8",
+        "trainer.devices=3",
+        "eval.upernet_mini: train_batch_size=8: expected a multiple of batch_size=2 times 3 process",
     ),
-    "groups": ("finetune_mini", "trainer.devices=2", r"the 1 group\(s\) of a step cannot be divided among 2 processes"),
+    "groups": ("finetune_mini", "trainer.devices=3", r"the 2 group\(s\) of a step cannot be divided among 3 processes"),
 }
 
 

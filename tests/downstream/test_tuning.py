@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from longtake.downstream import tuning
-from longtake.downstream.tuning import DRAWS, Budget, Drawn, Places, Tuning, batches, polynomial, seeded, steps
+from longtake.downstream.tuning import DRAWS, Budget, Drawn, Places, Tuning, at_once, batches, polynomial, seeded, steps
 
 
 class Noisy:
@@ -100,16 +100,23 @@ def test_another_training_is_not_continued(tmp_path: Path) -> None:
 def test_the_global_batch_is_kept_by_accumulation() -> None:
     """Gradients of two halves are those of the whole (without dropout)."""
     gradients = []
-    for at_once in (4, 2):
+    for size in (4, 2):
         network = model().eval()
-        budget = Budget(1, 4, at_once)
+        budget = Budget(1, 4, size)
         data = batches(Noisy(), budget, 0, 0)
         for _ in range(budget.accumulate):
             (sum(loss_of(network, next(data)).values()) / budget.accumulate).backward()
         gradients.append(network[0].weight.grad)
     torch.testing.assert_close(*gradients)
-    with pytest.raises(ValueError, match="train_batch_size=6: expected a multiple of batch_size=4"):
-        Budget(1, 6, 4).accumulate  # noqa: B018
+
+
+def test_a_pass_is_never_more_than_a_process_has_of_a_step() -> None:
+    assert [at_once(16, 4, count) for count in (1, 2, 4, 8)] == [4, 4, 4, 2]
+    assert [at_once(16, None, count) for count in (1, 2)] == [16, 8]
+    with pytest.raises(ValueError, match=r"train_batch_size=6: expected a multiple of batch_size=4 times 1 process"):
+        at_once(6, 4, 1)
+    with pytest.raises(ValueError, match=r"train_batch_size=8: expected a multiple of batch_size=2 times 3 process"):
+        at_once(8, 4, 3)
 
 
 def test_a_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
