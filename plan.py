@@ -189,7 +189,8 @@ def interrupted_run(config: Config) -> Path:
     """The latest run folder of the same configuration. Raises `ValueError` when there is none."""
     records = sorted(Path(config["output"]).glob("*/run.json"), reverse=True)
     for record in records:
-        if json.loads(record.read_text())["config_hash"] == config_hash(config):
+        found = json.loads(record.read_text())
+        if (found["config_hash"], found["config"].get("checkpoint")) == (config_hash(config), config["checkpoint"]):
             return record.parent
     there = ", ".join(record.parent.name for record in records) or "none"
     raise ValueError(

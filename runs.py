@@ -12,7 +12,7 @@ import torch
 
 from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
-from longtake.backbones.weights import architecture_of, load_encoder, read_header
+from longtake.backbones.weights import architecture_of, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.downstream.sharing import agreed, is_first, join
@@ -83,7 +83,8 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
         console.rule(name, align="left")
         protocol = task.protocol + protocol_suffix(plan.config["eval"][name], recipe["eval"][name])
         board = Board(boards, name, task, protocol)
-        row = add_row(board, encoder, header, folder / "eval" / name)
+        row = done_before(board, encoder, header) if plan.resumed else None
+        row = row or add_row(board, encoder, header, folder / "eval" / name)
         baseline = None
         if plan.config["baseline"] and header["method"] != "none":
             baseline = random_init_row(board, encoder, header, folder / "eval_random_init" / name)
@@ -171,6 +172,13 @@ def random_init(encoder: ViT, header: Mapping[str, Any]) -> tuple[ViT, dict[str,
 def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
     """Evaluate an encoder whose header says what it is. None in the processes that only help."""
     return evaluate(board, encoder, _key(header, board.protocol), {field: header[field] for field in COST}, workdir)
+
+
+def done_before(board: Board, encoder: ViT, header: Mapping[str, Any]) -> Row | None:
+    """The row of exactly these weights, when this very code has added it: a continued run does not evaluate twice."""
+    row = known(board, _key(header, board.protocol))
+    row = row if row is not None and row.provenance.checkpoint_hash == weights_hash(encoder) else None
+    return agreed(row) if board.task.shared else row
 
 
 def random_init_row(board: Board, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:

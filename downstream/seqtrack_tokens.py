@@ -32,10 +32,18 @@ def sequences(boxes: Float[Tensor, "b 4"], bins: int) -> tuple[Int[Tensor, "b 5"
 
 
 def tokens_to_box(
-    tokens: Int[Tensor, "4"], previous: Float[np.ndarray, "4"], resize_factor: float, size: int, bins: int
+    tokens: Int[Tensor, "4"],
+    previous: Float[np.ndarray, "4"],
+    resize_factor: float,
+    size: int,
+    bins: int,
+    within: float = 0.0,
 ) -> Float[np.ndarray, "4"]:
-    """The box in the picture that tokens mean in the crop around `previous`; `size` pixels is the crop after resizing."""
-    shares = tokens.float() / (bins - 1)
+    """The box in the picture that tokens mean in the crop around `previous`; `size` pixels is the crop after resizing.
+
+    A level stands for the share at its lower end (`within` 0), for its middle (0.5), ...
+    """
+    shares = (tokens.float() + within) / (bins - 1)
     cx, cy, w, h = (shares * size / resize_factor).double().tolist()
     left, top = previous[:2] + previous[2:] / 2 - size / resize_factor / 2
     return np.array([left + cx - w / 2, top + cy - h / 2, w, h])

@@ -26,6 +26,7 @@ class Tracking:
     window: bool = True  # Hanning's penalty on the centre
     update_interval: int = 1  # frames after which the last template may be replaced
     update_threshold: float = 0.6  # and the confidence that it takes
+    within_level: float = 0.0  # 0.5: a level is its middle, not its lower end; SeqTrack's 4000 levels need no such care
     margin: int = 10  # pixels of a box that stay in the picture
     sequences_at_once: int = 8
 
@@ -85,7 +86,9 @@ class Tracker:
         words, confidences = self.decoder.generate(tokens, self.hanning)
         sure = (CONFIDENCE_SCALE * confidences.sum(1) > tracking.update_threshold).tolist()
         for i, (state, image) in enumerate(zip(states, images, strict=True)):
-            box = tokens_to_box(words[i].cpu(), state.boxes[-1], factors[i], recipe.search_size, recipe.bins)
+            box = tokens_to_box(
+                words[i].cpu(), state.boxes[-1], factors[i], recipe.search_size, recipe.bins, tracking.within_level
+            )
             state.boxes.append(clip_box(box, (image.shape[0], image.shape[1]), tracking.margin))
             if recipe.num_templates > 1 and sure[i] and t % tracking.update_interval == 0:
                 state.templates = [state.templates[0], *state.templates[2:], self._template(image, state.boxes[-1])]

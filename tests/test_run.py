@@ -79,6 +79,20 @@ def test_a_run_ends_with_rows_for_itself_and_random_init(command, tmp_path):
     assert "no run of this configuration" in error
 
 
+def test_a_continued_run_evaluates_nothing_twice(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("longtake.record.code_commit", lambda: "0123456789")
+    assert command()[0] == 0
+    (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
+    assert command(f"checkpoint={folder / 'encoder.safetensors'}")[0] == 0  # a later folder
+    before = board(tmp_path / "out", "knn_imagenet1k")
+    (tmp_path / "out" / "leaderboards" / "linear_imagenet1k.csv").unlink()
+    code, shown, error = command("resume=true")
+    assert code == 0, error
+    assert str(folder) in shown.replace("\n", "")
+    assert board(tmp_path / "out", "knn_imagenet1k") == before
+    assert len(board(tmp_path / "out", "linear_imagenet1k")) == 2
+
+
 def test_dry_run_prints_the_plan_and_computes_nothing(command, tmp_path):
     code, shown, error = command("dry_run=true", "eval=[knn_imagenet1k,linear_imagenet1k]")
     assert code == 0, error

@@ -120,3 +120,15 @@ def test_an_encoder_that_does_not_fit_is_named(encoder: ViT) -> None:
         check_encoder(encoder, search_size=60)
     with pytest.raises(ValueError, match="got an encoder of type Linear"):
         check_encoder(torch.nn.Linear(1, 1), search_size=64)
+
+
+@pytest.mark.parametrize("position_values", [False, True])
+@torch.no_grad()
+def test_positions_are_in_the_values_only_when_asked_for(position_values: bool) -> None:
+    """Where all tokens are the same, SeqTrack's decoder cannot say where it looks."""
+    torch.manual_seed(0)
+    decoder = SeqTrackDecoder(16, 9, 20, position_values).eval()
+    tokens, start = torch.ones(1, 9, 16), torch.full((1, 1), 21)
+    before = decoder(tokens, start)
+    decoder.memory_positions.copy_(decoder.memory_positions.roll(1, 0) * 2)
+    assert torch.allclose(decoder(tokens, start), before, atol=1e-5) != position_values

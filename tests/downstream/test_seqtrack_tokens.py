@@ -144,3 +144,13 @@ def test_the_window_pulls_the_centre(peaks: str, windowed: bool, tokens: list, c
     found = [best_token(row[None], 4000, window if step < 2 else None) for step, row in enumerate(logits)]
     assert [int(token) for _, token in found] == tokens
     assert [float(value) for value, _ in found] == pytest.approx(confidence, rel=1e-5)
+
+
+def test_a_level_read_at_its_middle_does_not_shrink_boxes() -> None:
+    """With few levels truncation takes half a level off everything; a tracker would shrink its box in every frame."""
+    boxes = torch.rand(4000, 4, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.1
+    previous = np.array([0.0, 0.0, 64.0, 64.0])
+    for within, bias in ((0.0, -0.5), (0.5, 0.0)):
+        read = np.stack([tokens_to_box(t, previous, 1.0, 64, 32, within) for t in quantised(boxes, 32)])
+        off = (read[:, 2:] / 64 - boxes[:, 2:].numpy()) * 31
+        assert off.mean() == pytest.approx(bias, abs=0.02)
