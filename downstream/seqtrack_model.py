@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from longtake.backbones.vit import PosMode, ViT
 from longtake.downstream.seqtrack_tokens import CENTRE, COORDINATES, best_token
 
-HIDDEN_DIM, HEADS, FFN_DIM, LAYERS, DROPOUT = 256, 8, 1024, 2, 0.1  # seqtrack_b256_got.yaml
+HIDDEN_DIM, HEADS, FFN_RATIO, LAYERS, DROPOUT = 256, 8, 4, 2, 0.1  # seqtrack_b256_got.yaml
 SPECIAL_WEIGHT = 0.01  # of START and END in the loss: train_script.py
 
 
@@ -78,20 +78,22 @@ class SeqTrackDecoder(nn.Module):
     `num_patches` is that of the search crop. 4.56 M parameters for d = 768, 256 patches and 4000 bins, as in SeqTrack-B256.
     """
 
-    def __init__(self, embed_dim: int, num_patches: int, bins: int, position_values: bool = False) -> None:
+    def __init__(
+        self, embed_dim: int, num_patches: int, bins: int, position_values: bool = False, dim: int = HIDDEN_DIM
+    ) -> None:
         super().__init__()
         self.bins, self.position_values = bins, position_values
-        self.bottleneck = nn.Linear(embed_dim, HIDDEN_DIM)
-        self.words = nn.Embedding(bins + 2, HIDDEN_DIM)
-        self.word_norm = nn.LayerNorm(HIDDEN_DIM)
-        self.word_positions = nn.Parameter(torch.empty(COORDINATES + 1, HIDDEN_DIM))
-        self.memory_positions = nn.Parameter(sinusoids(num_patches, HIDDEN_DIM))
+        self.bottleneck = nn.Linear(embed_dim, dim)
+        self.words = nn.Embedding(bins + 2, dim)
+        self.word_norm = nn.LayerNorm(dim)
+        self.word_positions = nn.Parameter(torch.empty(COORDINATES + 1, dim))
+        self.memory_positions = nn.Parameter(sinusoids(num_patches, dim))
         self.dropout = nn.Dropout(DROPOUT)
-        self.layers = nn.ModuleList(DecoderLayer(HIDDEN_DIM, HEADS, FFN_DIM, DROPOUT) for _ in range(LAYERS))
-        self.norm = nn.LayerNorm(HIDDEN_DIM)
+        self.layers = nn.ModuleList(DecoderLayer(dim, HEADS, FFN_RATIO * dim, DROPOUT) for _ in range(LAYERS))
+        self.norm = nn.LayerNorm(dim)
         self.vocabulary = nn.Sequential(
-            nn.Linear(HIDDEN_DIM, HIDDEN_DIM), nn.ReLU(), nn.Linear(HIDDEN_DIM, HIDDEN_DIM), nn.ReLU(),
-            nn.Linear(HIDDEN_DIM, bins + 2),
+            nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(),
+            nn.Linear(dim, bins + 2),
         )  # fmt: skip
         for weight in (self.words.weight, self.word_positions, *self.layers.parameters()):
             if weight.dim() > 1:

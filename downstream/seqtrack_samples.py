@@ -32,6 +32,7 @@ class Recipe:
     factor: float = 4.0  # side of a crop over the root of the box's area
     num_templates: int = 2
     pos_mode: PosMode | None = None  # of the position table; None is the encoder's own, SeqTrack's is align_corners
+    hidden_dim: int = 256  # of the decoder
     position_values: bool = (
         False  # the decoder gets positions with what it attends to, not only to find it; not SeqTrack's
     )

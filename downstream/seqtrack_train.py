@@ -36,7 +36,9 @@ class Network(nn.Module):
         self.bins, self.pos_mode, self.freeze = recipe.bins, recipe.pos_mode, recipe.freeze
         with seeded(recipe.seed):
             num_patches = (recipe.search_size // encoder.patch_size) ** 2
-            self.decoder = SeqTrackDecoder(encoder.embed_dim, num_patches, recipe.bins, recipe.position_values)
+            self.decoder = SeqTrackDecoder(
+                encoder.embed_dim, num_patches, recipe.bins, recipe.position_values, recipe.hidden_dim
+            )
         if recipe.freeze:
             object.__setattr__(self, "encoder", encoder.eval())
         else:
