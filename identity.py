@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from longtake.downstream.base import HARMLESS
+
 Config = dict[str, Any]  # run.yaml, resolved
 
 # What decides the weights: runs that agree in these are the same run, wherever their files lie.
 TRAINING = ("method", "backbone", "pretrain", "epochs", "batch_size", "seed")
 IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
 DEFAULT_FIDELITY = "paper"
-# Of an evaluation: how fast, not what.
-HARMLESS = ("batch_size", "num_workers", "device", "progress", "gallery", "save_every", "submission")
 
 
 def config_hash(config: Config) -> str:

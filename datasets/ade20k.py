@@ -84,16 +84,13 @@ class ADE20K:
         return found
 
     def validate(self, lists: Sequence[str]) -> list[str]:
-        """What is odd: splits of another size than the original's, masks that are not as large as their images."""
+        """What is odd: splits of another size than the original's, `wrong_masks`."""
         found = []
         for split in lists:
             names = self.names(split)
             if EXPECTED.get(split) not in (None, len(names)):
                 found.append(f"{split}: {len(names)} images, the original has {EXPECTED[split]}")
-            for name in names:
-                with opened(self.image(name)) as image:
-                    if image.size[::-1] != self.mask(name).shape:
-                        found.append(f"{name}: the mask is not as large as the image")
+            found += self.wrong_masks(names)
         return found
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 from scipy.io import savemat
 
-from longtake.datasets.flowers import read_mat
+from longtake.datasets.annotations import read_mat
 from longtake.datasets.labelled import FileImages, ImageSet, counted_from
 
 COMBINED, META = "cars_annos.mat", "devkit/cars_meta.mat"

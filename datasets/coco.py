@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.datasets.annotations import read_json
 from longtake.datasets.images import opened
 
 HOW_TO_GET = (
@@ -77,22 +78,10 @@ class COCO:
 
     def read(self, split: str) -> dict[str, Any]:
         """The annotations. Raises `ValueError` for a file that is missing, not JSON, or has none."""
-        path = self.annotation_file(split)
-        if not path.is_file():
-            raise ValueError(f"{path}: no such annotations")
-        try:
-            content = json.loads(path.read_text())
-        except ValueError as error:  # not text, or not JSON
-            raise ValueError(f"{path}: not JSON ({error})") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"{path}: got a {type(content).__name__}, expected {', '.join(KEYS)}")
-        if absent := [key for key in KEYS if not content.get(key)]:
-            raise ValueError(f"{path}: no {', '.join(absent)} in it, expected {', '.join(KEYS)}")
+        content = read_json(self.annotation_file(split), list(KEYS))
+        if absent := [key for key in KEYS if not content[key]]:
+            raise ValueError(f"{self.annotation_file(split)}: no {', '.join(absent)} in it, expected {', '.join(KEYS)}")
         return content
-
-    def classes(self, split: str) -> dict[int, str]:
-        """Number and name of each class, by number."""
-        return {c["id"]: c["name"] for c in sorted(self.read(split)["categories"], key=lambda c: c["id"])}
 
     def validate(self, splits: Sequence[str]) -> list[str]:
         """What is odd: another number of images than the original's, sizes that differ, boxes out of the image, ids twice."""
@@ -115,6 +104,11 @@ class COCO:
                 if x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1:
                     found.append(f"{split}: the box of annotation {annotation['id']} reaches beyond its image")
         return found
+
+
+def classes_of(content: Mapping[str, Any]) -> dict[int, str]:
+    """Number and name of each class of annotations that were read, by number."""
+    return {c["id"]: c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])}
 
 
 class Mask(NamedTuple):

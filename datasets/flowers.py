@@ -10,13 +10,14 @@ Fine-tuning trains on trnid and valid together, 2040 images, and tests on the 61
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
-from scipy.io import loadmat, savemat
+from scipy.io import savemat
 
+from longtake.datasets.annotations import read_mat
 from longtake.datasets.labelled import FileImages, ImageSet, counted_from
 
 NUM_CLASSES = 102
@@ -47,19 +48,6 @@ class Flowers(ImageSet):
         labels = counted_from(1, np.atleast_1d(numbers)[ids - 1], NUM_CLASSES, self.root / "imagelabels.mat")
         items = [f"jpg/image_{number:05d}.jpg" for number in ids]
         return FileImages(items, labels, [f"class {label + 1}" for label in range(NUM_CLASSES)], self.root)
-
-
-def read_mat(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """Variables of a MATLAB file, dimensions of one left out. Raises `ValueError` when it is none or lacks one of `keys`."""
-    try:
-        found = loadmat(path, squeeze_me=True)
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
-        raise ValueError(f"{path}: not a MATLAB file ({error})") from error
-    for key in keys:
-        if key not in found:
-            there = [name for name in found if not name.startswith("__")]
-            raise ValueError(f"{path}: no variable {key!r} in it, expected one (there: {there})")
-    return found
 
 
 def write_flowers(

@@ -23,6 +23,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
+from longtake.datasets.images import opened
+
 SPLITS = ("train", "val", "test")
 EXPECTED = {"train": 9335, "val": 180, "test": 180}  # sequences of the original
 HIDDEN_TRUTH = "test"  # the split of which only the server knows the boxes
@@ -186,11 +188,8 @@ def _keeps_resolution(track: Track) -> bool:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError as error:
-        raise ValueError(f"cannot read the image {path}: {error}") from error
+    with opened(path) as image:
+        return image.size
 
 
 def _by(size: tuple[int, int]) -> str:

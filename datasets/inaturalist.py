@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from longtake.datasets.annotations import read_json
 from longtake.datasets.labelled import FileImages, ImageSet, counted_from
 
 FOLDER = "train_val2018"
@@ -52,18 +53,6 @@ class INat18(ImageSet):
         known = json.loads(path.read_text()) if path.is_file() else categories
         names = {entry["id"]: str(entry["name"]) for entry in known}
         return [names.get(number, str(number)) for number in range(len(categories))]
-
-
-def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """A JSON object. Raises `ValueError` when it is none or lacks one of `keys`."""
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
-    if not isinstance(content, dict) or (lacks := [key for key in keys if key not in content]):
-        missing = ", ".join(lacks) if isinstance(content, dict) else "an object"
-        raise ValueError(f"{path}: {missing} missing, expected the keys {', '.join(keys)}")
-    return content
 
 
 def write_inat18(

@@ -3,12 +3,10 @@
 The augmentations are timm's, those of DeiT (https://arxiv.org/abs/2012.12877): random resized crop, flip, RandAugment
 (https://arxiv.org/abs/1909.13719), random erasing (https://arxiv.org/abs/1708.04896), and of a whole batch mixup
 (https://arxiv.org/abs/1710.09412) and CutMix (https://arxiv.org/abs/1905.04899). timm draws from three global generators;
-`drawn_from_all` sets them and puts them back.
+`seeded` sets them and puts them back.
 """
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,8 +17,9 @@ from timm.data.transforms_factory import transforms_imagenet_train
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD, drawn_from
+from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD
 from longtake.datasets.labelled import LabelledImages
+from longtake.downstream.drawing import seeded
 
 Transform = Callable[[Image.Image], Float[Tensor, "3 height width"]]
 
@@ -70,23 +69,8 @@ class Transformed(Dataset):
     def __getitem__(self, place: int) -> tuple[Float[Tensor, "3 height width"], int]:
         index = self.order[place]
         image = self.images.image(index)
-        with drawn_from_all(*self.key, place):
+        with seeded(*self.key, place):
             return self.transform(image), int(self.images.labels[index])
-
-
-@contextmanager
-def drawn_from_all(*key: int) -> Iterator[None]:
-    """The global generators of Python, numpy and torch (CPU) seeded by `key` inside the block, and put back after it."""
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - timm draws from it
-    seed = int(np.random.SeedSequence(key).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        with drawn_from(*key):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
 
 
 def epoch_order(num_images: int, length: int, repeats: int, *key: int) -> list[int]:

@@ -21,6 +21,8 @@ from longtake.downstream.sharing import is_first
 from longtake.registry import Registry
 
 DOWNSTREAM: "Registry[Downstream]" = Registry("evaluation", "longtake.downstream")
+# Settings of an evaluation that decide how fast it is and what it leaves behind, not what it measures.
+HARMLESS = ("batch_size", "num_workers", "device", "progress", "gallery", "save_every", "submission")
 
 
 @runtime_checkable

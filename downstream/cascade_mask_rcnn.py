@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from longtake.datasets.benchmarks import missing_coco, open_coco
-from longtake.datasets.coco import COCO
+from longtake.datasets.coco import COCO, classes_of
 from longtake.datasets.images import read_rgb
 from longtake.datasets.palette import PALETTE
 from longtake.downstream import mm
@@ -66,34 +66,35 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         data = open_coco(self.root, self.progress)
-        names = data.classes(self.test_split)
-        config = self.model_config(encoder, len(names))
-        dataset = self.dataset_config(data, self.train_split, self.train_pipeline())
+        truth = data.read(self.test_split)
+        classes = classes_of(truth)
+        config = self.model_config(encoder, len(classes))
+        dataset = self.dataset_config(data, self.train_split, classes, self.train_pipeline())
         items = [image["file_name"] for image in data.read(self.train_split)["images"]]
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells of its progress
             model = self.tuned(encoder, config, dataset, items, steps(self.milestones, self.warmup), workdir)
-        results = self.detections(model, data, workdir)
-        outcomes = self.scores(data, results)
+        results = self.detections(model, data, classes, workdir)
+        outcomes = self.scores(truth, results)
         if is_first():
             (workdir / "detections.json").write_text(json.dumps(results))
-        return save_outcomes(workdir, list(names.values()), outcomes)
+        return save_outcomes(workdir, list(classes.values()), outcomes)
 
-    def scores(self, data: COCO, results: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    def scores(self, truth: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         """Of each class, in the order of their numbers."""
-        truth, outcomes = data.read(self.test_split), {}
+        outcomes = {}
         for kind in ("bbox", "segm"):
             of_class = evaluate_coco(truth, results, kind).classes
-            columns = np.array([of_class[number] for number in data.classes(self.test_split)]).T
+            columns = np.array([of_class[number] for number in classes_of(truth)]).T
             for suffix, column in zip(("AP", "AP50", "AP75"), columns, strict=True):
                 outcomes[f"coco_{kind}_{suffix}"] = column
         return {metric: outcomes[metric] for metric in self.metrics}
 
-    def detections(self, model: Any, data: COCO, workdir: Path) -> list[dict[str, Any]]:
+    def detections(self, model: Any, data: COCO, classes: dict[int, str], workdir: Path) -> list[dict[str, Any]]:
         """All objects found in the test images, as COCO's result format has them."""
-        numbers = list(data.classes(self.test_split))
+        numbers = list(classes)
         with contextlib.redirect_stdout(io.StringIO()):
             samples = mm.build_dataset(
-                "mmdet", self.dataset_config(data, self.test_split, self.test_pipeline(), test=True)
+                "mmdet", self.dataset_config(data, self.test_split, classes, self.test_pipeline(), test=True)
             )
         mine = part_of(range(len(samples)))
         gallery = Gallery(workdir / "cascade_mask_rcnn.jpg", self.gallery and is_first(), len(mine))
@@ -118,12 +119,12 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
         return {**config, "data_preprocessor": preprocessor}
 
     def dataset_config(
-        self, data: COCO, split: str, pipeline: list[dict[str, Any]], test: bool = False
+        self, data: COCO, split: str, classes: dict[int, str], pipeline: list[dict[str, Any]], test: bool = False
     ) -> dict[str, Any]:
         kept = {"filter_empty_gt": not test, "min_size": 0 if test else LEAST_SIDE}
         return {
             "type": "CocoDataset", "data_root": str(data.root), "ann_file": f"annotations/instances_{split}.json",
-            "data_prefix": {"img": f"{split}/"}, "metainfo": {"classes": tuple(data.classes(split).values())},
+            "data_prefix": {"img": f"{split}/"}, "metainfo": {"classes": tuple(classes.values())},
             "filter_cfg": kept, "pipeline": pipeline, "test_mode": test,
         }  # fmt: skip
 

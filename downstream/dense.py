@@ -10,17 +10,19 @@ import torch
 from torch import nn
 
 from longtake.backbones.vit import ViT
+from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD
 from longtake.downstream import mm
 from longtake.downstream.base import Downstream, Encoder
+from longtake.downstream.drawing import Budget, at_once, batches
 from longtake.downstream.features import progress_bar
 from longtake.downstream.layer_decay import layer_decay_groups
 from longtake.downstream.sharing import is_first, processes
 from longtake.downstream.state import identity_of
-from longtake.downstream.tuning import Budget, Tuning, at_once, batches
+from longtake.downstream.tuning import Tuning
 
-MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # ImageNet's, of RGB in 0 ... 255
-# Of an evaluation: what may differ between a training and its continuation.
-FREE = {"root", "num_workers", "device", "progress", "gallery", "save_every", "batch_size"}
+MEAN, STD = (
+    [round(255 * share, 3) for share in shares] for shares in (IMAGENET_MEAN, IMAGENET_STD)
+)  # of RGB in 0 ... 255
 
 
 @dataclass(kw_only=True)
@@ -96,7 +98,7 @@ class DenseTuning(Downstream):
             prefix="backbone.encoder.", decay_tables=self.decay_tables,
         )  # fmt: skip
         optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
-        identity, checkpoint = self.identity(encoder, items), workdir / "training.ckpt"
+        identity, checkpoint = identity_of(dataclasses.asdict(self), items, encoder), workdir / "training.ckpt"
         tuning = Tuning(model, optimizer, factor, checkpoint, identity, seed=self.seed)
         samples = mm.build_dataset(self.scope, dataset)
         data = batches(samples, self.budget, self.seed, tuning.done, mm.collate, self.num_workers)
@@ -108,8 +110,3 @@ class DenseTuning(Downstream):
 
             tuning.run(mm.losses, data, self.budget, advance)
         return model
-
-    def identity(self, encoder: nn.Module, items: list[str]) -> str:
-        """What must agree for a training to be continued: settings, images, encoder."""
-        settings = {key: value for key, value in dataclasses.asdict(self).items() if key not in FREE}
-        return identity_of([settings, items], encoder)

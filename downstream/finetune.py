@@ -104,11 +104,13 @@ class Finetune(Recipe, Downstream, name="finetune"):
         self._check_settings()
         self.check_encoder(encoder)
         self.check_processes(processes())
+        assert isinstance(encoder, nn.Module)
         train, test = self.open()
         cuda = [torch.device(self.device)] if torch.device(self.device).type == "cuda" else []
         with torch.random.fork_rng(cuda), progress_bar(self.progress and is_first()) as bar:
             tuning = Tuning(self, encoder, len(train.classes), len(train) // self.train_batch_size)
-            checkpoint, identity = workdir / "finetune.ckpt", self._identity(encoder, train, test)
+            listed = [[list(images.items), images.labels.tolist()] for images in (train, test)]
+            checkpoint, identity = workdir / "finetune.ckpt", identity_of(dataclasses.asdict(self), listed, encoder)
             tuning.resume(checkpoint, identity)
             steps, saved = tuning.steps_per_epoch, time.monotonic()
             task = bar.add_task("fine-tuning", total=steps * self.num_epochs, completed=steps * tuning.epoch)
@@ -143,11 +145,3 @@ class Finetune(Recipe, Downstream, name="finetune"):
     def _loader(self, views: Transformed, batches: list[list[int]]) -> DataLoader:
         pin_memory = torch.device(self.device).type == "cuda"
         return DataLoader(views, batch_sampler=batches, num_workers=self.num_workers, pin_memory=pin_memory)
-
-    def _identity(self, encoder: Encoder, train: LabelledImages, test: LabelledImages) -> str:
-        """What must agree for a checkpoint to be continued: encoder, images, settings that move the numbers."""
-        assert isinstance(encoder, nn.Module)
-        free = {"root", "batch_size", "num_workers", "device", "progress"}
-        settings = {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
-        listed = [[list(images.items), images.labels.tolist()] for images in (train, test)]
-        return identity_of([settings, listed], encoder)

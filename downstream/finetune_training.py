@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from longtake.downstream.augmented import drawn_from_all, mixed
+from longtake.downstream.augmented import mixed
 from longtake.downstream.base import Encoder
+from longtake.downstream.drawing import seeded
 from longtake.downstream.layer_decay import layer_decay_groups
 from longtake.downstream.sharing import add_up, collected, part_of, summed
 from longtake.downstream.state import read_state, write_state
@@ -157,7 +158,7 @@ class Tuning:
         total = torch.zeros((), device=device)
         for place, (x, labels) in zip(part_of(range(recipe.num_groups)), groups, strict=False):
             key = (recipe.seed, number, place)
-            with drawn_from_all(*key):
+            with seeded(*key):
                 x, targets = mixed(
                     x.to(device, non_blocking=True), labels.to(device), self.num_classes, recipe.mixup, recipe.cutmix,
                     recipe.label_smoothing,

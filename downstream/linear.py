@@ -11,10 +11,7 @@ Letters: n images, b images of a batch, d feature width, l learning rates (one h
 """
 
 import dataclasses
-import hashlib
-import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +28,7 @@ from longtake.datasets.images import ImageFolder, eval_transform, train_transfor
 from longtake.downstream.base import Encoder, save_outcomes
 from longtake.downstream.features import FrozenClassification, Labelled, frozen, pooled_features, progress_bar
 from longtake.downstream.sharing import is_first, part_of, summed
+from longtake.downstream.state import identity_of, read_state, write_state
 
 LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # for 256 images a batch; DINO: 1e-3, DoRA's command: 1e-2
 MOMENTUM = 0.9  # DINO's eval_linear.py
@@ -74,16 +72,18 @@ class Linear(FrozenClassification, name="linear"):
         rates = [rate * self.train_batch_size / 256 for rate in self.learning_rates]
         sweep = Sweep(rates, self.epochs, len(train.classes), tested.features.shape[1], self.seed, self.device)
         workdir.mkdir(parents=True, exist_ok=True)
-        checkpoint, identity = workdir / "heads.ckpt", self._identity(encoder, train, test)
-        resume(sweep, checkpoint, identity)
+        assert isinstance(encoder, nn.Module)
+        items = [list(train.items), list(test.items)]
+        checkpoint, identity = workdir / "heads.ckpt", identity_of(dataclasses.asdict(self), items, encoder)
+        if (saved := read_state(checkpoint, identity)) is not None:
+            sweep.load_state_dict(saved["sweep"])
         steps = math.ceil(len(fit) / self.train_batch_size)
         with frozen(encoder, self.device), progress_bar(self.progress and is_first()) as bar:
             task = bar.add_task("linear probe", total=steps * self.epochs, completed=steps * sweep.epoch)
             while sweep.epoch < self.epochs:
                 sweep.train_epoch(self._batches(encoder, fit, cached, sweep.epoch), lambda: bar.advance(task))
                 sweep.score(held_out, tested)
-                if is_first():
-                    save(sweep, checkpoint, identity)
+                write_state(checkpoint, identity, {"sweep": sweep.state_dict()})
         if is_first():
             plot(sweep, self.learning_rates, workdir / "linear.png")
         return save_outcomes(workdir, test.items, sweep.outcomes(tested))
@@ -106,16 +106,6 @@ class Linear(FrozenClassification, name="linear"):
                 x = next(loader)[0].to(self.device, non_blocking=True)
                 part_of(features).copy_(pooled_features(encoder, x, self.num_blocks, self.avgpool))
             yield Labelled(summed(features), labels[ids])
-
-    def _identity(self, encoder: Encoder, train: ImageFolder, test: ImageFolder) -> str:
-        """What must agree for a checkpoint to be continued: encoder, images, settings that move the numbers."""
-        assert isinstance(encoder, nn.Module)
-        free = {"root", "batch_size", "num_workers", "device", "progress"}
-        settings = {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
-        digest = hashlib.sha256(json.dumps([settings, train.items, test.items], default=list).encode())
-        for name, value in encoder.state_dict().items():
-            digest.update(name.encode() + value.cpu().numpy().tobytes())
-        return digest.hexdigest()
 
 
 class Sweep:
@@ -202,21 +192,6 @@ class Sweep:
             self.weight.copy_(state["weight"])
             self.bias.copy_(state["bias"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-def save(sweep: Sweep, path: Path, identity: str) -> None:
-    """Write the state after an epoch; renamed when complete, so that an interruption leaves the one before."""
-    part = path.with_suffix(".part")
-    torch.save({"identity": identity, "sweep": sweep.state_dict()}, part)
-    os.replace(part, path)
-
-
-def resume(sweep: Sweep, path: Path, identity: str) -> None:
-    """Continue from `path` when it was written for the same encoder, images and settings; else start at epoch 0."""
-    if path.is_file():
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["identity"] == identity:
-            sweep.load_state_dict(saved["sweep"])
 
 
 def split_held_out(labels: Int[np.ndarray, " n"], share: float, seed: int) -> tuple[list[int], list[int]]:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from longtake.datasets.benchmarks import missing_got10k, open_got10k
 from longtake.datasets.got10k import HIDDEN_TRUTH, GOT10k, Track, check_given
 from longtake.downstream.base import Downstream, Encoder, save_outcomes
+from longtake.downstream.drawing import at_once
 from longtake.downstream.features import frozen, progress_bar
 from longtake.downstream.gallery import Gallery, tracks_drawn
 from longtake.downstream.got10k import STRICT_SUCCESS, SUCCESS, read_result, score_folder, write_result
@@ -24,9 +25,8 @@ from longtake.downstream.got10k_submission import write_submission
 from longtake.downstream.seqtrack_model import check_encoder
 from longtake.downstream.seqtrack_samples import Recipe, Samples
 from longtake.downstream.seqtrack_tracker import Tracker, Tracking
-from longtake.downstream.seqtrack_train import Training, budget_of
+from longtake.downstream.seqtrack_train import Training
 from longtake.downstream.sharing import agreed, collected, is_first, part_of
-from longtake.downstream.tuning import at_once
 
 
 @dataclass(kw_only=True)
@@ -62,7 +62,7 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
             raise ValueError(
                 f"split: got {HIDDEN_TRUTH}, whose boxes only the server knows; expected split=val submission=true"
             )
-        budget_of(self, self.save_every).accumulate  # noqa: B018 - raises for a batch that cannot be made
+        self.check_processes(1)
         return [line for split in self.splits for line in missing_got10k(self.root, split, self.exclude)]
 
     def validate(self) -> list[str]:
@@ -102,7 +102,7 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
         """The overlap of every frame; leaves the archive and the gallery."""
         if self.submission:
             write_submission(self._open(HIDDEN_TRUTH), results, workdir / "submission.zip")
-        self._draw(tracks, results, workdir / "seqtrack.png")
+        self._draw(tracks, results, workdir / "seqtrack.jpg")
         return score_folder(self._open(self.split), results).overlaps
 
     def _draw(self, tracks: Sequence[Track], results: Path, path: Path) -> None:

@@ -4,8 +4,6 @@ As in its code: AdamW, the rate of the encoder (where it is trained) a tenth of 
 """
 
 import dataclasses
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +12,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.backbones.vit import ViT
-from longtake.backbones.weights import weights_hash
+from longtake.downstream.drawing import Budget, at_once, batches, seeded
 from longtake.downstream.features import progress_bar
 from longtake.downstream.seqtrack_model import SeqTrackDecoder, joint_tokens, sequence_loss
 from longtake.downstream.seqtrack_samples import Recipe, Sample, Samples
 from longtake.downstream.seqtrack_tokens import sequences
 from longtake.downstream.sharing import is_first, processes
-from longtake.downstream.tuning import Budget, Tuning, at_once, batches, seeded, steps
+from longtake.downstream.state import identity_of
+from longtake.downstream.tuning import Tuning, steps
 
 RATE_DROP = 0.1  # of both rates at `drop_epoch`: lib/config/seqtrack/config.py
-FREE = {"batch_size"}  # of the recipe: what may differ between a training and its continuation
 
 
 class Network(nn.Module):
@@ -95,9 +93,8 @@ class Training:
     def _identity(self, data: Samples) -> str:
         """What must agree for a checkpoint to be continued: recipe, the encoder it began with, sequences."""
         names = [(track.name, track.num_frames) for track in data.tracks]
-        fields = [field.name for field in dataclasses.fields(Recipe) if field.name not in FREE]
-        facts = [{name: getattr(self.recipe, name) for name in fields}, weights_hash(self.network.encoder), names]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        settings = {field.name: getattr(self.recipe, field.name) for field in dataclasses.fields(Recipe)}
+        return identity_of(settings, names, self.network.encoder)
 
 
 def budget_of(recipe: Recipe, save_every: int) -> Budget:

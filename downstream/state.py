@@ -6,21 +6,24 @@ Every process reads it and the first one writes it; what it holds has to be the 
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from longtake.backbones.weights import weights_hash
+from longtake.downstream.base import HARMLESS
 from longtake.downstream.sharing import collected, is_first
 
+FREE = {*HARMLESS, "root"}  # settings that may differ between a training and its continuation
 
-def identity_of(facts: Any, encoder: nn.Module) -> str:
-    """What must agree for a training to be continued: settings, items (whatever JSON takes) and the encoder's weights."""
-    digest = hashlib.sha256(json.dumps(facts, default=str).encode())
-    for name, value in encoder.state_dict().items():
-        digest.update(name.encode() + value.cpu().numpy().tobytes())
-    return digest.hexdigest()
+
+def identity_of(settings: Mapping[str, Any], items: Any, encoder: nn.Module) -> str:
+    """What must agree for a training to be continued: settings that move the numbers, items (what JSON takes), the encoder."""
+    kept = {key: value for key, value in settings.items() if key not in FREE}
+    return hashlib.sha256(json.dumps([kept, items, weights_hash(encoder)], default=str).encode()).hexdigest()
 
 
 def write_state(path: Path, identity: str, state: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from longtake.backbones.vit import ViT
 from longtake.datasets.got10k import Track
 from longtake.downstream.base import DOWNSTREAM
+from longtake.downstream.drawing import Budget, batches
 from longtake.downstream.seqtrack_tracker import Tracker
 from longtake.downstream.seqtrack_train import Network
-from longtake.downstream.tuning import Budget, Tuning, batches, polynomial
+from longtake.downstream.tuning import Tuning, polynomial
 
 STEPS = 4
 

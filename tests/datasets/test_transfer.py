@@ -194,7 +194,7 @@ BAD = {
     "cars key": ("cars devkit", "devkit/cars_train_annos.mat", {"annotations": None}, "no variable 'annotations'"),
     "cars field": ("cars", "cars_annos.mat", {"annotations": np.zeros((1, 2), [("class", "O")])}, "without rel.*test"),
     "inat json": ("inat18", "val2018.json", b"{", "not JSON"),
-    "inat list": ("inat18", "val2018.json", b"[]", "an object missing"),
+    "inat list": ("inat18", "val2018.json", b"[]", "got a list, expected an object with the keys"),
     "inat keys": ("inat18", "val2018.json", b'{"images": []}', "annotations, categories missing"),
     "inat unlabelled": ("inat18", "val2018.json", listing(annotations=[]).encode(), "1 of 1 images have no annotation"),
     "inat classes": (

@@ -17,8 +17,9 @@ from longtake.backbones.vit import ViT
 from longtake.command import composed
 from longtake.datasets.transfer import open_images
 from longtake.downstream import finetune
-from longtake.downstream.augmented import Transformed, augmentation, drawn_from_all, epoch_order, mixed
+from longtake.downstream.augmented import Transformed, augmentation, epoch_order, mixed
 from longtake.downstream.base import DOWNSTREAM
+from longtake.downstream.drawing import seeded
 from longtake.downstream.finetune import Finetune
 from longtake.downstream.finetune_training import Tuning
 from longtake.plan import build_evaluation
@@ -318,19 +319,19 @@ def test_posterize_at_full_magnitude_is_black():
     assert np.array(op(picture)).max() == 0
     op.magnitude = 5
     assert np.array(op(picture))[0, 0].tolist() == [192, 64, 0], "two bits are kept"
-    with drawn_from_all(0):
+    with seeded(0):
         views = [view(picture) for _ in range(300)]
     assert all(torch.isfinite(x).all() for x in views)
 
 
 def test_draws_are_those_of_the_key_and_leave_nothing_behind():
     before, python = draws(), random.getstate()
-    with drawn_from_all(1, 2):
+    with seeded(1, 2):
         first = random.random(), *draws()
     after = random.getstate()
-    with drawn_from_all(1, 2):
+    with seeded(1, 2):
         again = random.random(), *draws()
-    with drawn_from_all(1, 3):
+    with seeded(1, 3):
         other = random.random(), *draws()
     assert first == again
     assert all(a != b for a, b in zip(first, other, strict=True))
@@ -340,7 +341,7 @@ def test_draws_are_those_of_the_key_and_leave_nothing_behind():
 
 def test_mixing_is_that_of_one_draw_and_its_targets_add_up():
     x, y = torch.rand(6, 3, 16, 16), torch.arange(6)
-    with drawn_from_all(3):
+    with seeded(3):
         images, targets = mixed(x.clone(), y, 6, 0.8, 0.0, 0.0)
     share = targets[0, 0]  # the image's own part, the rest is its mirror place's
     assert 0 < share < 1

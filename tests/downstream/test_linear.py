@@ -156,11 +156,11 @@ def test_augmented_epochs_differ_and_do_not_depend_on_workers(make, encoder, ima
 @pytest.mark.parametrize("augment", [False, True])
 def test_interrupted_evaluation_continues_exactly(make, encoder, tmp_path, monkeypatch, augment):
     expected = make(augment=augment).evaluate(encoder, tmp_path / "whole")
-    save, train_epoch, trained_epochs = linear.save, Sweep.train_epoch, []
+    write_state, train_epoch, trained_epochs = linear.write_state, Sweep.train_epoch, []
 
-    def save_and_stop(sweep, path, identity):
-        save(sweep, path, identity)
-        if sweep.epoch == 2:
+    def write_and_stop(*arguments):
+        write_state(*arguments)
+        if len(trained_epochs) == 2:
             raise KeyboardInterrupt
 
     def counting(sweep, *args):
@@ -168,10 +168,10 @@ def test_interrupted_evaluation_continues_exactly(make, encoder, tmp_path, monke
         train_epoch(sweep, *args)
 
     monkeypatch.setattr(Sweep, "train_epoch", counting)
-    monkeypatch.setattr(linear, "save", save_and_stop)
+    monkeypatch.setattr(linear, "write_state", write_and_stop)
     with pytest.raises(KeyboardInterrupt):
         make(augment=augment).evaluate(encoder, tmp_path / "cut")
-    monkeypatch.setattr(linear, "save", save)
+    monkeypatch.setattr(linear, "write_state", write_state)
     assert make(augment=augment).evaluate(encoder, tmp_path / "cut") == expected
     assert trained_epochs == [0, 1, 2, 3]
     with np.load(tmp_path / "whole" / "outcomes.npz") as whole, np.load(tmp_path / "cut" / "outcomes.npz") as cut:

@@ -146,7 +146,7 @@ def test_an_evaluation_from_end_to_end(root: Path, tmp_path: Path) -> None:
         {"ao": 100 * expected.ao, "sr50": 100 * expected.sr50, "sr75": 100 * expected.sr75,
          "ao_sequences": 100 * expected.ao_sequences}
     )  # fmt: skip
-    assert Image.open(tmp_path / "seqtrack.png").size[0] > 1000
+    assert Image.open(tmp_path / "seqtrack.jpg").size[0] > 1000
     saved = torch.load(tmp_path / "seqtrack.ckpt", weights_only=True)["model"]
     assert {name.partition(".")[0] for name in saved} == {"decoder"}, "the encoder is frozen"
     with zipfile.ZipFile(tmp_path / "submission.zip") as file:

@@ -21,12 +21,13 @@ def test_only_the_training_that_wrote_it_reads_it(tmp_path: Path) -> None:
 
 def test_identity_follows_facts_and_weights() -> None:
     encoder = nn.Linear(2, 2)
-    before = identity_of([{"lr": 1}, ["a.png"]], encoder)
-    assert identity_of([{"lr": 1}, ["a.png"]], encoder) == before
-    assert identity_of([{"lr": 2}, ["a.png"]], encoder) != before
+    before = identity_of({"lr": 1}, ["a.png"], encoder)
+    assert identity_of({"lr": 1, "root": "elsewhere", "num_workers": 4}, ["a.png"], encoder) == before
+    assert identity_of({"lr": 2}, ["a.png"], encoder) != before
+    assert identity_of({"lr": 1}, ["b.png"], encoder) != before
     with torch.no_grad():
         encoder.weight[0, 0] += 1
-    assert identity_of([{"lr": 1}, ["a.png"]], encoder) != before
+    assert identity_of({"lr": 1}, ["a.png"], encoder) != before
 
 
 def test_processes_that_see_different_folders_do_not_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from longtake.downstream import tuning
-from longtake.downstream.tuning import DRAWS, Budget, Drawn, Places, Tuning, at_once, batches, polynomial, seeded, steps
+from longtake.downstream import drawing
+from longtake.downstream.drawing import Budget, Drawn, Places, at_once, batches, seeded
+from longtake.downstream.tuning import DRAWS, Tuning, polynomial, steps
 
 
 class Noisy:
@@ -145,10 +146,10 @@ def test_processes_share_the_places_of_one(monkeypatch: pytest.MonkeyPatch, num_
     budget, whole = Budget(7, 12, 3), list(Places(num_samples, 3, 24, 84, 3))
     if num_samples is None:
         assert whole == [(place, place) for place in range(24, 84)]
-    monkeypatch.setattr(tuning, "processes", lambda: 2)
+    monkeypatch.setattr(drawing, "processes", lambda: 2)
     shares = []
     for number in range(2):
-        monkeypatch.setattr(tuning, "rank", lambda: number)  # noqa: B023 - called at once
+        monkeypatch.setattr(drawing, "rank", lambda: number)  # noqa: B023 - called at once
         share = list(Places(num_samples, 3, 24, 84, 3))
         assert [place for place, _ in share[::3]] == [p for i in range(2, 7) for p in budget.places(i)]
         shares += share

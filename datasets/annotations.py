@@ -1,0 +1,36 @@
+"""Files of annotations as their makers wrote them, JSON and MATLAB; what is wrong with one is said with its path."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.io import loadmat
+
+
+def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """A JSON object. Raises `ValueError` when there is none, or it lacks one of `keys`."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:  # not text, or not JSON
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: got a {type(content).__name__}, expected an object with the keys {', '.join(keys)}")
+    if lacks := [key for key in keys if key not in content]:
+        raise ValueError(f"{path}: {', '.join(lacks)} missing, expected the keys {', '.join(keys)}")
+    return content
+
+
+def read_mat(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Variables of a MATLAB file, dimensions of one left out. Raises `ValueError` when it is none or lacks one of `keys`."""
+    try:
+        found = loadmat(path, squeeze_me=True)
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+        raise ValueError(f"{path}: not a MATLAB file ({error})") from error
+    for key in keys:
+        if key not in found:
+            there = [name for name in found if not name.startswith("__")]
+            raise ValueError(f"{path}: no variable {key!r} in it, expected one (there: {there})")
+    return found
