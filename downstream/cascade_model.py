@@ -29,6 +29,8 @@ class Widths:
     rpn_samples: int = 256
     roi_samples: int = 512
     anchor_scale: int = 8
+    finest_scale: int = 56  # pixels; regions below twice that are read from the map of stride 4
+    sampling_ratio: int = 0  # samples along a cell of a region; 0: as many as the map has there
 
 
 def cascade_config(dim: int, num_classes: int, norm: dict[str, Any], widths: Widths) -> dict[str, Any]:
@@ -89,12 +91,13 @@ def _box_head(num_classes: int, norm: dict[str, Any], widths: Widths, stds: tupl
 
 
 def _extractor(size: int, widths: Widths) -> dict[str, Any]:
-    align = {"type": "RoIAlign", "output_size": size, "sampling_ratio": 0}
+    align = {"type": "RoIAlign", "output_size": size, "sampling_ratio": widths.sampling_ratio}
     return {
         "type": "SingleRoIExtractor",
         "roi_layer": align,
         "out_channels": widths.fpn,
         "featmap_strides": list(STRIDES[:4]),
+        "finest_scale": widths.finest_scale,
     }
 
 

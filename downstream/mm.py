@@ -155,8 +155,9 @@ class ReadImage:
 class PyramidViT(nn.Module):
     """Our ViT with the pyramid of iBOT's dense evaluations (the paper's B.3): two deconvolutions, one, identity, pooling.
 
-    `taps` are the blocks whose tokens are used, one per level, through the final norm or raw. Patches of 16 give strides 4, 8,
-    16, 32; patches of 8 have one deconvolution less and pool more.
+    `taps` are the blocks whose tokens are used, one per level, through the final norm or raw; the last block at every level makes
+    the simple pyramid of ViTDet (https://arxiv.org/abs/2203.16527). Patches of 16 give strides 4, 8, 16, 32; patches of 8 have one
+    deconvolution less and pool more.
     """
 
     def __init__(self, architecture: dict[str, Any], taps: Sequence[int], norm: bool, norm_type: str = "BN") -> None:
@@ -172,8 +173,9 @@ class PyramidViT(nn.Module):
         patch = self.encoder.patch_size
         x = F.pad(x, (0, -x.shape[-1] % patch, 0, -x.shape[-2] % patch))
         grid = (x.shape[-2] // patch, x.shape[-1] // patch)
-        tokens = self.encoder.intermediate(x, self.taps, norm=self.norm)
-        maps = [t[:, 1:].transpose(1, 2).unflatten(2, grid) for t in tokens]
+        blocks = sorted(set(self.taps))
+        tokens = dict(zip(blocks, self.encoder.intermediate(x, blocks, norm=self.norm), strict=True))
+        maps = [tokens[tap][:, 1:].transpose(1, 2).unflatten(2, grid) for tap in self.taps]
         return tuple(level(m) for level, m in zip(self.pyramid, maps, strict=True))
 
     def init_weights(self) -> None:

@@ -71,6 +71,16 @@ def test_taps_are_normed_or_raw() -> None:
         torch.testing.assert_close(model.backbone(x)[1], expected)  # patches of 8: the second level is the map itself
 
 
+def test_one_block_may_serve_every_level() -> None:
+    torch.manual_seed(0)
+    encoder, x = ViT("mini", 8, 64).eval(), torch.randn(1, 3, 64, 64)
+    config = upernet(channels=16).model_config(encoder, 3)
+    model = mm.build_model("mmseg", config, encoder, 0.0, [3, 3, 3, 3], True).eval()
+    last = encoder(x).patches.transpose(1, 2).unflatten(2, (8, 8))
+    for level, found in zip(model.backbone.pyramid, model.backbone(x), strict=True):
+        torch.testing.assert_close(found, level(last))
+
+
 # Crop, stride, image size -> windows, and sums over the merged maps of both logits (golden section 09).
 SLIDES = [
     (64, 43, (64, 64), 1, 4096.0, 5386.239952), (64, 43, (100, 171), 8, 74750.0, 426814.5004),
