@@ -1,10 +1,12 @@
 """From a run's rows to the tracked leaderboards: only results whose code can be looked up get there."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from longtake.leaderboards.outcomes import outcomes_path
 from longtake.leaderboards.rows import Key, Row, metrics_of, read, upsert
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -26,6 +28,8 @@ class Publication:
 
 def publish(source: Path, target: Path) -> Publication:
     """Copies the rows of every CSV in `source` into the CSV of the same name in `target`, a folder of a git repository.
+
+    With each row goes the file of its items' outcomes, so that whoever has the repository can repeat the comparisons.
 
     A row without complete provenance, or of code that no commit holds, is refused and stays where it is.
 
@@ -49,6 +53,11 @@ def publish(source: Path, target: Path) -> Publication:
         accepted = [row for row in rows if not reasons[row.key]]
         if accepted:
             upsert(target / path.name, accepted, metrics)
+        for row in accepted:
+            if (kept := outcomes_path(source, path.stem, row.key)).exists():
+                copy = outcomes_path(target, path.stem, row.key)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(kept, copy)
         publication.published += [(path.stem, row.key) for row in accepted]
         publication.refused += [(path.stem, key, reason) for key, reason in reasons.items() if reason]
     return publication
@@ -63,7 +72,15 @@ def code_commit(repository: Path = REPOSITORY) -> str:
     if root is None or commit is None or Path(root).resolve() != repository.resolve():
         return UNKNOWN
     # Rows are no code: publishing the first runs of a comparison must not make the next ones dirty.
-    changes = git(repository, "status", "--porcelain", "--", ".", ":(exclude)leaderboards/*.csv")
+    changes = git(
+        repository,
+        "status",
+        "--porcelain",
+        "--",
+        ".",
+        ":(exclude)leaderboards/*.csv",
+        ":(exclude)leaderboards/outcomes",
+    )
     return commit if changes == "" else commit + DIRTY
 
 

@@ -4,8 +4,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from longtake.leaderboards.outcomes import load_outcomes, outcomes_path, save_outcomes
 from longtake.leaderboards.publish import code_commit, publish
 from longtake.leaderboards.rows import Key, Provenance, Row, read, upsert
 from longtake.leaderboards.statistics import Estimate
@@ -59,6 +61,18 @@ def test_complete_rows_are_published_and_named(clone: Path) -> None:
         "??",
         "leaderboards/linear_mini.csv",
     ]
+
+
+def test_the_outcomes_of_a_row_go_with_it(clone: Path) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino"), make_row("ibot", Provenance())], ["top1"])
+    for method in ("dino", "ibot"):
+        outcomes = {"items": np.array(["a", "b"]), "top1": np.array([1.0, 0.0])}
+        save_outcomes(source, "knn_mini", make_row(method).key, outcomes)
+    publish(source, target)
+    assert load_outcomes(target, "knn_mini", make_row("dino").key)["top1"].tolist() == [1.0, 0.0]
+    assert not outcomes_path(target, "knn_mini", make_row("ibot").key).exists(), "refused with its row"
+    assert not code_commit(clone).endswith("+dirty"), "rows and outcomes are no code"
 
 
 def test_published_rows_stay_beside_new_ones(clone: Path) -> None:
