@@ -1,21 +1,25 @@
 """From an encoder to rows: evaluate, keep every item's outcome, add the row, say what it means."""
 
 import datetime
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import weights_hash
 from longtake.console import console
 from longtake.downstream.base import Downstream
 from longtake.downstream.sharing import is_first
-from longtake.leaderboards.outcomes import compare, outcomes_path, save_outcomes
+from longtake.freshness import evaluation_hash
+from longtake.leaderboards.outcomes import compare, items_hash, outcomes_path, save_outcomes
 from longtake.leaderboards.publish import DIRTY, UNKNOWN, code_commit
 from longtake.leaderboards.render import comparison, console_table
-from longtake.leaderboards.rows import Key, Provenance, Row, read, upsert
+from longtake.leaderboards.rows import read, upsert
+from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate, interval
 
 METRICS_SHOWN = 3  # at the end of a run; run task=leaderboard shows all
@@ -34,8 +38,13 @@ class Board(NamedTuple):
         return self.folder / f"{self.name}.csv"
 
 
-def evaluate(board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], workdir: Path) -> Row | None:
-    """Evaluate an encoder; its row and the outcome of every item go into the leaderboard. None but in the first process."""
+def evaluate(
+    board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], trained_by: str, workdir: Path
+) -> Row | None:
+    """Evaluate an encoder; its row and the outcome of every item go into the leaderboard. None but in the first process.
+
+    `trained_by` is the hash of the code that trained it.
+    """
     board.task.evaluate(encoder, workdir)
     if not is_first():
         return None
@@ -44,6 +53,9 @@ def evaluate(board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], work
     provenance = Provenance(
         checkpoint_hash=weights_hash(encoder),
         code_commit=code_commit(),
+        command=command_line(),
+        code_hash=f"{trained_by}-{evaluation_hash(type(board.task))}",
+        data_hash=items_hash(outcomes),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **cost,
     )
@@ -52,6 +64,13 @@ def evaluate(board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], work
     save_outcomes(board.folder, board.name, key, outcomes)
     upsert(board.path, [row], board.task.metrics)
     return row
+
+
+def command_line() -> str:
+    """The command of this run, one of them where it is a sweep's; "" where it was not given as one."""
+    if not HydraConfig.initialized():
+        return ""
+    return shlex.join(["run", *HydraConfig.get().overrides.task])
 
 
 def _estimate(outcomes: Mapping[str, np.ndarray], metric: str) -> Estimate:

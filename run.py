@@ -49,6 +49,7 @@ def job(cfg: DictConfig) -> None:
     from longtake.datasets.prepare import prepare, print_store
     from longtake.datasets.sources import Source
     from longtake.export import export
+    from longtake.freshness import verify
     from longtake.leaderboards.publish import REPOSITORY, publish
     from longtake.plan import description, make_plan
     from longtake.submit_result import GOT10K_BOARD, submit_result
@@ -56,6 +57,10 @@ def job(cfg: DictConfig) -> None:
 
     boards = Path(cfg.output) / "leaderboards"
     try:
+        if cfg.task == "leaderboard" and cfg.verify:
+            if not verify([folder for folder in (REPOSITORY / "leaderboards", boards) if folder.is_dir()]):
+                raise SystemExit(1)
+            return None
         if cfg.task == "leaderboard":
             return runs.leaderboard(boards)
         if cfg.task == "publish":

@@ -17,9 +17,11 @@ from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.downstream.sharing import agreed, is_first, join
 from longtake.fit import Interrupted, fit
+from longtake.freshness import RANDOM_INIT, UNKNOWN, training_hash
 from longtake.identity import Config, config_hash, protocol_suffix, variant
 from longtake.leaderboards.render import console_table, markdown_table
-from longtake.leaderboards.rows import Key, Row, metrics_of, read
+from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.schema import Key, Row
 from longtake.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.progress import draw_curves, health_line
 from longtake.record import Board, evaluate, known, report
@@ -125,6 +127,7 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
         "epochs": config["epochs"],
         "seed": config["seed"],
         "config_hash": config_hash(config),
+        "code_hash": training_hash(config["method"]["name"]),
     }
     if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
         console.print(f"pretrained already: {folder / ENCODER}")
@@ -166,12 +169,22 @@ def random_init(encoder: ViT, header: Mapping[str, Any]) -> tuple[ViT, dict[str,
     torch.manual_seed(seed)
     untrained = ViT(**architecture_of(encoder)).eval()
     cost = {"frames_seen": 0, "hours": 0.0, "peak_memory_gb": 0.0, "device": "none"}
-    return untrained, {**header, "method": "none", "variant": "", "pretrain": "none", "epochs": 0, "seed": seed, **cost}
+    header = {**header, "code_hash": training_hash(RANDOM_INIT)}
+    return untrained, {
+        **header,
+        "method": RANDOM_INIT,
+        "variant": "",
+        "pretrain": "none",
+        "epochs": 0,
+        "seed": seed,
+        **cost,
+    }
 
 
 def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
     """Evaluate an encoder whose header says what it is. None in the processes that only help."""
-    return evaluate(board, encoder, _key(header, board.protocol), {field: header[field] for field in COST}, workdir)
+    cost, trained_by = {field: header[field] for field in COST}, header.get("code_hash", UNKNOWN)
+    return evaluate(board, encoder, _key(header, board.protocol), cost, trained_by, workdir)
 
 
 def done_before(board: Board, encoder: ViT, header: Mapping[str, Any]) -> Row | None:

@@ -7,6 +7,8 @@ from longtake.backbones.foreign import load_foreign
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import is_ours, load_encoder, read_header, weights_hash
 
+FOREIGN = "foreign"  # instead of a hash of the code that trained an encoder
+
 
 def open_encoder(path: Path, key: str | None = None, pos_mode: str | None = None) -> tuple[ViT, dict[str, Any], str]:
     """The encoder, its header and a line on how it was read; the header's fields are those of a leaderboard row.
@@ -32,6 +34,7 @@ def open_encoder(path: Path, key: str | None = None, pos_mode: str | None = None
         "epochs": None,
         "seed": None,
         "config_hash": "",
+        "code_hash": FOREIGN,
         "frames_seen": None,
         "hours": None,
         "peak_memory_gb": None,

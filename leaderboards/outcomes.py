@@ -61,6 +61,13 @@ def load_outcomes(folder: Path, evaluation: str, key: Key) -> dict[str, np.ndarr
     return outcomes
 
 
+def items_hash(outcomes: Mapping[str, np.ndarray]) -> str:
+    """Twelve hex digits of which items were tested, and of their groups; what is in a file of that name is not looked at."""
+    order = np.argsort(outcomes[ITEMS])
+    named = [outcomes[name][order].tolist() for name in (ITEMS, GROUPS) if name in outcomes]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
+
+
 def compare(folder: Path, evaluation: str, metric: str, first: Key, second: Key, *, level: float = 0.95) -> Difference:
     """First minus second row on the same items, by the paired bootstrap.
 

@@ -1,10 +1,12 @@
 """From a run's rows to the tracked leaderboards: only results whose code can be looked up get there."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from longtake.leaderboards.outcomes import outcomes_path
 from longtake.leaderboards.rows import Key, Row, metrics_of, read, upsert
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -27,13 +29,15 @@ class Publication:
 def publish(source: Path, target: Path) -> Publication:
     """Copies the rows of every CSV in `source` into the CSV of the same name in `target`, a folder of a git repository.
 
+    With each row goes the file of its items' outcomes, so that whoever has the repository can repeat the comparisons.
+
     A row without complete provenance, or of code that no commit holds, is refused and stays where it is.
 
     Raises:
         ValueError: there are no rows, the repository has uncommitted changes, or a file of either folder cannot be
             read; then nothing was published.
     """
-    if (changes := _git(target, "status", "--porcelain")) is None:
+    if (changes := git(target, "status", "--porcelain")) is None:
         raise ValueError(f"{target} is not in a git repository; publish from a clone of this one")
     if changes:
         names = "; ".join(changes.splitlines())
@@ -49,6 +53,11 @@ def publish(source: Path, target: Path) -> Publication:
         accepted = [row for row in rows if not reasons[row.key]]
         if accepted:
             upsert(target / path.name, accepted, metrics)
+        for row in accepted:
+            if (kept := outcomes_path(source, path.stem, row.key)).exists():
+                copy = outcomes_path(target, path.stem, row.key)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(kept, copy)
         publication.published += [(path.stem, row.key) for row in accepted]
         publication.refused += [(path.stem, key, reason) for key, reason in reasons.items() if reason]
     return publication
@@ -59,17 +68,27 @@ def code_commit(repository: Path = REPOSITORY) -> str:
 
     `unknown` when it is not the root of a repository: an installed package is none, whatever its environment lies in.
     """
-    root, commit = _git(repository, "rev-parse", "--show-toplevel"), _git(repository, "rev-parse", "--short=10", "HEAD")
+    root, commit = git(repository, "rev-parse", "--show-toplevel"), git(repository, "rev-parse", "--short=10", "HEAD")
     if root is None or commit is None or Path(root).resolve() != repository.resolve():
         return UNKNOWN
     # Rows are no code: publishing the first runs of a comparison must not make the next ones dirty.
-    changes = _git(repository, "status", "--porcelain", "--", ".", ":(exclude)leaderboards/*.csv")
+    changes = git(
+        repository,
+        "status",
+        "--porcelain",
+        "--",
+        ".",
+        ":(exclude)leaderboards/*.csv",
+        ":(exclude)leaderboards/outcomes",
+    )
     return commit if changes == "" else commit + DIRTY
 
 
 def _reasons(row: Row) -> Iterator[str]:
     """Why a row cannot be published, if anything."""
-    empty = [name for name, value in row.provenance._asdict().items() if value in ("", None)]
+    if row.broken_seal:
+        yield "its seal is broken: somebody changed it"
+    empty = [name for name, value in row.provenance._asdict().items() if value in ("", None) and name != "note"]
     if row.key.method == "none" and "checkpoint_hash" in empty:
         empty.remove("checkpoint_hash")  # random init comes from the seed, not from a file
     if empty:
@@ -80,7 +99,7 @@ def _reasons(row: Row) -> Iterator[str]:
         yield f"its code had uncommitted changes ({row.provenance.code_commit})"
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def git(folder: Path, *arguments: str) -> str | None:
     """What git prints, or None when `folder` is in no repository (or has no commit) or git is not installed."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)

@@ -1,6 +1,4 @@
-"""Rows of a leaderboard and the CSV they live in: one file per evaluation, one row per key.
-
-    key columns | for each metric m: m, m_low, m_high | provenance columns
+"""The CSV that the rows of an evaluation live in, one row per key (leaderboards/schema.py).
 
 Numbers are written with all their digits and rounded only where they are shown. An empty cell is a thing not known: the
 interval of a number read from a paper, the epochs of a foreign checkpoint.
@@ -10,63 +8,37 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from longtake.leaderboards.schema import (
+    ADDED_IN_2,
+    FORMULA,
+    INTEGERS,
+    MARK,
+    NO_SEAL,
+    SEAL,
+    TEXTS,
+    Key,
+    Provenance,
+    Row,
+    cells_of,
+    columns,
+    marked,
+    metrics_in,
+    seal_of,
+)
 from longtake.leaderboards.statistics import Estimate
 from longtake.leaderboards.writing import replace, sole_writer
 
-
-class Key(NamedTuple):
-    """What a row is about; a second result with the same key replaces the first."""
-
-    method: str  # "none" is the randomly initialised encoder
-    variant: str  # what differs from the method's recipe: "fidelity=official num_objects=4"
-    pretrain: str
-    backbone: str
-    epochs: int | None  # of pretraining; 0 for random init, None when unknown
-    protocol: str  # preset and version of the evaluation
-    seed: int | None  # None when unknown
-    source: str  # "run", or the place the numbers were read from: "paper:table5"
-
-    def __str__(self) -> str:
-        fields = zip(self._fields[1:], self[1:], strict=True)
-        return " ".join([self.method, *(f"{name}={value}" for name, value in fields if value not in ("", None))])
-
-
-class Provenance(NamedTuple):
-    """Where the numbers come from; all empty for numbers read from a paper."""
-
-    config_hash: str = ""
-    checkpoint_hash: str = ""
-    code_commit: str = ""
-    date: str = ""  # ISO 8601
-    frames_seen: int | None = None  # by the encoder, in pretraining
-    hours: float | None = None  # of pretraining, wall clock
-    peak_memory_gb: float | None = None
-    device: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One result: its key, its metrics (per cent) by name, and its provenance."""
-
-    key: Key
-    metrics: Mapping[str, Estimate]
-    provenance: Provenance
-
-
 NEVER_EMPTY = {"method", "source"}
-INTEGERS = {"epochs", "seed", "frames_seen"}
-TEXTS = {*Key._fields, *Provenance._fields} - INTEGERS - {"hours", "peak_memory_gb"}  # all other columns are numbers
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?", re.ASCII)
 CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 
 
 def read(path: Path, metrics: Sequence[str]) -> list[Row]:
-    """The rows of one evaluation; none when the file does not exist yet.
+    """The rows of one evaluation; none when the file does not exist yet. Files of version 1 are understood.
 
     Raises:
         ValueError: the file has other columns, holds a merge conflict, a line or a value that `upsert` would not write,
@@ -77,11 +49,11 @@ def read(path: Path, metrics: Sequence[str]) -> list[Row]:
     rows: dict[Key, Row] = {}
     lines: dict[Key, int] = {}
     records = _records(path)
-    _check_header(path, next(records, (1, "", []))[2], metrics)
+    names = _check_header(path, next(records, (1, "", []))[2], metrics)
     for line, raw, cells in records:
         place = f"{path}: line {line}"
-        _check_written(place, raw, cells, columns(metrics))
-        row = _parse(place, cells, metrics)
+        _check_written(place, raw, cells, names)
+        row = _parse(place, _migrated(cells, names), metrics)
         if row.key in rows:
             raise ValueError(f"{place}: got the key of line {lines[row.key]} again ({row.key}); delete one of them")
         rows[row.key], lines[row.key] = row, line
@@ -95,7 +67,7 @@ def metrics_of(path: Path) -> tuple[str, ...]:
         ValueError: the header is not a leaderboard's.
     """
     found = next(_records(path), (1, "", []))[2]
-    metrics = tuple(found[len(Key._fields) : len(found) - len(Provenance._fields) : 3])
+    metrics = metrics_in(found)
     _check_header(path, found, metrics)
     return metrics
 
@@ -115,34 +87,16 @@ def upsert(path: Path, rows: Iterable[Row], metrics: Sequence[str]) -> None:
         place = f"{path}: row '{row.key}'"
         if undeclared := set(row.metrics) - set(metrics):
             raise ValueError(f"{place}: got metrics {sorted(undeclared)}, expected some of {list(metrics)}")
-        new.append(_parse(place, _cells(row, metrics), metrics))  # what cannot be read is never written
+        new.append(_parse(place, cells_of(row, metrics), metrics))  # what cannot be read is never written
     with sole_writer(path):
         merged = {row.key: row for row in [*read(path, metrics), *new]}
-        records = [columns(metrics), *(_cells(merged[key], metrics) for key in sorted(merged, key=_order))]
+        records = [columns(metrics), *(cells_of(merged[key], metrics) for key in sorted(merged, key=_order))]
         replace(path, "".join(_written(cells) for cells in records).encode())
-
-
-def columns(metrics: Sequence[str]) -> list[str]:
-    """The header of an evaluation with these metrics."""
-    scores = [column for metric in metrics for column in (metric, f"{metric}_low", f"{metric}_high")]
-    return [*Key._fields, *scores, *Provenance._fields]
 
 
 def _order(key: Key) -> tuple[Any, ...]:
     """Epochs and seeds in the order of numbers, the unknown first."""
     return tuple(-math.inf if value is None else value for value in key)
-
-
-def _cells(row: Row, metrics: Sequence[str]) -> list[str]:
-    scores = [number for metric in metrics for number in row.metrics.get(metric, (None, None, None))]
-    return [_text(value) for value in [*row.key, *scores, *row.provenance]]
-
-
-def _text(value: str | int | float | None) -> str:
-    if value is None:
-        return ""
-    # float(): NumPy's floats are floats too, but their repr is "np.float64(1.0)".
-    return repr(float(value)) if isinstance(value, float) else str(value)
 
 
 def _written(cells: Sequence[str]) -> str:
@@ -167,13 +121,24 @@ def _records(path: Path) -> Iterator[tuple[int, str, list[str]]]:
         start = reader.line_num
 
 
-def _check_header(path: Path, found: Sequence[str], metrics: Sequence[str]) -> None:
+def _check_header(path: Path, found: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    """The columns of the file, which may be of version 1."""
     expected = columns(metrics)
-    if list(found) != expected:
+    if list(found) not in (expected, columns(metrics, version=1)):
         raise ValueError(
             f"{path}: line 1: got columns {','.join(found)!r}, expected {','.join(expected)!r}; "
             "move the file away or restore it"
         )
+    return list(found)
+
+
+def _migrated(cells: list[str], names: Sequence[str]) -> list[str]:
+    """The cells of a record of version 1 as version 2 has them; the next `upsert` writes them so."""
+    if SEAL in names:
+        return cells
+    cells = [marked(cell) if name in TEXTS else cell for name, cell in zip(names, cells, strict=True)]
+    cells += [""] * len(ADDED_IN_2)
+    return [*cells, seal_of(cells)]
 
 
 def _check_written(place: str, raw: str, cells: Sequence[str], names: Sequence[str]) -> None:
@@ -206,7 +171,9 @@ def _parse(place: str, cells: Sequence[str], metrics: Sequence[str]) -> Row:
             got = f"{value} [{low}, {high}]"
             raise ValueError(f"{place}, column {metric!r}: got {got}, expected a number and low <= high")
     key = Key(*(values[name] for name in Key._fields))
-    return Row(key, scores, Provenance(*(values[name] for name in Provenance._fields)))
+    provenance = Provenance(*(values[name] for name in Provenance._fields))
+    *others, seal = cells
+    return Row(key, scores, provenance, "" if seal == seal_of(others) else seal or NO_SEAL)
 
 
 def _value(name: str, cell: str) -> str | int | float | None:
@@ -214,7 +181,9 @@ def _value(name: str, cell: str) -> str | int | float | None:
     if name in TEXTS:
         if (name in NEVER_EMPTY and not cell) or cell != cell.encode("utf-8", "replace").decode():
             raise ValueError("a name in UTF-8")
-        return cell
+        if FORMULA.match(cell) and not cell.startswith(MARK):
+            raise ValueError(f"a name that begins with one of = + - @ to be written behind {MARK}")
+        return cell.removeprefix(MARK)
     if not cell:
         return None
     if name in INTEGERS:

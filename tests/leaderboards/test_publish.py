@@ -4,13 +4,17 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from longtake.leaderboards.outcomes import load_outcomes, outcomes_path, save_outcomes
 from longtake.leaderboards.publish import code_commit, publish
 from longtake.leaderboards.rows import Key, Provenance, Row, read, upsert
 from longtake.leaderboards.statistics import Estimate
 
-COMPLETE = Provenance("c0ffee", "beef", "0123456789", "2026-11-15", 4800, 0.05, 1.5, "cpu")
+COMPLETE = Provenance(
+    "c0ffee", "beef", "0123456789", "2026-11-15", 4800, 0.05, 1.5, "cpu", "run method=dino", "c0de", "da7a"
+)  # fmt: skip
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -59,6 +63,18 @@ def test_complete_rows_are_published_and_named(clone: Path) -> None:
     ]
 
 
+def test_the_outcomes_of_a_row_go_with_it(clone: Path) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino"), make_row("ibot", Provenance())], ["top1"])
+    for method in ("dino", "ibot"):
+        outcomes = {"items": np.array(["a", "b"]), "top1": np.array([1.0, 0.0])}
+        save_outcomes(source, "knn_mini", make_row(method).key, outcomes)
+    publish(source, target)
+    assert load_outcomes(target, "knn_mini", make_row("dino").key)["top1"].tolist() == [1.0, 0.0]
+    assert not outcomes_path(target, "knn_mini", make_row("ibot").key).exists(), "refused with its row"
+    assert not code_commit(clone).endswith("+dirty"), "rows and outcomes are no code"
+
+
 def test_published_rows_stay_beside_new_ones(clone: Path) -> None:
     source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
     older = make_row("dino", COMPLETE._replace(config_hash="old"))
@@ -76,7 +92,7 @@ def test_published_rows_stay_beside_new_ones(clone: Path) -> None:
         (COMPLETE._replace(code_commit="0123456789+dirty"), r"its code had uncommitted changes \(0123456789\+dirty\)"),
         (COMPLETE._replace(code_commit="unknown"), "its code is not known"),
         (COMPLETE._replace(checkpoint_hash="", hours=None), "no checkpoint_hash, hours"),
-        (Provenance(), f"no {', '.join(Provenance._fields)}"),
+        (Provenance(), f"no {', '.join(name for name in Provenance._fields if name != 'note')}"),
     ],
 )
 def test_a_row_without_proof_is_refused_by_name(clone: Path, provenance: Provenance, reason: str) -> None:
@@ -87,6 +103,15 @@ def test_a_row_without_proof_is_refused_by_name(clone: Path, provenance: Provena
     assert re.fullmatch(f"refused knn_mini: dino pretrain=mini .* source=run: {reason}", lines[1])
     assert lines[2] == "1 published, 1 refused"
     assert read(target / "knn_mini.csv", ["top1"]) == [make_row("ibot")]
+
+
+def test_a_row_with_a_broken_seal_is_refused(clone: Path) -> None:
+    source = clone / "outputs" / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino")], ["top1"])
+    (source / "knn_mini.csv").write_text((source / "knn_mini.csv").read_text().replace(",41.0,", ",42.0,"))
+    (refused,) = publish(source, clone / "leaderboards").refused
+    assert refused[2] == "its seal is broken: somebody changed it"
+    assert not (clone / "leaderboards" / "knn_mini.csv").exists()
 
 
 def test_zero_frames_and_hours_are_known(clone: Path) -> None:

@@ -1,5 +1,7 @@
 """The CSV behind a leaderboard: what `upsert` keeps, what survives other writers and a kill, what `read` refuses."""
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +19,7 @@ from longtake.leaderboards.statistics import Estimate
 
 METRICS = ("top1_k20", "top1_k10")  # in the order of the task, which is not the alphabet's
 
-nasty = ["a,b", '"', "two\nlines", "\r", "\r\n", "=1+1", "<b>", "|", " x ", "<<<<<<<", "\0"]
+nasty = ["'", "'=1", "-1", "@a", "a,b", '"', "two\nlines", "\r", "\r\n", "=1+1", "<b>", "|", " x ", "<<<<<<<", "\0"]
 texts = st.text(max_size=8) | st.sampled_from(nasty)
 names = texts.filter(bool)
 whole = st.none() | st.integers(0, 2000)
@@ -26,7 +28,10 @@ estimates = st.tuples(numbers, st.none() | st.tuples(numbers, numbers)).map(
     lambda found: Estimate(found[0], *(sorted(found[1]) if found[1] else (None, None)))
 )
 keys = st.builds(Key, names, texts, texts, texts, whole, texts, whole, names)
-provenances = st.builds(Provenance, texts, texts, texts, texts, whole, st.none() | numbers, st.none() | numbers, texts)
+provenances = st.builds(
+    Provenance, texts, texts, texts, texts, whole, st.none() | numbers, st.none() | numbers,
+    texts, texts, texts, texts, texts,
+)  # fmt: skip
 metrics = st.dictionaries(st.sampled_from(METRICS), estimates)
 
 
@@ -69,13 +74,17 @@ def test_the_file_is_plain_csv_with_all_digits(tmp_path: Path) -> None:
     row = make_row()
     scores = {**row.metrics, "top1_k10": Estimate(np.float64(41.25), 40, 42)}
     upsert(path, [Row(row.key, scores, row.provenance)], METRICS)
-    assert path.read_text() == (
+    header, line = path.read_text().splitlines(keepends=True)
+    seal = hashlib.sha256(json.dumps(line.split(",")[:-1]).encode()).hexdigest()[:12]
+    assert header + line == (
         "method,variant,pretrain,backbone,epochs,protocol,seed,source,"
         "top1_k20,top1_k20_low,top1_k20_high,top1_k10,top1_k10_low,top1_k10_high,"
-        "config_hash,checkpoint_hash,code_commit,date,frames_seen,hours,peak_memory_gb,device\n"
+        "config_hash,checkpoint_hash,code_commit,date,frames_seen,hours,peak_memory_gb,device,"
+        "command,code_hash,data_hash,note,seal\n"
         "dora,,mini,vit_mini,100,mini.v1,0,run,"
         "0.3333333333333333,-0.6666666666666667,1.3333333333333333,41.25,40.0,42.0,"
-        "c0,c1,c2,2026-11-15,4800,0.05,1.5,cpu\n"
+        "c0,c1,c2,2026-11-15,4800,0.05,1.5,cpu,,,,,"
+        f"{seal}\n"
     )
 
 
@@ -123,7 +132,7 @@ def test_another_header_is_refused_and_left_alone(tmp_path: Path) -> None:
         ("50.5,49.5,51.5", "50.5,51.5,49.5", r"line 3, column 'top1_k20': got 50.5 \[51.5, 49.5\], .* low <= high"),
         ("50.5,49.5,51.5", "50.5,49.5,", r"line 3, column 'top1_k20': got 50.5 \[49.5, None\]"),
         ("50.5,49.5,51.5", ",49.5,51.5", r"line 3, column 'top1_k20': got None \[49.5, 51.5\]"),
-        ("ibot,,mini,vit_mini", "ibot,,mini,,vit_mini", r"line 3, column 'device': got 23 cells .* expected 22"),
+        ("ibot,,mini,vit_mini", "ibot,,mini,,vit_mini", r"line 3, column 'seal': got 28 cells .* expected 27"),
         ("ibot,,mini", '"ibot",,mini', r"line 3, column 'method': .* edited by hand"),
         ("ibot,,mini", 'ibot,,"mini', r"line 3, column 'pretrain': .* edited by hand"),
         ("ibot,", "dino,", r"line 3: got the key of line 2 again \(dino pretrain=mini .*seed=0"),
@@ -146,6 +155,56 @@ def test_a_file_edited_by_hand_is_refused(tmp_path: Path, old: str, new: str, me
     with pytest.raises(ValueError, match=f"knn_mini.csv: {message}"):
         upsert(path, [make_row("simclr")], METRICS)
     assert path.read_bytes() == edited
+
+
+def test_a_flipped_digit_breaks_the_seal_and_no_upsert_mends_it(tmp_path: Path) -> None:
+    path = tmp_path / "knn_mini.csv"
+    upsert(path, [make_row("dino"), make_row("ibot", value=50.5)], METRICS)
+    assert [row.broken_seal for row in read(path, METRICS)] == ["", ""]
+    path.write_text(path.read_text().replace("50.5,49.5,51.5", "60.5,49.5,61.5"))
+    seals = [row.broken_seal for row in read(path, METRICS)]
+    assert seals[0] == ""
+    assert len(seals[1]) == 12
+    upsert(path, [make_row("simclr")], METRICS)
+    assert [bool(row.broken_seal) for row in read(path, METRICS)] == [False, True, False]
+    upsert(path, [make_row("ibot", value=60.5)], METRICS)  # measured again
+    assert not any(row.broken_seal for row in read(path, METRICS))
+
+
+def test_a_seal_that_was_removed_stays_away(tmp_path: Path) -> None:
+    path = tmp_path / "knn_mini.csv"
+    upsert(path, [make_row("dino")], METRICS)
+    lines = path.read_text().splitlines()
+    path.write_text(f"{lines[0]}\n{lines[1].rpartition(',')[0]},\n")
+    assert read(path, METRICS)[0].broken_seal == "none"
+    upsert(path, [], METRICS)
+    assert path.read_text().endswith(",none\n")
+
+
+def test_files_of_version_1_are_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "knn_mini.csv"
+    path.write_text(
+        f"{','.join(columns(['top1'], version=1))}\n"
+        "=dino,,mini,vit_mini,100,mini.v1,0,run,41.25,40.0,42.0,c0,c1,c2,2026-11-15,4800,0.05,1.5,cpu\n"
+    )
+    assert metrics_of(path) == ("top1",)
+    provenance = Provenance("c0", "c1", "c2", "2026-11-15", 4800, 0.05, 1.5, "cpu")
+    key = Key("=dino", "", "mini", "vit_mini", 100, "mini.v1", 0, "run")
+    expected = [Row(key, {"top1": Estimate(41.25, 40.0, 42.0)}, provenance)]
+    assert read(path, ["top1"]) == expected
+    upsert(path, [], ["top1"])
+    assert path.read_text().splitlines()[0].endswith(",note,seal")
+    assert read(path, ["top1"]) == expected
+
+
+def test_names_that_spreadsheets_would_execute_are_marked(tmp_path: Path) -> None:
+    path = tmp_path / "knn_mini.csv"
+    upsert(path, [make_row(name) for name in ("=1+1", "'a", "@x", "-1", "+1")], METRICS)
+    assert {line.split(",")[0] for line in path.read_text().splitlines()[1:]} == {"'=1+1", "''a", "'@x", "'-1", "'+1"}
+    assert {row.key.method for row in read(path, METRICS)} == {"=1+1", "'a", "@x", "-1", "+1"}
+    path.write_text(path.read_text().replace("'=1+1", "=1+1"))
+    with pytest.raises(ValueError, match=r"line \d, column 'method': got '=1\+1', expected a name that begins with"):
+        read(path, METRICS)
 
 
 def test_lines_are_counted_through_cells_of_several_lines(tmp_path: Path) -> None:

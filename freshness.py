@@ -1,0 +1,109 @@
+"""Whether a row's numbers are still those of this code: hashes of what trained and of what measured it, and seals.
+
+A row's code hash has two parts, `training-evaluation`. The first is that of the method's modules and of the training loop when the
+encoder was trained, of the backbone alone for random init, `foreign` for other codes' encoders; the second that of the evaluation's
+modules. A change in how data are read or in what a module merely imports makes a row stale, too: better once too often.
+"""
+
+import inspect
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from longtake.backbones.checkpoints import FOREIGN
+from longtake.command import choices, composed
+from longtake.console import console
+from longtake.downstream.base import DOWNSTREAM, Downstream
+from longtake.leaderboards.outcomes import items_hash, load_outcomes, outcomes_path
+from longtake.leaderboards.publish import REPOSITORY, git
+from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.schema import Key, Row, cells_of, columns
+from longtake.leaderboards.source_hash import source_hash
+from longtake.methods.base import METHODS
+
+FOR_PEOPLE = frozenset({"console", "progress", "downstream.gallery"})  # what is printed and drawn
+RANDOM_INIT = "none"
+UNKNOWN = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
+
+
+class Finding(NamedTuple):
+    """What is wrong with a row."""
+
+    board: Path
+    key: Key
+    reasons: tuple[str, ...]
+
+
+@cache
+def training_hash(method: str) -> str:
+    """Of the method's modules and the training loop; of the backbone for random init (`none`)."""
+    if method == RANDOM_INIT:
+        return source_hash([REPOSITORY / "backbones" / "vit.py"], REPOSITORY)
+    return source_hash([_file(METHODS[method]), REPOSITORY / "fit.py"], REPOSITORY, FOR_PEOPLE)
+
+
+@cache
+def evaluation_hash(task: type[Downstream]) -> str:
+    return source_hash([_file(task)], REPOSITORY, FOR_PEOPLE)
+
+
+def _file(cls: type) -> Path:
+    return Path(inspect.getfile(cls)).resolve()
+
+
+def verify(folders: list[Path]) -> bool:
+    """Print which rows of the folders' CSVs are edited, stale or of unknown code; whether there is none.
+
+    Raises `ValueError` for a file that is no leaderboard.
+    """
+    boards = [path for folder in folders for path in sorted(folder.glob("*.csv"))]
+    checked = [(path, row) for path in boards for row in read(path, metrics_of(path))]
+    findings = [Finding(path, row.key, found) for path, row in checked if (found := tuple(reasons(path, row)))]
+    for path, key, found in findings:
+        console.print(f"{path}: {key}: {'; '.join(found)}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"{len(checked)} rows in {len(boards)} leaderboards: {len(findings)} not as they should be")
+    return not findings
+
+
+def reasons(path: Path, row: Row) -> Iterator[str]:
+    """Why a row of the leaderboard `path` cannot be trusted, if anything."""
+    if row.broken_seal:
+        yield f"edited{_where(path, row)}"
+    if row.key.source != "run":
+        return
+    training, _, evaluation = row.provenance.code_hash.partition("-")
+    if not evaluation or training == UNKNOWN:
+        yield "unknown: no hash of its code"
+        return
+    if training != FOREIGN and training != training_hash(row.key.method):
+        yield f"stale: the code of {row.key.method} has changed"
+    if path.stem not in choices("eval"):
+        yield f"unknown: no evaluation is called {path.stem}"
+        return
+    task = DOWNSTREAM[composed([f"eval=[{path.stem}]"]).eval[path.stem].task]
+    if evaluation != evaluation_hash(task):
+        yield f"stale: the code of {path.stem} has changed"
+    if not row.key.protocol.split()[0].endswith(f"-v{task.version}"):
+        yield f"stale: the protocol is version {task.version} now"
+    kept = outcomes_path(path.parent, path.stem, row.key).exists()
+    if kept and row.provenance.data_hash != items_hash(load_outcomes(path.parent, path.stem, row.key)):
+        yield "its outcomes are of other items"
+
+
+def _where(path: Path, row: Row) -> str:
+    """Which columns are other than in the last commit, where that has the row."""
+    committed = git(path.parent, "show", f"HEAD:./{path.name}")
+    if committed is None:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_text(f"{committed}\n")
+        metrics = metrics_of(path)
+        before = next((old for old in read(copy, metrics) if old.key == row.key), None)
+    if before is None:
+        return ""
+    cells = zip(columns(metrics), cells_of(before, metrics), cells_of(row, metrics), strict=True)
+    changed = ", ".join(f"{name} {old} -> {new}" for name, old, new in cells if old != new)
+    return f": {changed} since the last commit" if changed else ""
