@@ -28,14 +28,14 @@ from longtake.downstream.base import Downstream, Encoder, check_size, save_outco
 from longtake.downstream.features import frozen, progress_bar
 from longtake.downstream.gallery import Gallery, painted
 from longtake.downstream.lost import normalised
-from longtake.downstream.miou import IGNORED, class_ious, confusion
+from longtake.downstream.miou import IGNORED, confusion, shares_of_mean
 
 NUM_NEIGHBORS, TEMPERATURE = 30, 0.02
 
 
 @dataclass(kw_only=True)
 class DenseKNN(Downstream, name="dense_knn"):
-    """mIoU and mean accuracy of retrieved labels. One item is one class: intervals are over classes."""
+    """mIoU and mean accuracy of retrieved labels. One item is one image, and what it adds (miou.py)."""
 
     metrics: ClassVar[tuple[str, ...]] = ("icl_miou", "icl_macc")
 
@@ -62,7 +62,7 @@ class DenseKNN(Downstream, name="dense_knn"):
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         data = open_segmentation(self.layout, self.root, self.progress)
         names = data.names(self.test_list)
-        matrix = np.zeros((data.num_classes, data.num_classes), np.int64)
+        parts = []  # of each image: pixels found of each class, of the union, of the truth
         gallery = Gallery(workdir / "dense_knn.jpg", self.gallery, len(names))
         with frozen(encoder, self.device), progress_bar(self.progress) as bar, torch.inference_mode():
             features, labels = self._remember(encoder, data, bar)
@@ -70,13 +70,18 @@ class DenseKNN(Downstream, name="dense_knn"):
                 image = read_rgb(data.image(name))
                 found = self._predict(self._features(encoder, image), features, labels)
                 truth = self._square(data.mask(name))
-                matrix += confusion(truth, found, data.num_classes)
+                matrix = confusion(truth, found, data.num_classes)
+                overlap, pixels = matrix.diagonal(), matrix.sum(1)
+                parts.append([overlap, pixels + matrix.sum(0) - overlap, pixels])
                 gallery.add(lambda: painted(self._shown(image), found))  # noqa: B023 - called at once
         gallery.save()
-        present = matrix.sum(1) > 0
-        ious, accuracy = class_ious(matrix)[present], (matrix.diagonal() / np.maximum(matrix.sum(1), 1))[present]
-        items = [f"class {c}" for c in np.flatnonzero(present)]
-        return save_outcomes(workdir, items, {"icl_miou": ious, "icl_macc": accuracy})
+        overlap, union, pixels = np.array(parts).swapaxes(0, 1)
+        present = pixels.sum(0) > 0  # a class that is nowhere does not count, even if it was found
+        outcomes = {
+            "icl_miou": shares_of_mean(overlap[:, present], union[:, present]),
+            "icl_macc": shares_of_mean(overlap[:, present], pixels[:, present]),
+        }
+        return save_outcomes(workdir, names, outcomes)
 
     def _remember(
         self, encoder: Encoder, data: VOC | ADE20K, bar: Progress

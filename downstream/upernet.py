@@ -23,7 +23,7 @@ from longtake.downstream.base import Encoder, save_outcomes
 from longtake.downstream.dense import MEAN, STD, DenseTuning
 from longtake.downstream.features import progress_bar
 from longtake.downstream.gallery import Gallery, painted
-from longtake.downstream.miou import class_ious, confusion
+from longtake.downstream.miou import confusion, image_accuracies, image_ious
 from longtake.downstream.sharing import collected, is_first, part_of, summed
 from longtake.downstream.tuning import polynomial
 
@@ -36,7 +36,7 @@ ASPECT = 4  # the longer side is at most this many times the crop: 2048 for 512
 
 @dataclass(kw_only=True)
 class UperNet(DenseTuning, name="upernet"):
-    """mIoU and mean accuracy after fine-tuning. One item is one class: intervals are over classes; images' counts are kept."""
+    """mIoU and mean accuracy after fine-tuning. One item is one image, and what it adds (miou.py); images' counts are kept."""
 
     metrics: ClassVar[tuple[str, ...]] = ("miou", "macc")
     scope: ClassVar[str] = "mmseg"
@@ -66,11 +66,8 @@ class UperNet(DenseTuning, name="upernet"):
         counts = self.counts(model, data, workdir)
         if is_first():
             np.savez_compressed(workdir / "images.npz", names=data.names(self.test_list), confusion=counts)
-        matrix = counts.sum(0)
-        present = (matrix.sum(0) + matrix.sum(1)) > 0
-        outcomes = {"miou": class_ious(matrix), "macc": class_accuracies(matrix)}
-        items = [f"class {c}" for c in np.flatnonzero(present)]
-        return save_outcomes(workdir, items, {name: values[present] for name, values in outcomes.items()})
+        outcomes = {"miou": image_ious(counts), "macc": image_accuracies(counts)}
+        return save_outcomes(workdir, data.names(self.test_list), outcomes)
 
     def check_masks(self, data: ADE20K) -> None:
         """Raise `ValueError` for a mask that would end the training, or the scoring after it; minutes for the original."""
@@ -153,9 +150,3 @@ class UperNet(DenseTuning, name="upernet"):
 def drawn(image: Path, numbers: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "rows columns 3"]:
     """A picture of the gallery; each class has its colour."""
     return painted(read_rgb(image).permute(1, 2, 0).numpy(), numbers)
-
-
-def class_accuracies(matrix: Int[np.ndarray, "c c"]) -> np.ndarray:
-    """Share of each class's pixels that were found; NaN for a class without pixels."""
-    pixels = matrix.sum(1)
-    return np.where(pixels > 0, matrix.diagonal() / np.maximum(pixels, 1), np.nan)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from longtake.datasets.ade20k import ADE20K
-from longtake.downstream.miou import class_ious, confusion
-from longtake.downstream.upernet import class_accuracies
+from longtake.downstream.miou import class_accuracies, class_ious, confusion, image_accuracies, image_ious
 from tests.golden import S
 
 
@@ -87,3 +86,22 @@ def test_label_0_of_the_files_is_unlabelled(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "annotations" / "validation" / "a.png"), raw + np.uint8(1))
     with pytest.raises(ValueError, match="got class 151, expected 0 to 150"):
         ADE20K(tmp_path).mask("validation/a")
+
+
+def test_images_add_up_to_the_mean_over_classes() -> None:
+    for pairs, classes in ((A, 19), (B, 150)):
+        counts = np.stack([confusion(truth, predicted, classes) for truth, predicted in pairs])
+        np.testing.assert_allclose(image_ious(counts).mean(), np.nanmean(class_ious(counts.sum(0))))
+        np.testing.assert_allclose(image_accuracies(counts).mean(), np.nanmean(class_accuracies(counts.sum(0))))
+
+
+def test_what_images_add_varies_as_a_bootstrap_of_images_does() -> None:
+    rng = np.random.default_rng(0)
+    n, classes = 150, 6
+    truth = rng.dirichlet(np.full(classes, 0.5), n)  # images have few classes, and some are hard
+    right = rng.beta(4, 2, (n, 1, 1)) * np.eye(classes) + rng.dirichlet(np.ones(classes), (n, classes)) * 0.5
+    counts = np.round(400 * truth[:, :, None] * right).astype(np.int64)
+    drawn = rng.multinomial(n, np.full(n, 1 / n), 2000)
+    for shares, score in ((image_ious, class_ious), (image_accuracies, class_accuracies)):
+        spread = np.std([np.nanmean(score(np.tensordot(times, counts, 1))) for times in drawn])
+        np.testing.assert_allclose(shares(counts).std() / n**0.5, spread, rtol=0.06)

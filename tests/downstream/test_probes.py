@@ -134,7 +134,7 @@ def test_colours_are_labelled_exactly(layout: str, tmp_path: Path) -> None:
     assert metrics["icl_miou"] > 85  # bilinear borders
     assert (tmp_path / "out" / "dense_knn.jpg").is_file()
     with np.load(tmp_path / "out" / "outcomes.npz") as outcomes:
-        assert outcomes["items"].tolist() == ["class 0", "class 1", "class 2"]
+        assert len(outcomes["items"]) == len(scenes)  # an item is an image
 
 
 def test_clusters_of_a_video_are_its_objects(tmp_path: Path) -> None:
