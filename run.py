@@ -41,6 +41,7 @@ def is_stated(error: Exception) -> bool:
 def job(cfg: DictConfig) -> None:
     """One configuration: the task it names."""
     from longtake import runs  # torch, Lightning and the rest take seconds
+    from longtake.boards import TRACKED, write_ledger
     from longtake.check import check
     from longtake.check_data import check_data
     from longtake.console import console
@@ -50,7 +51,7 @@ def job(cfg: DictConfig) -> None:
     from longtake.datasets.sources import Source
     from longtake.export import export
     from longtake.freshness import verify
-    from longtake.leaderboards.publish import REPOSITORY, publish
+    from longtake.leaderboards.publish import publish
     from longtake.plan import description, make_plan
     from longtake.submit_result import GOT10K_BOARD, submit_result
     from longtake.visualize import visualize
@@ -58,13 +59,15 @@ def job(cfg: DictConfig) -> None:
     boards = Path(cfg.output) / "leaderboards"
     try:
         if cfg.task == "leaderboard" and cfg.verify:
-            if not verify([folder for folder in (REPOSITORY / "leaderboards", boards) if folder.is_dir()]):
+            if not verify([folder for folder in (TRACKED, boards) if folder.is_dir()]):
                 raise SystemExit(1)
             return None
         if cfg.task == "leaderboard":
             return runs.leaderboard(boards)
         if cfg.task == "publish":
-            return print(publish(boards, REPOSITORY / "leaderboards"))
+            print(publish(boards, TRACKED))
+            write_ledger(TRACKED)
+            return None
         if cfg.task == "submit_result":
             row = submit_result(_plain(cfg), boards)
             return print(f"{row.key}: added to {boards / GOT10K_BOARD}.csv")

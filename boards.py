@@ -1,0 +1,41 @@
+"""Where rows are: the CSVs of a run's output and of this repository, and the paper's numbers among them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from longtake.command import choices, composed
+from longtake.downstream.base import DOWNSTREAM
+from longtake.downstream.got10k import SUBMITTED
+from longtake.leaderboards.paper import ledger
+from longtake.leaderboards.publish import REPOSITORY
+from longtake.leaderboards.rows import read, upsert
+from longtake.leaderboards.schema import Row
+from longtake.submit_result import GOT10K_BOARD
+
+TRACKED = REPOSITORY / "leaderboards"
+
+
+def metrics_for(evaluation: str) -> tuple[str, ...]:
+    """The metrics of an evaluation or of a test server. Raises `ValueError` where there is neither."""
+    if evaluation == GOT10K_BOARD:
+        return SUBMITTED
+    if evaluation not in choices("eval"):
+        raise ValueError(f"no evaluation is called {evaluation!r}")
+    return DOWNSTREAM[composed([f"eval=[{evaluation}]"]).eval[evaluation].task].metrics
+
+
+def rows_of(evaluation: str, folders: Sequence[Path]) -> list[tuple[Path, Row]]:
+    """Every row of an evaluation with the folder that it is in; of rows with one key the first folder's."""
+    metrics, found = metrics_for(evaluation), dict[object, tuple[Path, Row]]()
+    for folder in folders:
+        for row in read(folder / f"{evaluation}.csv", metrics):
+            found.setdefault(row.key, (folder, row))
+    return list(found.values())
+
+
+def write_ledger(folder: Path) -> int:
+    """Put the paper's numbers beside ours, in the CSV of each evaluation; how many rows there are."""
+    rows = ledger()
+    for evaluation, found in rows.items():
+        upsert(folder / f"{evaluation}.csv", found, metrics_for(evaluation))
+    return sum(map(len, rows.values()))
