@@ -1,6 +1,7 @@
 """The mini world as ADE20K and COCO have it: street scenes with the class of every pixel, and with the mask of every object.
 
-The scenes are made as those of `mini_formats.voc_pictures`; training and validation pictures show different streets and objects.
+The scenes are made as those of `mini_formats.voc_pictures`, of several streets; training and validation pictures show different
+streets and objects.
 Classes of the segmentation are what the street is made of and the objects (`CLASSES_OF_PIXELS`); pixels where two meet have none.
 """
 
@@ -30,7 +31,8 @@ from longtake.datasets.mini_street import STUFF
 
 SIZE = VOC_SIZE
 KEY_DENSE = 103  # among the seeds
-PER_CLASS = {"train": 40, "val": 12}  # pictures with an object of the class in full view
+NUM_STREETS = {"train": 10, "val": 6}  # one alone would be learnt by heart
+PER_CLASS = {"train": 4, "val": 2}  # pictures of each street with an object of the class in full view
 CLASSES_OF_PIXELS = (*STUFF, *CLASSES)
 MIN_PIXELS = 16  # of an object that is annotated
 NAMES = {"train": ("training", "train2017"), "val": ("validation", "val2017")}  # of the splits in ADE20K and in COCO
@@ -44,7 +46,7 @@ def prepare_ade20k(world: World, root: Path, *, progress: bool = True) -> Path:
             pairs = ((stem, image, pixels) for stem, image, pixels, _ in ticking(scenes(world, split, pool), advance))
             write_ade20k(folder, name, pairs, len(CLASSES_OF_PIXELS))
 
-    return prepared(world, root, "ade20k", write, sum(PER_CLASS.values()) * len(CLASSES), progress)
+    return prepared(world, root, "ade20k", write, sum(map(num_scenes, NAMES)), progress)
 
 
 def prepare_coco(world: World, root: Path, *, progress: bool = True) -> Path:
@@ -58,27 +60,32 @@ def prepare_coco(world: World, root: Path, *, progress: bool = True) -> Path:
             )
             write_coco(folder, name, pictures, dict(enumerate(CLASSES, 1)))
 
-    return prepared(world, root, "coco", write, sum(PER_CLASS.values()) * len(CLASSES), progress)
+    return prepared(world, root, "coco", write, sum(map(num_scenes, NAMES)), progress)
 
 
 Scene = tuple[str, np.ndarray, np.ndarray, list[Mask]]  # name, image, class of every pixel (255: none), objects
 
 
+def num_scenes(split: str) -> int:
+    return NUM_STREETS[split] * PER_CLASS[split] * len(CLASSES)
+
+
 def scenes(world: World, split: str, pool: ProcessPoolExecutor | None = None) -> Iterator[Scene]:
-    """All pictures of a split, class by class."""
-    tasks = [(world, split, class_index, PER_CLASS[split]) for class_index in range(len(CLASSES))]
+    """All pictures of a split, street by street and class by class."""
+    tasks = [(world, split, street, index) for street in range(NUM_STREETS[split]) for index in range(len(CLASSES))]
     return chain.from_iterable(in_order(pool, _of_class, tasks))
 
 
 def _of_class(task: tuple[World, str, int, int]) -> list[Scene]:
-    world, split, class_index, number = task
-    key = SPLITS.index("test" if split == "val" else split)
-    street = street_of(world, key, 0)
+    """The pictures of a class in one street."""
+    world, split, number, class_index = task
+    key, count = SPLITS.index("test" if split == "val" else split), PER_CLASS[split]
+    street = street_of(world, key, number)
     return [
         _scene(
             f"{split}_{CLASSES[class_index]}_{n:04d}", street, [world.seed, KEY_DENSE, key, class_index, n], class_index
         )
-        for n in range(number)
+        for n in range(number * count, (number + 1) * count)
     ]
 
 

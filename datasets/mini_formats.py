@@ -25,7 +25,7 @@ from longtake.datasets.mini_scene import Rendered, render
 from longtake.datasets.mini_street import Street
 from longtake.datasets.voc import VOID, Annotated, write_voc
 
-FORMATS_VERSION = 2
+FORMATS_VERSION = 3
 """Part of the folders' names: raise it with any change of what is written."""
 
 VOC_SIZE, VOC_OBJECT = (120, 160), 104  # pixels; pixels of the square that the main object fills mostly

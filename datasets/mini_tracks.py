@@ -1,11 +1,14 @@
-"""The mini world as GOT-10k has it: short walks, each with one object that is followed, with exact truth.
+"""The mini world as GOT-10k has it: short walks towards one object that is followed, with exact truth.
 
-Training sequences are of the training pictures' street, validation sequences of the test pictures'; no object is in both, or in the
-walk. The box is that of the object's visible pixels; where nothing of it shows, it is absent and keeps its last box.
+The object is alone in the street: in minutes a tracker learns to find *the* object, but not to tell objects apart (with all of
+the walk's objects in view it learnt where boxes usually are, and nothing else). Training sequences are of streets of the
+training pictures' kind, validation sequences of the test pictures'; no street and no object is in both, or in the walk. The box
+is that of the object's visible pixels; where nothing of it shows, it is absent and keeps its last box.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -19,8 +22,9 @@ from longtake.datasets.mini_layout import walk_scene
 from longtake.datasets.mini_objects import CLASSES
 from longtake.datasets.mini_scene import Rendered, Seen, render
 
-NUM_SEQUENCES = {"train": 96, "val": 40}
-NUM_FRAMES, FPS, SIZE = 16, 8, (180, 240)
+NUM_SEQUENCES = {"train": 240, "val": 40}
+PER_STREET = 8  # attempts to find a sequence in one street
+NUM_FRAMES, FPS, SIZE = 16, 10, (180, 240)  # 10 frames per second as in GOT-10k
 WALK_SECONDS = 90.0
 SEEN_AGAIN, BARELY = 0.75, 0.1  # after that share of the frames, that share of the object is visible
 # GOT-10k's levels: 0 is hidden, 8 in full view; between them these shares of the object end levels 1 to 6.
@@ -62,19 +66,20 @@ def _sequence(task: tuple[World, str, int]) -> tuple[np.ndarray, list[Seen | Non
     seed = [world.seed, KEY, key, attempt]
     rng = np.random.default_rng([*seed, 1])
     times = float(rng.uniform(0, 60)) + np.arange(NUM_FRAMES) / FPS
-    scene = walk_scene(street_of(world, key, 0), seed, times, *SIZE, WALK_SECONDS)
-    first, later = (render(scene, t) for t in (0, int(SEEN_AGAIN * NUM_FRAMES)))
-    staying = [c for c in fitting_objects(first) if _visible(later, c) >= BARELY]
+    scene = walk_scene(street_of(world, key, attempt // PER_STREET), seed, times, *SIZE, WALK_SECONDS)
+    alone = [
+        replace(scene, things=[t for t in scene.things if t.instance == c]) for c in fitting_objects(render(scene, 0))
+    ]
+    staying = [walk for walk in alone if _visible(render(walk, int(SEEN_AGAIN * NUM_FRAMES))) >= BARELY]
     if not staying:
         return None
-    shown = [first, *(render(scene, t) for t in range(1, NUM_FRAMES))]
-    chosen = staying[int(rng.integers(len(staying)))]
-    followed = [next((s for s in frame.objects if s.instance == chosen), None) for frame in shown]
-    return np.stack([frame.image for frame in shown]), followed
+    walk = staying[int(rng.integers(len(staying)))]
+    shown = [render(walk, t) for t in range(NUM_FRAMES)]
+    return np.stack([frame.image for frame in shown]), [next(iter(frame.objects), None) for frame in shown]
 
 
-def _visible(frame: Rendered, instance: int) -> float:
-    return next((s.visible for s in frame.objects if s.instance == instance), 0.0)
+def _visible(frame: Rendered) -> float:
+    return next((seen.visible for seen in frame.objects), 0.0)
 
 
 def _boxes(followed: list[Seen | None]) -> np.ndarray:
