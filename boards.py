@@ -1,10 +1,11 @@
 """Where rows are: the CSVs of a run's output and of this repository, and the paper's numbers among them."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from longtake.command import choices, composed
-from longtake.downstream.base import DOWNSTREAM
+from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.downstream.got10k import SUBMITTED
 from longtake.leaderboards.paper import ledger
 from longtake.leaderboards.publish import REPOSITORY
@@ -15,13 +16,22 @@ from longtake.submit_result import GOT10K_BOARD
 TRACKED = REPOSITORY / "leaderboards"
 
 
-def metrics_for(evaluation: str) -> tuple[str, ...]:
-    """The metrics of an evaluation or of a test server. Raises `ValueError` where there is neither."""
-    if evaluation == GOT10K_BOARD:
-        return SUBMITTED
+@cache
+def task_of(evaluation: str) -> type[Downstream]:
+    """The class of an evaluation. Raises `ValueError` where there is none."""
     if evaluation not in choices("eval"):
         raise ValueError(f"no evaluation is called {evaluation!r}")
-    return DOWNSTREAM[composed([f"eval=[{evaluation}]"]).eval[evaluation].task].metrics
+    return DOWNSTREAM[composed([f"eval=[{evaluation}]"]).eval[evaluation].task]
+
+
+def metrics_for(evaluation: str) -> tuple[str, ...]:
+    """The metrics of an evaluation or of a test server. Raises `ValueError` where there is neither."""
+    return SUBMITTED if evaluation == GOT10K_BOARD else task_of(evaluation).metrics
+
+
+def primary_for(evaluation: str) -> tuple[str, ...]:
+    """Those of its metrics that a comparison shows."""
+    return SUBMITTED[:1] if evaluation == GOT10K_BOARD else task_of(evaluation).primary or metrics_for(evaluation)[:1]
 
 
 def rows_of(evaluation: str, folders: Sequence[Path]) -> list[tuple[Path, Row]]:

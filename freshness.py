@@ -49,6 +49,16 @@ def evaluation_hash(task: type[Downstream]) -> str:
     return source_hash([_file(task)], REPOSITORY, FOR_PEOPLE)
 
 
+@cache
+def _evaluations() -> frozenset[str]:
+    return frozenset(choices("eval"))
+
+
+@cache
+def _task(evaluation: str) -> type[Downstream]:
+    return DOWNSTREAM[composed([f"eval=[{evaluation}]"]).eval[evaluation].task]
+
+
 def _file(cls: type) -> Path:
     return Path(inspect.getfile(cls)).resolve()
 
@@ -79,10 +89,10 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
         return
     if training != FOREIGN and training != training_hash(row.key.method):
         yield f"stale: the code of {row.key.method} has changed"
-    if path.stem not in choices("eval"):
+    if path.stem not in _evaluations():
         yield f"unknown: no evaluation is called {path.stem}"
         return
-    task = DOWNSTREAM[composed([f"eval=[{path.stem}]"]).eval[path.stem].task]
+    task = _task(path.stem)
     if evaluation != evaluation_hash(task):
         yield f"stale: the code of {path.stem} has changed"
     if not row.key.protocol.split()[0].endswith(f"-v{task.version}"):

@@ -14,6 +14,7 @@ from longtake.backbones.weights import weights_hash
 from longtake.console import console
 from longtake.downstream.base import Downstream
 from longtake.downstream.sharing import is_first
+from longtake.freshness import UNKNOWN as UNKNOWN_CODE
 from longtake.freshness import evaluation_hash
 from longtake.leaderboards.outcomes import compare, items_hash, outcomes_path, save_outcomes
 from longtake.leaderboards.publish import DIRTY, UNKNOWN, code_commit
@@ -80,12 +81,23 @@ def _estimate(outcomes: Mapping[str, np.ndarray], metric: str) -> Estimate:
     return interval(values[counts], outcomes["groups"][counts] if "groups" in outcomes else None)
 
 
-def known(board: Board, key: Key) -> Row | None:
-    """The row of this key when this very code has made it before, outcomes and all."""
-    commit = code_commit()
-    rows = {row.key: row for row in read(board.path, board.task.metrics) if row.provenance.code_commit == commit}
-    fresh = not commit.endswith(DIRTY) and commit != UNKNOWN and outcomes_path(board.folder, board.name, key).exists()
-    return rows.get(key) if fresh else None
+def known(board: Board, key: Key, trained_by: str) -> Row | None:
+    """The row of this key when the same code, by its hash, has made it before: intact, with its outcomes.
+
+    From a clean commit, one of uncommitted code is none: measured again, it can be published.
+    """
+    row = next((row for row in read(board.path, board.task.metrics) if row.key == key), None)
+    if row is None or row.broken_seal or trained_by == UNKNOWN_CODE:
+        return None
+    of_this_code = row.provenance.code_hash == f"{trained_by}-{evaluation_hash(type(board.task))}"
+    commits = row.provenance.code_commit, code_commit()
+    better_now = _unpublishable(commits[0]) and not _unpublishable(commits[1])
+    kept = outcomes_path(board.folder, board.name, key).exists()
+    return row if of_this_code and kept and not better_now else None
+
+
+def _unpublishable(commit: str) -> bool:
+    return commit == UNKNOWN or commit.endswith(DIRTY)
 
 
 def report(board: Board, row: Row, baseline: Row | None) -> None:

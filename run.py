@@ -16,7 +16,10 @@ from longtake.command import CONFIG_MODULE, CONFIG_NAME, check_overrides, compos
 def main() -> None:
     """Entry point. Bad input ends with one line and exit code 2, before any compute."""
     overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
-    if "launcher=slurm" in overrides and not {"-m", "--multirun"} & set(sys.argv):
+    alone = (
+        "launcher=slurm" in overrides and "task=table" not in overrides
+    )  # a table's runs are jobs, the table is none
+    if alone and not {"-m", "--multirun"} & set(sys.argv):
         sys.argv.append("--multirun")  # Hydra's launchers belong to its sweeps
     try:
         check_overrides(overrides)
@@ -50,23 +53,36 @@ def job(cfg: DictConfig) -> None:
     from longtake.datasets.prepare import prepare, print_store
     from longtake.datasets.sources import Source
     from longtake.export import export
+    from longtake.fill_table import fill_table
     from longtake.freshness import verify
+    from longtake.leaderboards.diff import diff
     from longtake.leaderboards.publish import publish
     from longtake.plan import description, make_plan
+    from longtake.report import leaderboard, write_readme
     from longtake.submit_result import GOT10K_BOARD, submit_result
     from longtake.visualize import visualize
 
     boards = Path(cfg.output) / "leaderboards"
     try:
+        if cfg.task == "table":
+            if not fill_table(_plain(cfg), _launcher()):
+                raise SystemExit(1)
+            return None
+        if cfg.task == "leaderboard" and cfg.diff:
+            changes = diff(TRACKED, str(cfg.diff))
+            return print("\n".join([*map(str, changes), f"{len(changes)} rows differ"]))
         if cfg.task == "leaderboard" and cfg.verify:
             if not verify([folder for folder in (TRACKED, boards) if folder.is_dir()]):
                 raise SystemExit(1)
             return None
         if cfg.task == "leaderboard":
-            return runs.leaderboard(boards)
+            if cfg.readme:
+                write_readme()
+            return leaderboard(boards, _named(cfg))
         if cfg.task == "publish":
             print(publish(boards, TRACKED))
             write_ledger(TRACKED)
+            write_readme()
             return None
         if cfg.task == "submit_result":
             row = submit_result(_plain(cfg), boards)
@@ -88,7 +104,7 @@ def job(cfg: DictConfig) -> None:
         if cfg.task not in ("run", "check"):
             raise ValueError(
                 f"task: got {cfg.task!r}, expected run, prepare, analyze, check, check_data, visualize, export, "
-                "submit_result, leaderboard or publish"
+                "submit_result, table, leaderboard or publish"
             )
         plan = make_plan(_plain(cfg))
         if cfg.task == "check":
@@ -113,6 +129,18 @@ def job(cfg: DictConfig) -> None:
         if not is_stated(error):
             raise
         fail(error)
+
+
+def _named(cfg: DictConfig) -> list[str] | None:
+    """The evaluations that the command line asks for; None where it names none and all are meant."""
+    words = HydraConfig.get().overrides.task
+    return list(cfg.eval) if any(word.startswith(("suite=", "eval=")) for word in words) else None
+
+
+def _launcher() -> list[str]:
+    """What the command line says of how runs are started."""
+    words = HydraConfig.get().overrides
+    return [word for word in [*words.task, *words.hydra] if word.startswith(("launcher=", "hydra.launcher."))]
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

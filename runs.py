@@ -19,8 +19,6 @@ from longtake.downstream.sharing import agreed, is_first, join
 from longtake.fit import Interrupted, fit
 from longtake.freshness import RANDOM_INIT, UNKNOWN, training_hash
 from longtake.identity import Config, config_hash, protocol_suffix, variant
-from longtake.leaderboards.render import console_table, markdown_table
-from longtake.leaderboards.rows import metrics_of, read
 from longtake.leaderboards.schema import Key, Row
 from longtake.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.progress import draw_curves, health_line
@@ -183,22 +181,22 @@ def random_init(encoder: ViT, header: Mapping[str, Any]) -> tuple[ViT, dict[str,
 
 def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
     """Evaluate an encoder whose header says what it is. None in the processes that only help."""
-    cost, trained_by = {field: header[field] for field in COST}, header.get("code_hash", UNKNOWN)
-    return evaluate(board, encoder, _key(header, board.protocol), cost, trained_by, workdir)
+    cost = {field: header[field] for field in COST}
+    return evaluate(board, encoder, _key(header, board.protocol), cost, _trained_by(header), workdir)
 
 
 def done_before(board: Board, encoder: ViT, header: Mapping[str, Any]) -> Row | None:
-    """The row of exactly these weights, when this very code has added it: a continued run does not evaluate twice."""
-    row = known(board, _key(header, board.protocol))
+    """The row of exactly these weights, when the same code has added it: a continued run does not evaluate twice."""
+    row = known(board, _key(header, board.protocol), _trained_by(header))
     row = row if row is not None and row.provenance.checkpoint_hash == weights_hash(encoder) else None
     return agreed(row) if board.task.shared else row
 
 
 def random_init_row(board: Board, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
-    """Random init of the encoder's architecture and seed, evaluated unless this very code has done it before."""
+    """Random init of the encoder's architecture and seed, evaluated unless the same code has done it before."""
     encoder, header = random_init(trained, header)
-    key = _key(header, board.protocol)
-    there = agreed(known(board, key)) if board.task.shared else known(board, key)
+    there = known(board, _key(header, board.protocol), _trained_by(header))
+    there = agreed(there) if board.task.shared else there
     return there or add_row(board, encoder, header, workdir)
 
 
@@ -206,15 +204,5 @@ def _key(header: Mapping[str, Any], protocol: str) -> Key:
     return Key(**{field: header[field] for field in IDENTITY}, protocol=protocol, source="run")
 
 
-def leaderboard(folder: Path) -> None:
-    """Print every leaderboard in `folder`, for people and as Markdown in `leaderboard.md`."""
-    texts = []
-    for path in sorted(folder.glob("*.csv")):
-        metrics = metrics_of(path)
-        rows = read(path, metrics)
-        console.print(console_table(path.stem, rows, metrics))
-        texts.append(markdown_table(path.stem, rows, metrics))
-    if not texts:
-        raise ValueError(f"no leaderboards in {folder}; a run adds its rows there")
-    (folder / "leaderboard.md").write_text("\n".join(texts))
-    console.print(f"as Markdown: {folder / 'leaderboard.md'}", soft_wrap=True)
+def _trained_by(header: Mapping[str, Any]) -> str:
+    return header.get("code_hash", UNKNOWN)

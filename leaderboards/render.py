@@ -13,12 +13,11 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from longtake.leaderboards.rows import Key, Row
+from longtake.leaderboards.schema import Key, Row, lower_is_better
 from longtake.leaderboards.statistics import Difference
 
 COLUMNS = ("variant", "pretrain", "backbone", "epochs", "seed", "source", "protocol")  # after the method
 OF_PRETRAINING = {"variant", "pretrain", "epochs"}  # what means nothing for random init
-LOWER_IS_BETTER = "_decay"  # of a metric's name
 UNBOUNDED = 100_000  # characters: a console so wide that it wraps nothing
 MARKDOWN = re.compile(r"[\\`*<>\[\]|~&$#!]|(?<![^\W_])_|_(?![^\W_])")  # not wt_venice
 
@@ -31,14 +30,17 @@ def console_table(evaluation: str, rows: Sequence[Row], metrics: Sequence[str]) 
 def markdown_table(evaluation: str, rows: Sequence[Row], metrics: Sequence[str]) -> str:
     """The rows in their order, as a title line and a table of GitHub-flavoured Markdown."""
     columns, best = _differing(rows), _best(rows, metrics)
-    lines = [["method", *columns, *map(_escape, metrics)], ["---"] * (1 + len(columns)) + ["---:"] * len(metrics)]
+    lines = [
+        ["method", *columns, *map(escape_markdown, metrics)],
+        ["---"] * (1 + len(columns)) + ["---:"] * len(metrics),
+    ]
     for row in rows:
-        cells = [_escape(cell) for cell in _identity(row.key, columns)]
+        cells = [escape_markdown(cell) for cell in _identity(row.key, columns)]
         for metric in metrics:
             value, interval = _score(row, metric)
             cells.append(f"**{value}**{interval}" if _is_best(row, metric, best) else value + interval)
         lines.append(cells)
-    title = f"**{_escape(evaluation)}**  {_escape(_shared(rows))}".rstrip()
+    title = f"**{escape_markdown(evaluation)}**  {escape_markdown(_shared(rows))}".rstrip()
     return "\n".join([title, "", *(f"| {' | '.join(cells)} |" for cells in lines), ""])
 
 
@@ -121,7 +123,7 @@ def _shared(rows: Sequence[Row]) -> str:
 
 def _identity(key: Key, columns: Sequence[str]) -> list[str]:
     values = [getattr(key, name) for name in columns]
-    return [_method(key), *("" if value is None else _printable(str(value)) for value in values)]
+    return [method_name(key.method), *("" if value is None else _printable(str(value)) for value in values)]
 
 
 def _words(key: Key, columns: Sequence[str]) -> str:
@@ -129,8 +131,8 @@ def _words(key: Key, columns: Sequence[str]) -> str:
     return ", ".join(f"{name} {cell}" for name, cell in zip(columns, _identity(key, columns)[1:], strict=True) if cell)
 
 
-def _method(key: Key) -> str:
-    return "random init" if key.method == "none" else _printable(key.method)
+def method_name(method: str) -> str:
+    return "random init" if method == "none" else _printable(method)
 
 
 def _label(key: Key, other: Key) -> str:
@@ -138,7 +140,7 @@ def _label(key: Key, other: Key) -> str:
     ignored = OF_PRETRAINING if "none" in (key.method, other.method) else set()
     names = [name for name in COLUMNS if name not in ignored and getattr(key, name) != getattr(other, name)]
     details = _words(key, names)
-    return f"{_method(key)} ({details})" if details else _method(key)
+    return f"{method_name(key.method)} ({details})" if details else method_name(key.method)
 
 
 def _score(row: Row, metric: str) -> tuple[str, str]:
@@ -153,9 +155,7 @@ def _best(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, float]:
     """The best value of every metric that at least two rows have."""
     values = {metric: [row.metrics[metric].value for row in rows if metric in row.metrics] for metric in metrics}
     return {
-        metric: (min if metric.endswith(LOWER_IS_BETTER) else max)(found)
-        for metric, found in values.items()
-        if len(found) > 1
+        metric: (min if lower_is_better(metric) else max)(found) for metric, found in values.items() if len(found) > 1
     }
 
 
@@ -168,6 +168,6 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is."""
     return MARKDOWN.sub(r"\\\g<0>", _printable(text))

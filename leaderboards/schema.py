@@ -63,6 +63,7 @@ class Row:
     broken_seal: str = ""
 
 
+LOWER_IS_BETTER = "_decay"  # of a metric's name
 SEAL, NO_SEAL = "seal", "none"
 ADDED_IN_2 = ("command", "code_hash", "data_hash", "note")  # of the provenance; files of version 1 have no seal either
 INTEGERS = {"epochs", "seed", "frames_seen"}
@@ -73,6 +74,10 @@ MARK = "'"
 FORMULA = re.compile(
     r"[=+\-@\t\r']"
 )  # what begins a name that a spreadsheet may execute, or one that has the mark already
+
+
+def lower_is_better(metric: str) -> bool:
+    return metric.endswith(LOWER_IS_BETTER)
 
 
 def columns(metrics: Sequence[str], version: int = 2) -> list[str]:

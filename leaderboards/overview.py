@@ -1,0 +1,150 @@
+"""Methods x tasks: one number each with its interval, and who is tied with whom; in Markdown, LaTeX and for plots."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from longtake.leaderboards.render import escape_markdown, method_name
+from longtake.leaderboards.schema import lower_is_better
+from longtake.leaderboards.summary import IDENTITY, Entry, Score
+
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}",
+}  # fmt: skip
+
+
+class Column(NamedTuple):
+    evaluation: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """An encoder in all columns that have it."""
+
+    label: str
+    entries: Mapping[Column, Entry]
+    mean_rank: float | None  # over the columns in which all lines are; None where there is none
+
+    def score(self, column: Column) -> Score | None:
+        entry = self.entries.get(column)
+        return None if entry is None else entry.scores[column.metric]
+
+
+def overview(boards: Mapping[Column, Sequence[Entry]]) -> list[Line]:
+    """The encoders that we measured, from the best mean rank to the worst. The paper's own stay in their columns' boards."""
+    found: dict[tuple, dict[Column, Entry]] = {}
+    for column, entries in boards.items():
+        for entry in entries:
+            if not entry.is_paper and column.metric in entry.scores:
+                found.setdefault(entry.identity, {})[column] = entry
+    labels = _labels(list(found))
+    full = [column for column in boards if all(column in there for there in found.values())]
+    ranks = {column: _ranks(column, found) for column in full}
+    lines = []
+    for identity, there in found.items():
+        mean = sum(ranks[column][identity] for column in full) / len(full) if full else None
+        lines.append(Line(labels[identity], there, mean))
+    return sorted(lines, key=lambda line: (line.mean_rank is None, line.mean_rank, line.label))
+
+
+def _ranks(column: Column, found: Mapping[tuple, Mapping[Column, Entry]]) -> dict[tuple, float]:
+    """1 is the best; equal scores share the mean of their ranks."""
+    sign = 1 if lower_is_better(column.metric) else -1
+    values = {identity: sign * there[column].scores[column.metric].value for identity, there in found.items()}
+    return {
+        identity: sum(other < value for other in values.values())
+        + (1 + sum(other == value for other in values.values())) / 2
+        for identity, value in values.items()
+    }
+
+
+def _labels(identities: Sequence[tuple]) -> dict[tuple, str]:
+    """The method, with whatever tells it from the others (of random init, epochs and data tell nothing)."""
+    trained = [identity for identity in identities if identity[0] != "none"]
+    varying = [i for i in range(1, len(IDENTITY)) if len({identity[i] for identity in trained or identities}) > 1]
+    by_method: dict[str, set] = {}
+    for identity in identities:
+        by_method.setdefault(identity[0], set()).add(identity)
+    epochs = IDENTITY.index("epochs")
+    labels = {}
+    for identity in identities:
+        # Methods of equal budget have different epochs; they are named only where one method has several.
+        named = [i for i in varying if i != epochs or len(by_method[identity[0]]) > 1]
+        words = [] if identity[0] == "none" else [_word(IDENTITY[i], identity[i]) for i in named]
+        labels[identity] = " ".join([method_name(identity[0]), *filter(None, words)])
+    return labels
+
+
+def _word(name: str, value: object) -> str:
+    if value in ("", None):
+        return ""
+    return f"({value} epochs)" if name == "epochs" else str(value)
+
+
+def markdown_overview(lines: Sequence[Line], columns: Sequence[Column]) -> str:
+    """GitHub-flavoured Markdown, a row for each task: score, letters of the tied, interval; the best number of a task is bold."""
+    rows = [["", *(escape_markdown(line.label) for line in lines)], ["---"] + ["---:"] * len(lines)]
+    for column in columns:
+        name = f"{escape_markdown(column.evaluation)} <sub>{escape_markdown(column.metric)}</sub>"
+        rows.append([name, *(_markdown_cell(line.score(column), place(line, column, lines) == 0) for line in lines)])
+    ranks = ["" if line.mean_rank is None else f"{line.mean_rank:.1f}" for line in lines]
+    rows.append(["mean rank", *ranks])
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
+def _markdown_cell(score: Score | None, best: bool) -> str:
+    if score is None:
+        return ""
+    value = f"**{score.value:.1f}**" if best else f"{score.value:.1f}"
+    text = f"{value} {score.letters}".rstrip()
+    return text if score.low is None else f"{text}<br><sub>[{score.low:.1f}, {score.high:.1f}]</sub>"
+
+
+def latex_table(lines: Sequence[Line], columns: Sequence[Column]) -> str:
+    r"""A `tabular` for `booktabs`: the best of a column bold, the second best underlined, half the interval behind +-."""
+    spec = "l" + "r" * len(columns)
+    head = [r"\textbf{method}", *(escape_latex(f"{c.evaluation} {c.metric}") for c in columns)]
+    body = [
+        [escape_latex(line.label), *(_latex_cell(line.score(column), number) for column, number in places.items())]
+        for line, places in ((line, {c: place(line, c, lines) for c in columns}) for line in lines)
+    ]
+    rows = [" & ".join(cells) + r" \\" for cells in [head, *body]]
+    return "\n".join(
+        [
+            r"% \usepackage{booktabs}",
+            rf"\begin{{tabular}}{{{spec}}}",
+            r"\toprule",
+            rows[0],
+            r"\midrule",
+            *rows[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def place(line: Line, column: Column, lines: Sequence[Line]) -> int:
+    """0 for the best number of a column, 1 for the second best, and so on; numbers that print the same share a place."""
+    sign = 1 if lower_is_better(column.metric) else -1
+    printed = sorted({sign * round(score.value, 1) for other in lines if (score := other.score(column)) is not None})
+    own = line.score(column)
+    return -1 if own is None else printed.index(sign * round(own.value, 1))
+
+
+def _latex_cell(score: Score | None, number: int) -> str:
+    if score is None:
+        return "--"
+    value = f"{score.value:.1f}"
+    value = rf"\textbf{{{value}}}" if number == 0 else rf"\underline{{{value}}}" if number == 1 else value
+    if score.low is None or score.high is None:
+        return value
+    return value + rf" {{\scriptsize $\pm$ {(score.high - score.low) / 2:.1f}}}"
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(LATEX.get(character, character) for character in text if character.isprintable())

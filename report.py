@@ -1,0 +1,150 @@
+"""`run task=leaderboard`: the comparison on the console, in Markdown, LaTeX, pictures and as a page; README's block of it."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from longtake.boards import TRACKED, metrics_for, primary_for, rows_of
+from longtake.command import composed
+from longtake.console import console
+from longtake.freshness import reasons
+from longtake.leaderboards.overview import Column, Line, latex_table, markdown_overview, overview, place
+from longtake.leaderboards.page import Board, page
+from longtake.leaderboards.plots import Curve, draw_bars, draw_heat_map, draw_losses
+from longtake.leaderboards.publish import REPOSITORY, code_commit
+from longtake.leaderboards.render import console_table, markdown_table
+from longtake.leaderboards.summary import as_row, summarize
+from longtake.progress import curves
+
+MOST_SHOWN = 60  # entries of an evaluation on the console and in Markdown; the page has all
+README = REPOSITORY / "README.md"
+BLOCK = re.compile(r"(<!-- leaderboard: (\w+) -->\n).*?(<!-- end of leaderboard -->)", re.DOTALL)
+
+
+def leaderboard(folder: Path, evaluations: Sequence[str] | None) -> None:
+    """Show the rows of `folder` (a run's `output`/leaderboards) and the published ones, and write what can be taken along.
+
+    Raises `ValueError` when there are none, or a file is no leaderboard.
+    """
+    folders = [place for place in dict.fromkeys([folder, TRACKED]) if place.is_dir()]
+    boards = load(folders, evaluations)
+    if not boards:
+        raise ValueError(f"no leaderboards in {folder}; a run adds its rows there")
+    columns, lines = compared(boards)
+    for board in boards:
+        if evaluations is None and all(entry.is_paper for entry in board.entries):
+            continue  # the page has them; the console shows what is ours, or what was asked for
+        rows = [as_row(entry) for entry in board.entries[:MOST_SHOWN]]
+        console.print(console_table(board.name, rows, _shown(board)))
+        if len(board.entries) > MOST_SHOWN:
+            console.print(f"... and {len(board.entries) - MOST_SHOWN:,} more, on the page\n")
+    if lines:
+        console.print(_console_overview(lines, columns))
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder, boards, columns, lines)
+
+
+def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Board]:
+    """Every leaderboard that has rows, of these evaluations or of all, with what is stale in it."""
+    names = evaluations or sorted({path.stem for folder in folders for path in folder.glob("*.csv")})
+    boards = []
+    for name in names:
+        rows = rows_of(name, folders)
+        metrics = metrics_for(name)
+        stale = {row.key: found for place, row in rows if (found := list(reasons(place / f"{name}.csv", row)))}
+        if rows:
+            boards.append(Board(name, metrics, primary_for(name)[0], summarize(name, rows, metrics), stale))
+    return sorted(boards, key=lambda board: all(entry.is_paper for entry in board.entries))  # what is ours first
+
+
+def compared(boards: Sequence[Board]) -> tuple[list[Column], list[Line]]:
+    """Our encoders by the primary metrics of the evaluations that have any."""
+    by_column = {
+        Column(board.name, metric): board.entries
+        for board in boards
+        for metric in primary_for(board.name)
+        if any(metric in entry.scores and not entry.is_paper for entry in board.entries)
+    }
+    return list(by_column), overview(by_column)
+
+
+def write(folder: Path, boards: Sequence[Board], columns: Sequence[Column], lines: Sequence[Line]) -> None:
+    """`leaderboard.md`, `.tex`, `.html` and the pictures."""
+    figures: dict[str, Path] = {}
+    texts = [markdown_table(b.name, [as_row(entry) for entry in b.entries[:MOST_SHOWN]], _shown(b)) for b in boards]
+    if lines:
+        texts.insert(0, markdown_overview(lines, columns))
+        (folder / "leaderboard.tex").write_text(latex_table(lines, columns), encoding="utf-8")
+        figures = {"Methods and tasks": folder / "heat_map.png", "Scores and their intervals": folder / "bars.png"}
+        draw_heat_map(lines, columns, figures["Methods and tasks"])
+        draw_bars(lines, columns, figures["Scores and their intervals"])
+    if losses := losses_of(folder.parent):
+        figures["Losses"] = folder / "losses.png"
+        draw_losses(losses, figures["Losses"])
+    (folder / "leaderboard.md").write_text("\n".join(texts), encoding="utf-8")
+    rows = sum(len(entry.rows) for board in boards for entry in board.entries)
+    about = f"{rows:,} rows of {len(boards)} evaluations, by commit {code_commit()}"
+    html = folder / "leaderboard.html"
+    html.write_text(page(boards, lines, columns, figures, about), encoding="utf-8")
+    console.print(f"page: {html}\nMarkdown, LaTeX, pictures: {folder}", soft_wrap=True, highlight=False)
+
+
+def losses_of(output: Path) -> dict[str, list[Curve]]:
+    """By method, the total loss of every run in a folder over the share of its training."""
+    found: dict[str, list[Curve]] = {}
+    for record in sorted(output.glob("*/run.json")):
+        method = json.loads(record.read_text())["config"]["method"]["name"]
+        terms = curves(record.parent, "loss/")
+        if terms:
+            steps = next(iter(terms.values()))[0]
+            total = [sum(values) for values in zip(*(values for _, values in terms.values()), strict=False)]
+            found.setdefault(method, []).append(([step / max(steps[-1], 1) for step in steps], total))
+    return found
+
+
+def readme_block(evaluations: Sequence[str]) -> str:
+    """The published comparison as README shows it; "" when nothing is published."""
+    columns, lines = compared(load([TRACKED], evaluations))
+    return markdown_overview(lines, columns)
+
+
+def with_blocks(text: str) -> str:
+    """A document with the tables between its marks (`<!-- leaderboard: SUITE -->`) made anew from the published rows."""
+
+    def anew(mark: re.Match[str]) -> str:
+        return f"{mark[1]}\n{readme_block(list(composed([f'suite={mark[2]}']).eval))}\n{mark[3]}"
+
+    return BLOCK.sub(anew, text)
+
+
+def write_readme() -> None:
+    """Make README's tables anew; an installed package has no README."""
+    if README.is_file():
+        README.write_text(with_blocks(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _shown(board: Board) -> list[str]:
+    """The metrics that any entry has."""
+    return [metric for metric in board.metrics if any(metric in entry.scores for entry in board.entries)]
+
+
+def _console_overview(lines: Sequence[Line], columns: Sequence[Column]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title="methods and tasks", title_justify="left")
+    table.add_column("task", overflow="fold")
+    for line in lines:
+        table.add_column(Text(line.label), justify="right")
+    for column in columns:
+        cells = [Text(f"{column.evaluation} {column.metric}")]
+        for line in lines:
+            score = line.score(column)
+            best = "bold" if place(line, column, lines) == 0 else ""
+            text = "" if score is None else f"{score.value:.1f}"
+            cells.append(Text.assemble((text, best), "" if score is None else f" {score.letters}"))
+        table.add_row(*cells)
+    table.add_row("mean rank", *("" if line.mean_rank is None else f"{line.mean_rank:.1f}" for line in lines))
+    return table
