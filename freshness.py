@@ -16,7 +16,7 @@ from longtake.backbones.checkpoints import FOREIGN
 from longtake.command import choices, composed
 from longtake.console import console
 from longtake.downstream.base import DOWNSTREAM, Downstream
-from longtake.leaderboards.outcomes import items_hash, load_outcomes, outcomes_path
+from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
 from longtake.leaderboards.publish import REPOSITORY, git
 from longtake.leaderboards.rows import metrics_of, read
 from longtake.leaderboards.schema import Key, Row, cells_of, columns
@@ -83,22 +83,23 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
         yield f"edited{_where(path, row)}"
     if row.key.source != "run":
         return
+    name = path.stem
     training, _, evaluation = row.provenance.code_hash.partition("-")
     if not evaluation or training == UNKNOWN:
         yield "unknown: no hash of its code"
         return
     if training != FOREIGN and training != training_hash(row.key.method):
         yield f"stale: the code of {row.key.method} has changed"
-    if path.stem not in _evaluations():
-        yield f"unknown: no evaluation is called {path.stem}"
+    if name not in _evaluations():
+        yield f"unknown: no evaluation is called {name}"
         return
-    task = _task(path.stem)
+    task = _task(name)
     if evaluation != evaluation_hash(task):
-        yield f"stale: the code of {path.stem} has changed"
+        yield f"stale: the code of {name} has changed"
     if not row.key.protocol.split()[0].endswith(f"-v{task.version}"):
         yield f"stale: the protocol is version {task.version} now"
-    kept = outcomes_path(path.parent, path.stem, row.key).exists()
-    if kept and row.provenance.data_hash != items_hash(load_outcomes(path.parent, path.stem, row.key)):
+    kept = has_outcomes(path.parent, name, row.key)
+    if kept and row.provenance.data_hash != items_hash(load_outcomes(path.parent, name, row.key)):
         yield "its outcomes are of other items"
 
 

@@ -165,8 +165,11 @@ def build_method(config: Config, duration: Duration) -> Method:
 def build_evaluation(keys: Mapping[str, Any]) -> Downstream:
     """An evaluation from its yaml: `task` names the class, the rest are its fields."""
     cls = DOWNSTREAM[keys["task"]]
-    arguments = {key: value for key, value in keys.items() if key != "task"}
+    arguments: dict[str, Any] = {key: value for key, value in keys.items() if key != "task"}
     check_keys(f"key of evaluation {keys['task']}:", arguments, field_names(cls))
+    for field in fields(cls):
+        if str(field.type).startswith("tuple") and field.name in arguments:  # a yaml has lists alone
+            arguments[field.name] = tuple(arguments[field.name])
     return cls(**arguments)
 
 

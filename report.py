@@ -22,6 +22,7 @@ from longtake.leaderboards.summary import as_row, summarize
 from longtake.progress import curves
 
 MOST_SHOWN = 60  # entries of an evaluation on the console and in Markdown; the page has all
+MOST_COMPARED = 24  # in tables of methods x tasks, and in pictures
 README = REPOSITORY / "README.md"
 BLOCK = re.compile(r"(<!-- leaderboard: (\w+) -->\n).*?(<!-- end of leaderboard -->)", re.DOTALL)
 
@@ -56,21 +57,22 @@ def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Boa
     for name in names:
         rows = rows_of(name, folders)
         metrics = metrics_for(name)
-        stale = {row.key: found for place, row in rows if (found := list(reasons(place / f"{name}.csv", row)))}
+        paths = {place: place / f"{name}.csv" for place in folders}
+        stale = {row.key: found for place, row in rows if (found := list(reasons(paths[place], row)))}
         if rows:
             boards.append(Board(name, metrics, primary_for(name)[0], summarize(name, rows, metrics), stale))
     return sorted(boards, key=lambda board: all(entry.is_paper for entry in board.entries))  # what is ours first
 
 
 def compared(boards: Sequence[Board]) -> tuple[list[Column], list[Line]]:
-    """Our encoders by the primary metrics of the evaluations that have any."""
+    """Our encoders, the best `MOST_COMPARED` of them, by the primary metrics of the evaluations that have any."""
     by_column = {
         Column(board.name, metric): board.entries
         for board in boards
         for metric in primary_for(board.name)
         if any(metric in entry.scores and not entry.is_paper for entry in board.entries)
     }
-    return list(by_column), overview(by_column)
+    return list(by_column), overview(by_column)[:MOST_COMPARED]
 
 
 def write(folder: Path, boards: Sequence[Board], columns: Sequence[Column], lines: Sequence[Line]) -> None:

@@ -1,6 +1,7 @@
 """A table of the paper, or the comparison on the mini world, as a plan: its cells, what exists of them, what a run has to add."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -125,7 +126,12 @@ def _backbones() -> dict[str, str]:
 
 def plain(overrides: Iterable[str]) -> dict[str, Any]:
     """The configuration that these overrides give, resolved."""
-    return OmegaConf.to_container(composed(list(overrides)), resolve=True)  # type: ignore[return-value]
+    return deepcopy(_resolved(tuple(overrides)))
+
+
+@cache
+def _resolved(overrides: tuple[str, ...]) -> dict[str, Any]:
+    return OmegaConf.to_container(composed(overrides), resolve=True)  # type: ignore[return-value]
 
 
 def cells(plan: Table, folder: Path) -> list[Cell]:

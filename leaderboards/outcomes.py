@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ def outcomes_path(folder: Path, evaluation: str, key: Key) -> Path:
     """Where the outcomes of a row lie; `folder` is the one with the CSVs."""
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     return folder / "outcomes" / evaluation / f"{name}.npz"
+
+
+def has_outcomes(folder: Path, evaluation: str, key: Key) -> bool:
+    """Whether the outcomes of a row were kept."""
+    return os.path.isdir(f"{folder}/outcomes/{evaluation}") and outcomes_path(folder, evaluation, key).exists()
 
 
 def save_outcomes(folder: Path, evaluation: str, key: Key, outcomes: Mapping[str, np.ndarray]) -> Path:

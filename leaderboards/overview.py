@@ -1,5 +1,6 @@
 """Methods x tasks: one number each with its interval, and who is tied with whom; in Markdown, LaTeX and for plots."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -54,9 +55,9 @@ def _ranks(column: Column, found: Mapping[tuple, Mapping[Column, Entry]]) -> dic
     """1 is the best; equal scores share the mean of their ranks."""
     sign = 1 if lower_is_better(column.metric) else -1
     values = {identity: sign * there[column].scores[column.metric].value for identity, there in found.items()}
+    ordered = sorted(values.values())
     return {
-        identity: sum(other < value for other in values.values())
-        + (1 + sum(other == value for other in values.values())) / 2
+        identity: (bisect_left(ordered, value) + bisect_right(ordered, value) + 1) / 2
         for identity, value in values.items()
     }
 

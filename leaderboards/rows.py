@@ -9,6 +9,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -156,27 +157,35 @@ def _check_written(place: str, raw: str, cells: Sequence[str], names: Sequence[s
 
 
 def _parse(place: str, cells: Sequence[str], metrics: Sequence[str]) -> Row:
-    values: dict[str, Any] = {}
-    for name, cell in zip(columns(metrics), cells, strict=True):
-        try:
-            values[name] = _value(name, cell)
-        except ValueError as error:
-            raise ValueError(f"{place}, column {name!r}: got {cell!r}, expected {error}") from None
-    scores = {}
+    names = columns(metrics)
+    try:
+        values = list(map(_value, names, cells))
+    except ValueError:
+        values = [_explained(place, name, cell) for name, cell in zip(names, cells, strict=True)]
+    scores, first = {}, len(Key._fields)
     for metric in metrics:
-        value, low, high = (values[column] for column in (metric, f"{metric}_low", f"{metric}_high"))
+        value, low, high = values[first : first + 3]
+        first += 3
         if value is not None and (low is None) == (high is None) and (low is None or low <= high):
             scores[metric] = Estimate(value, low, high)
         elif (value, low, high) != (None, None, None):
             got = f"{value} [{low}, {high}]"
             raise ValueError(f"{place}, column {metric!r}: got {got}, expected a number and low <= high")
-    key = Key(*(values[name] for name in Key._fields))
-    provenance = Provenance(*(values[name] for name in Provenance._fields))
     *others, seal = cells
-    return Row(key, scores, provenance, "" if seal == seal_of(others) else seal or NO_SEAL)
+    broken = "" if seal == seal_of(others) else seal or NO_SEAL
+    return Row(Key(*values[: len(Key._fields)]), scores, Provenance(*values[first:-1]), broken)
 
 
-def _value(name: str, cell: str) -> str | int | float | None:
+def _explained(place: str, name: str, cell: str) -> Any:
+    """The value of a cell; its error says where."""
+    try:
+        return _value(name, cell)
+    except ValueError as error:
+        raise ValueError(f"{place}, column {name!r}: got {cell!r}, expected {error}") from None
+
+
+@lru_cache(maxsize=100_000)  # most cells of a long file are those of other rows, too
+def _value(name: str, cell: str) -> Any:
     """The value of a cell; its ValueError says what was expected."""
     if name in TEXTS:
         if (name in NEVER_EMPTY and not cell) or cell != cell.encode("utf-8", "replace").decode():

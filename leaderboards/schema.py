@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from longtake.leaderboards.statistics import Estimate
@@ -82,6 +83,11 @@ def lower_is_better(metric: str) -> bool:
 
 def columns(metrics: Sequence[str], version: int = 2) -> list[str]:
     """The header of an evaluation with these metrics."""
+    return list(_columns(tuple(metrics), version))
+
+
+@cache
+def _columns(metrics: tuple[str, ...], version: int) -> list[str]:
     scores = [column for metric in metrics for column in (metric, f"{metric}_low", f"{metric}_high")]
     provenance = [name for name in Provenance._fields if version == 2 or name not in ADDED_IN_2]
     return [*Key._fields, *scores, *provenance, *([SEAL] if version == 2 else [])]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from longtake.leaderboards.aggregate import pooled
-from longtake.leaderboards.outcomes import GROUPS, ITEMS, load_outcomes, outcomes_path
+from longtake.leaderboards.outcomes import GROUPS, ITEMS, has_outcomes, load_outcomes
 from longtake.leaderboards.ranking import standings
 from longtake.leaderboards.schema import Key, Provenance, Row, lower_is_better
 from longtake.leaderboards.statistics import Estimate
@@ -99,7 +99,7 @@ def _outcomes(evaluation: str, entry: Entry, metrics: Sequence[str]) -> dict[str
         return {}
     loaded = []
     for folder, row in zip(entry.folders, entry.rows, strict=True):
-        if not outcomes_path(folder, evaluation, row.key).exists():
+        if not has_outcomes(folder, evaluation, row.key):
             return {}
         kept = load_outcomes(folder, evaluation, row.key)
         order = np.argsort(kept[ITEMS])

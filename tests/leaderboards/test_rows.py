@@ -259,10 +259,10 @@ for seed in range(5):
 
 def test_writers_at_once_lose_no_row(tmp_path: Path) -> None:
     path = tmp_path / "knn_mini.csv"
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, f"vit{n}"]) for n in range(8)]
-    assert [writer.wait(timeout=60) for writer in writers] == [0] * 8
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, f"vit{n}"]) for n in range(16)]
+    assert [writer.wait(timeout=60) for writer in writers] == [0] * 16
     found = {(row.key.backbone, row.key.seed) for row in read(path, ["top1"])}
-    assert found == {(f"vit{n}", seed) for n in range(8) for seed in range(5)}
+    assert found == {(f"vit{n}", seed) for n in range(16) for seed in range(5)}
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

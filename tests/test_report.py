@@ -1,0 +1,85 @@
+"""`run task=leaderboard`: what it shows and writes, README's table, and that 100 000 rows are no trouble."""
+
+import time
+from pathlib import Path
+
+import pytest
+from made_rows import make_key, make_rows
+
+from longtake import report
+from longtake.boards import metrics_for
+from longtake.console import console
+from longtake.leaderboards.rows import upsert
+from longtake.leaderboards.schema import Provenance, Row
+from longtake.leaderboards.statistics import Estimate
+from longtake.report import README, leaderboard, losses_of, with_blocks
+
+
+def said(folder: Path, evaluations: list[str] | None = None) -> str:
+    with console.capture() as captured:
+        leaderboard(folder, evaluations)
+    return captured.get()
+
+
+def test_readmes_tables_are_those_of_the_published_rows() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert report.BLOCK.search(text)
+    assert with_blocks(text) == text, "make it anew: run task=leaderboard readme=true"
+
+
+def test_a_document_is_changed_between_its_marks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_rows(tmp_path, {"none": 0.1, "dora": 0.5})
+    monkeypatch.setattr(report, "TRACKED", tmp_path)
+    text = "before\n<!-- leaderboard: mini -->\nold\n<!-- end of leaderboard -->\nafter\n"
+    new = with_blocks(text)
+    assert new.startswith("before\n<!-- leaderboard: mini -->\n\n|  | dora | random init |\n")
+    assert new.endswith("\n<!-- end of leaderboard -->\nafter\n")
+    assert "knn_mini" in new
+    assert "old" not in new
+    assert with_blocks(new) == new
+
+
+def test_it_shows_ours_and_writes_everything(tmp_path: Path) -> None:
+    folder = tmp_path / "leaderboards"
+    make_rows(folder, {"none": 0.1, "dora": 0.5})
+    run = tmp_path / "a_run"
+    (run / "logs" / "from_step_0").mkdir(parents=True)
+    (run / "run.json").write_text('{"config": {"method": {"name": "dora"}}}')
+    (run / "logs" / "from_step_0" / "metrics.csv").write_text("step,loss/cls,loss/patch\n0,3,1\n5,2,1\n10,1,1\n")
+    assert losses_of(tmp_path) == {"dora": [([0.0, 0.5, 1.0], [4.0, 3.0, 2.0])]}
+    shown = said(folder)
+    assert "methods and tasks" in shown
+    assert "knn_mini" in shown
+    assert "paper:table" not in shown  # the paper's numbers alone are on the page
+    for name in ("leaderboard.md", "leaderboard.tex", "leaderboard.html", "bars.png", "heat_map.png", "losses.png"):
+        assert (folder / name).stat().st_size > 100, name
+    assert "paper:table5" in (folder / "leaderboard.html").read_text()
+    assert "paper:table5" in said(folder, ["knn_imagenet1k"])
+
+
+def test_without_rows_it_says_where_they_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "TRACKED", tmp_path / "none")
+    with pytest.raises(ValueError, match=r"no leaderboards in .*; a run adds its rows there"):
+        leaderboard(tmp_path, None)
+
+
+@pytest.mark.slow
+def test_100_000_rows_take_less_than_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = metrics_for("knn_mini")
+    rows = [
+        Row(
+            make_key("dora", seed, variant=f"lr={variant}"),
+            {"top1_k20": Estimate(40 + variant % 7, 38, 50)},
+            Provenance("c", "h", "0123456789", "2026-11-28", 12_672, 0.1, 1.5, "cpu", "run method=dora", "x-y", "z"),
+        )
+        for variant in range(20_000)
+        for seed in range(5)
+    ]
+    upsert(tmp_path / "knn_mini.csv", rows, metrics)
+    monkeypatch.setattr(report, "TRACKED", tmp_path / "none")
+    began = time.perf_counter()
+    shown = said(tmp_path)
+    seconds = time.perf_counter() - began
+    assert "and 19,940 more, on the page" in shown
+    print(f"100 000 rows: {seconds:.1f} s, page {(tmp_path / 'leaderboard.html').stat().st_size / 1e6:.0f} MB")
+    assert seconds < 10
