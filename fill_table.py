@@ -11,14 +11,17 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from longtake.backbones.weights import read_header
 from longtake.command import CONFIG_MODULE
 from longtake.console import console
+from longtake.freshness import training_hash
 from longtake.identity import Config
 from longtake.leaderboards.overview import Column
 from longtake.leaderboards.render import escape_markdown
 from longtake.leaderboards.summary import RANDOM_INIT, Entry, Score
 from longtake.plan import interrupted_run, resolve_machine
 from longtake.probe import probe
+from longtake.runs import ENCODER
 from longtake.tables import (
     DONE,
     MISSING,
@@ -151,12 +154,13 @@ def _machine(encoder: Encoder, seed: int, config: Config) -> Config:
 
 
 def _begun(encoder: Encoder, seed: int, config: Config) -> bool:
-    """Whether there is a run of this training, ended or interrupted, to go on from."""
+    """Whether there is a run of this training to go on from: interrupted, or ended with the code of today."""
     try:
-        interrupted_run(_machine(encoder, seed, config))
+        folder = interrupted_run(_machine(encoder, seed, config))
     except ValueError:
         return False
-    return True
+    trained = folder / ENCODER
+    return not trained.is_file() or read_header(trained)[1].get("code_hash") == training_hash(encoder.identity[0])
 
 
 def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> bool:

@@ -86,7 +86,12 @@ def _word(name: str, value: object) -> str:
 
 
 def markdown_overview(lines: Sequence[Line], columns: Sequence[Column]) -> str:
-    """GitHub-flavoured Markdown, a row for each task: score, letters of the tied, interval; the best number of a task is bold."""
+    """GitHub-flavoured Markdown, a row for each task: score, letters of the tied, interval; the best number of a task is bold.
+
+    "" without encoders.
+    """
+    if not lines:
+        return ""
     rows = [["", *(escape_markdown(line.label) for line in lines)], ["---"] + ["---:"] * len(lines)]
     for column in columns:
         name = f"{escape_markdown(column.evaluation)} <sub>{escape_markdown(column.metric)}</sub>"

@@ -1,5 +1,6 @@
 """Tables as plans: every line of the paper is a command of ours, cells know their state, only what is missing is run."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +9,17 @@ import pytest
 from made_rows import make_rows
 
 from longtake import fill_table, tables
+from longtake.backbones.vit import ViT
+from longtake.backbones.weights import save_encoder
 from longtake.command import choices
 from longtake.console import console
 from longtake.fill_table import cost_of, markdown
-from longtake.identity import variant
+from longtake.freshness import training_hash
+from longtake.identity import config_hash, variant
 from longtake.leaderboards import paper
 from longtake.leaderboards.overview import Column
 from longtake.plan import resolve_machine
-from longtake.probe import FRAMES, clips_of, probe
+from longtake.probe import FRAMES, Cost, clips_of, probe
 from longtake.tables import DONE, MINI_FRAMES, MISSING, NO_DATA, NOT_OURS, SERVER, STALE, cells, entries, plain, table
 
 
@@ -110,7 +114,7 @@ class Started:
 
 
 def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0, **keys: object) -> tuple[Started, bool, str]:
-    monkeypatch.setattr(fill_table, "probe", lambda config: fill_table_cost(config))
+    monkeypatch.setattr(fill_table, "probe", lambda config: Cost(1.5, 100, 0.1, config["device"]))
     if keys.get("table", "mini") == "mini":
         fresh(monkeypatch)
     started = Started(code)
@@ -119,12 +123,6 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0, **key
     with console.capture() as captured:
         well = fill_table.fill_table(config, [])
     return started, well, captured.get()
-
-
-def fill_table_cost(config: dict) -> object:
-    from longtake.probe import Cost
-
-    return Cost(1.5, 100, 0.1, config["device"])
 
 
 def test_only_what_is_missing_is_run_random_init_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,10 +160,6 @@ def test_what_was_begun_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_interrupted_run_is_known_by_its_configuration(tmp_path: Path) -> None:
-    import json
-
-    from longtake.identity import config_hash
-
     (encoder,) = [e for e in table("mini", None).encoders if e.label == "simclr"]
     config = plain(["task=table", f"output={tmp_path}"])
     assert not fill_table._begun(encoder, 1, config)
@@ -175,6 +169,9 @@ def test_an_interrupted_run_is_known_by_its_configuration(tmp_path: Path) -> Non
     (tmp_path / "a_run" / "run.json").write_text(json.dumps({"config_hash": config_hash(trained), "config": trained}))
     assert fill_table._begun(encoder, 1, config)
     assert not fill_table._begun(encoder, 2, config)
+    for code, begun in (("0123456789ab", False), (training_hash("simclr"), True)):
+        save_encoder(ViT("mini", 8, 16), tmp_path / "a_run" / "encoder.safetensors", {"code_hash": code})
+        assert fill_table._begun(encoder, 1, config) is begun
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
