@@ -16,13 +16,14 @@ from longtake.downstream.base import Downstream
 from longtake.downstream.sharing import is_first
 from longtake.freshness import UNKNOWN as UNKNOWN_CODE
 from longtake.freshness import evaluation_hash
-from longtake.leaderboards.outcomes import compare, items_hash, outcomes_path, save_outcomes
-from longtake.leaderboards.publish import DIRTY, UNKNOWN, code_commit
+from longtake.leaderboards.outcomes import compare, has_outcomes, items_hash, load_outcomes, save_outcomes
+from longtake.leaderboards.publish import DIRTY, REPOSITORY, UNKNOWN, code_commit
 from longtake.leaderboards.render import comparison, console_table
 from longtake.leaderboards.rows import read, upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate, interval
 
+PUBLISHED = REPOSITORY / "leaderboards"
 METRICS_SHOWN = 3  # at the end of a run; run task=leaderboard shows all
 
 
@@ -81,19 +82,30 @@ def _estimate(outcomes: Mapping[str, np.ndarray], metric: str) -> Estimate:
     return interval(values[counts], outcomes["groups"][counts] if "groups" in outcomes else None)
 
 
-def known(board: Board, key: Key, trained_by: str) -> Row | None:
-    """The row of this key when the same code, by its hash, has made it before: intact, with its outcomes.
+def known(board: Board, key: Key, trained_by: str, weights: str) -> Row | None:
+    """The row of this key when the same code, by its hash, has measured the same `weights` before: intact, with its outcomes.
 
-    From a clean commit, one of uncommitted code is none: measured again, it can be published.
+    A published one is taken over. From a clean commit, one of uncommitted code is none: measured again, it can be published.
     """
-    row = next((row for row in read(board.path, board.task.metrics) if row.key == key), None)
+    for folder in (board.folder, PUBLISHED):
+        row = _made(folder, board, key, trained_by)
+        if row is not None and row.provenance.checkpoint_hash == weights:
+            if folder != board.folder:
+                save_outcomes(board.folder, board.name, key, load_outcomes(folder, board.name, key))
+                upsert(board.path, [row], board.task.metrics)
+                console.print(f"{key.method} of seed {key.seed}: the published row, of the same code and weights")
+            return row
+    return None
+
+
+def _made(folder: Path, board: Board, key: Key, trained_by: str) -> Row | None:
+    path = folder / board.path.name
+    row = next((row for row in read(path, board.task.metrics) if row.key == key), None)
     if row is None or row.broken_seal or trained_by == UNKNOWN_CODE:
         return None
     of_this_code = row.provenance.code_hash == f"{trained_by}-{evaluation_hash(type(board.task))}"
-    commits = row.provenance.code_commit, code_commit()
-    better_now = _unpublishable(commits[0]) and not _unpublishable(commits[1])
-    kept = outcomes_path(board.folder, board.name, key).exists()
-    return row if of_this_code and kept and not better_now else None
+    better_now = _unpublishable(row.provenance.code_commit) and not _unpublishable(code_commit())
+    return row if of_this_code and has_outcomes(folder, board.name, key) and not better_now else None
 
 
 def _unpublishable(commit: str) -> bool:

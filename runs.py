@@ -187,15 +187,14 @@ def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path
 
 def done_before(board: Board, encoder: ViT, header: Mapping[str, Any]) -> Row | None:
     """The row of exactly these weights, when the same code has added it: a continued run does not evaluate twice."""
-    row = known(board, _key(header, board.protocol), _trained_by(header))
-    row = row if row is not None and row.provenance.checkpoint_hash == weights_hash(encoder) else None
+    row = known(board, _key(header, board.protocol), _trained_by(header), weights_hash(encoder))
     return agreed(row) if board.task.shared else row
 
 
 def random_init_row(board: Board, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
     """Random init of the encoder's architecture and seed, evaluated unless the same code has done it before."""
     encoder, header = random_init(trained, header)
-    there = known(board, _key(header, board.protocol), _trained_by(header))
+    there = known(board, _key(header, board.protocol), _trained_by(header), weights_hash(encoder))
     there = agreed(there) if board.task.shared else there
     return there or add_row(board, encoder, header, workdir)
 

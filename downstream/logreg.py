@@ -19,6 +19,8 @@ from longtake.downstream.linear import split_held_out
 
 COSTS = (1e-6, 1e5, 45)  # the inverse of the regularisation: from, to, how many, evenly in the logarithm
 
+SMALL = 1_000_000  # numbers; the products of fewer take longer to divide among BLAS's threads than to compute
+
 
 @dataclass(kw_only=True)
 class LogisticRegression(FrozenClassification, name="logreg"):
@@ -58,9 +60,11 @@ class LogisticRegression(FrozenClassification, name="logreg"):
     def fit(self, x: Float[np.ndarray, "n d"], y: Int[np.ndarray, "n"], cost: float) -> Any:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression as Model
+        from threadpoolctl import threadpool_limits
 
         model = Model(C=cost, max_iter=self.max_iter, tol=self.tolerance)
-        with warnings.catch_warnings():
+        threads = None if x.size > SMALL else 1
+        with threadpool_limits(threads, user_api="blas"), warnings.catch_warnings():
             # At this tolerance some costs stop at max_iter, as in the original.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return model.fit(x, y)
