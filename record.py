@@ -18,7 +18,7 @@ from longtake.freshness import UNKNOWN as UNKNOWN_CODE
 from longtake.freshness import evaluation_hash
 from longtake.leaderboards.outcomes import compare, has_outcomes, items_hash, load_outcomes, save_outcomes
 from longtake.leaderboards.publish import DIRTY, REPOSITORY, UNKNOWN, code_commit
-from longtake.leaderboards.render import comparison, console_table
+from longtake.leaderboards.render import comparison, console_table, method_name
 from longtake.leaderboards.rows import read, upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate, interval
@@ -93,7 +93,9 @@ def known(board: Board, key: Key, trained_by: str, weights: str) -> Row | None:
             if folder != board.folder:
                 save_outcomes(board.folder, board.name, key, load_outcomes(folder, board.name, key))
                 upsert(board.path, [row], board.task.metrics)
-                console.print(f"{key.method} of seed {key.seed}: the published row, of the same code and weights")
+                console.print(
+                    f"{method_name(key.method)}, seed {key.seed}: the published row, of the same code and weights"
+                )
             return row
     return None
 

@@ -72,6 +72,12 @@ def compared(boards: Sequence[Board]) -> tuple[list[Column], list[Line]]:
         for metric in primary_for(board.name)
         if any(metric in entry.scores and not entry.is_paper for entry in board.entries)
     }
+    several = {
+        column: entries
+        for column, entries in by_column.items()
+        if sum(column.metric in entry.scores and not entry.is_paper for entry in entries) > 1
+    }
+    by_column = several or by_column  # one encoder alone is compared with nobody
     return list(by_column), overview(by_column)[:MOST_COMPARED]
 
 

@@ -15,6 +15,8 @@ from longtake.command import CONFIG_MODULE, CONFIG_NAME, check_overrides, compos
 
 def main() -> None:
     """Entry point. Bad input ends with one line and exit code 2, before any compute."""
+    # HEAD~1 is no word of Hydra's grammar
+    sys.argv = [f'diff="{word[5:]}"' if word.startswith("diff=") and '"' not in word else word for word in sys.argv]
     overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
     alone = (
         "launcher=slurm" in overrides and "task=table" not in overrides
