@@ -6,6 +6,8 @@ Hydra composes the configuration (https://hydra.cc); its errors are translated h
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.util import find_spec
@@ -31,6 +33,26 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     inside = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside else initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         return compose(CONFIG_NAME, overrides=[*overrides, *outside_overrides()])
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A configuration as dictionaries and lists, its references resolved."""
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def plainly(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration that these overrides give, `plain`."""
+    return deepcopy(_plainly(tuple(overrides)))
+
+
+@cache
+def _plainly(overrides: tuple[str, ...]) -> dict[str, Any]:
+    return plain(composed(overrides))
+
+
+def quoted(words: Sequence[str]) -> list[str]:
+    """A command line whose `diff=` Hydra can read: `HEAD~1` is no word of its grammar."""
+    return [f'diff="{word[5:]}"' if word.startswith("diff=") and '"' not in word else word for word in words]
 
 
 def outside_folders() -> list[Path]:

@@ -6,25 +6,24 @@ modules. A change in how data are read or in what a module merely imports makes 
 """
 
 import inspect
-import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from longtake.backbones.checkpoints import FOREIGN
-from longtake.command import choices, composed
+from longtake.boards import task_of
 from longtake.console import console
-from longtake.downstream.base import DOWNSTREAM, Downstream
+from longtake.downstream.base import Downstream
+from longtake.leaderboards.diff import committed
 from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
-from longtake.leaderboards.publish import REPOSITORY, git
+from longtake.leaderboards.publish import REPOSITORY
 from longtake.leaderboards.rows import metrics_of, read
-from longtake.leaderboards.schema import Key, Row, cells_of, columns
+from longtake.leaderboards.schema import RANDOM_INIT, Key, Row, cells_of, columns
 from longtake.leaderboards.source_hash import source_hash
 from longtake.methods.base import METHODS
 
 FOR_PEOPLE = frozenset({"console", "progress", "downstream.gallery"})  # what is printed and drawn
-RANDOM_INIT = "none"
 UNKNOWN = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
 
 
@@ -47,16 +46,6 @@ def training_hash(method: str) -> str:
 @cache
 def evaluation_hash(task: type[Downstream]) -> str:
     return source_hash([_file(task)], REPOSITORY, FOR_PEOPLE)
-
-
-@cache
-def _evaluations() -> frozenset[str]:
-    return frozenset(choices("eval"))
-
-
-@cache
-def _task(evaluation: str) -> type[Downstream]:
-    return DOWNSTREAM[composed([f"eval=[{evaluation}]"]).eval[evaluation].task]
 
 
 def _file(cls: type) -> Path:
@@ -90,10 +79,11 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
         return
     if training != FOREIGN and training != training_hash(row.key.method):
         yield f"stale: the code of {row.key.method} has changed"
-    if name not in _evaluations():
-        yield f"unknown: no evaluation is called {name}"
+    try:
+        task = task_of(name)
+    except ValueError as error:
+        yield f"unknown: {error}"
         return
-    task = _task(name)
     if evaluation != evaluation_hash(task):
         yield f"stale: the code of {name} has changed"
     if not row.key.protocol.split()[0].endswith(f"-v{task.version}"):
@@ -105,16 +95,10 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
 
 def _where(path: Path, row: Row) -> str:
     """Which columns are other than in the last commit, where that has the row."""
-    committed = git(path.parent, "show", f"HEAD:./{path.name}")
-    if committed is None:
-        return ""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        copy.write_text(f"{committed}\n")
-        metrics = metrics_of(path)
-        before = next((old for old in read(copy, metrics) if old.key == row.key), None)
+    before = committed(path.parent, "HEAD", path.name).get(row.key)
     if before is None:
         return ""
+    metrics = metrics_of(path)
     cells = zip(columns(metrics), cells_of(before, metrics), cells_of(row, metrics), strict=True)
     changed = ", ".join(f"{name} {old} -> {new}" for name, old, new in cells if old != new)
     return f": {changed} since the last commit" if changed else ""

@@ -18,7 +18,6 @@ SLOW = 5.0  # seconds, beside which what the first step alone has to do is nothi
 FRAMES = {"wt_all": 1_500_000, "movie": 190_000, "imagenet1k": 1_281_167}
 FRAMES_OF_A_TOUR = 200_000
 
-
 TIMED: dict[str, float] = {}  # seconds per clip, by model and device
 
 
@@ -32,7 +31,10 @@ class Cost(NamedTuple):
 
 
 def probe(config: Config) -> Cost:
-    """Time a step of two clips of noise, forward and backward, on the device that a run would take; once for each model."""
+    """Time a step of two clips of noise, forward and backward, on the device that a run would take; once for each model.
+
+    What does not grow with the clips, as the weights of a wide projector, counts with them: too much for VICReg, say.
+    """
     model = json.dumps([config["method"], config["backbone"], config["device"]], sort_keys=True, default=str)
     if model not in TIMED:
         with console.status(f"probing {config['method']['name']} on {config['device']}"):
@@ -59,7 +61,7 @@ def _seconds_per_clip(config: Config) -> float:
     """From the faster of two steps; from the first alone where that is slow."""
     device = config["device"]
     frames = min(config["method"]["num_frames"], PROBED_FRAMES)
-    method = build_method(config, duration_of(config, max(config["batch_size"], 1))).to(device)
+    method = build_method(config, duration_of(config, config["batch_size"])).to(device)
     views = _noise(build_views(config), frames, device)
     best = float("inf")
     for _ in range(2):

@@ -11,19 +11,19 @@ from hydra.core.hydra_config import HydraConfig
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import weights_hash
+from longtake.boards import TRACKED
 from longtake.console import console
 from longtake.downstream.base import Downstream
 from longtake.downstream.sharing import is_first
 from longtake.freshness import UNKNOWN as UNKNOWN_CODE
 from longtake.freshness import evaluation_hash
 from longtake.leaderboards.outcomes import compare, has_outcomes, items_hash, load_outcomes, save_outcomes
-from longtake.leaderboards.publish import DIRTY, REPOSITORY, UNKNOWN, code_commit
+from longtake.leaderboards.publish import DIRTY, UNKNOWN, code_commit
 from longtake.leaderboards.render import comparison, console_table, method_name
 from longtake.leaderboards.rows import read, upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate, interval
 
-PUBLISHED = REPOSITORY / "leaderboards"
 METRICS_SHOWN = 3  # at the end of a run; run task=leaderboard shows all
 
 
@@ -87,7 +87,7 @@ def known(board: Board, key: Key, trained_by: str, weights: str) -> Row | None:
 
     A published one is taken over. From a clean commit, one of uncommitted code is none: measured again, it can be published.
     """
-    for folder in (board.folder, PUBLISHED):
+    for folder in (board.folder, TRACKED):
         row = _made(folder, board, key, trained_by)
         if row is not None and row.provenance.checkpoint_hash == weights:
             if folder != board.folder:
@@ -101,6 +101,7 @@ def known(board: Board, key: Key, trained_by: str, weights: str) -> Row | None:
 
 
 def _made(folder: Path, board: Board, key: Key, trained_by: str) -> Row | None:
+    """The row of a folder, when this code has made it and it is all there."""
     path = folder / board.path.name
     row = next((row for row in read(path, board.task.metrics) if row.key == key), None)
     if row is None or row.broken_seal or trained_by == UNKNOWN_CODE:

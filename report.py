@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +16,7 @@ from longtake.leaderboards.overview import Column, Line, latex_table, markdown_o
 from longtake.leaderboards.page import Board, page
 from longtake.leaderboards.plots import Curve, draw_bars, draw_heat_map, draw_losses
 from longtake.leaderboards.publish import REPOSITORY, code_commit
-from longtake.leaderboards.render import console_table, markdown_table
+from longtake.leaderboards.render import console_table, empty_table, markdown_table
 from longtake.leaderboards.summary import as_row, summarize
 from longtake.progress import curves
 
@@ -66,19 +65,15 @@ def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Boa
 
 def compared(boards: Sequence[Board]) -> tuple[list[Column], list[Line]]:
     """Our encoders, the best `MOST_COMPARED` of them, by the primary metrics of the evaluations that have any."""
-    by_column = {
-        Column(board.name, metric): board.entries
+    counts = {
+        Column(board.name, metric): sum(metric in entry.scores and not entry.is_paper for entry in board.entries)
         for board in boards
         for metric in primary_for(board.name)
-        if any(metric in entry.scores and not entry.is_paper for entry in board.entries)
     }
-    several = {
-        column: entries
-        for column, entries in by_column.items()
-        if sum(column.metric in entry.scores and not entry.is_paper for entry in entries) > 1
-    }
-    by_column = several or by_column  # one encoder alone is compared with nobody
-    return list(by_column), overview(by_column)[:MOST_COMPARED]
+    fewest = 2 if max(counts.values(), default=0) > 1 else 1  # beside others, one encoder alone is compared with nobody
+    entries = {board.name: board.entries for board in boards}
+    columns = [column for column, count in counts.items() if count >= fewest]
+    return columns, overview({column: entries[column.evaluation] for column in columns})[:MOST_COMPARED]
 
 
 def write(folder: Path, boards: Sequence[Board], columns: Sequence[Column], lines: Sequence[Line]) -> None:
@@ -142,7 +137,7 @@ def _shown(board: Board) -> list[str]:
 
 
 def _console_overview(lines: Sequence[Line], columns: Sequence[Column]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title="methods and tasks", title_justify="left")
+    table = empty_table("methods and tasks")
     table.add_column("task", overflow="fold")
     for line in lines:
         table.add_column(Text(line.label), justify="right")

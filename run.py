@@ -4,24 +4,21 @@ import linecache
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from longtake.command import CONFIG_MODULE, CONFIG_NAME, check_overrides, composed, outside_overrides
+from longtake.command import CONFIG_MODULE, CONFIG_NAME, check_overrides, composed, outside_overrides, plain, quoted
 
 
 def main() -> None:
     """Entry point. Bad input ends with one line and exit code 2, before any compute."""
-    # HEAD~1 is no word of Hydra's grammar
-    sys.argv = [f'diff="{word[5:]}"' if word.startswith("diff=") and '"' not in word else word for word in sys.argv]
+    sys.argv = quoted(sys.argv)
     overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
-    alone = (
-        "launcher=slurm" in overrides and "task=table" not in overrides
-    )  # a table's runs are jobs, the table is none
-    if alone and not {"-m", "--multirun"} & set(sys.argv):
+    alone = "task=table" not in overrides  # a table's runs are jobs, the table is none
+    if "launcher=slurm" in overrides and alone and not {"-m", "--multirun"} & set(sys.argv):
         sys.argv.append("--multirun")  # Hydra's launchers belong to its sweeps
     try:
         check_overrides(overrides)
@@ -67,7 +64,7 @@ def job(cfg: DictConfig) -> None:
     boards = Path(cfg.output) / "leaderboards"
     try:
         if cfg.task == "table":
-            if not fill_table(_plain(cfg), _launcher()):
+            if not fill_table(plain(cfg), _launcher()):
                 raise SystemExit(1)
             return None
         if cfg.task == "leaderboard" and cfg.diff:
@@ -87,20 +84,20 @@ def job(cfg: DictConfig) -> None:
             write_readme()
             return None
         if cfg.task == "submit_result":
-            row = submit_result(_plain(cfg), boards)
+            row = submit_result(plain(cfg), boards)
             return print(f"{row.key}: added to {boards / GOT10K_BOARD}.csv")
         if cfg.task == "visualize":
-            visualize(_plain(cfg))
+            visualize(plain(cfg))
             return None
         if cfg.task == "export":
-            return print(f"exported: {export(_plain(cfg))}")
+            return print(f"exported: {export(plain(cfg))}")
         if cfg.task == "check_data":
-            return check_data(_plain(cfg))
+            return check_data(plain(cfg))
         if cfg.task == "prepare":
-            return print_store(prepare(Source(**_plain(cfg)["pretrain"])))
+            return print_store(prepare(Source(**plain(cfg)["pretrain"])))
         if cfg.task == "analyze":
             page = analyze(
-                Source(**_plain(cfg)["pretrain"]), cfg.analyze.detector, cfg.analyze.interval, Path(cfg.output) / "xray"
+                Source(**plain(cfg)["pretrain"]), cfg.analyze.detector, cfg.analyze.interval, Path(cfg.output) / "xray"
             )
             return print(f"x-ray: {page}")
         if cfg.task not in ("run", "check"):
@@ -108,7 +105,7 @@ def job(cfg: DictConfig) -> None:
                 f"task: got {cfg.task!r}, expected run, prepare, analyze, check, check_data, visualize, export, "
                 "submit_result, table, leaderboard or publish"
             )
-        plan = make_plan(_plain(cfg))
+        plan = make_plan(plain(cfg))
         if cfg.task == "check":
             return check(plan)
         console.print(description(plan))
@@ -124,7 +121,7 @@ def job(cfg: DictConfig) -> None:
         same.append(f"method.fidelity={cfg.method.fidelity}")
     recipe = composed([*same, f"eval=[{','.join(cfg.eval)}]"])
     try:
-        runs.run(plan, _plain(recipe), clips)
+        runs.run(plan, plain(recipe), clips)
     except (UnreadableImage, FloatingPointError) as error:
         fail(error)
     except (ValueError, ImportError) as error:
@@ -143,10 +140,6 @@ def _launcher() -> list[str]:
     """What the command line says of how runs are started."""
     words = HydraConfig.get().overrides
     return [word for word in [*words.task, *words.hydra] if word.startswith(("launcher=", "hydra.launcher."))]
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
 
 
 if __name__ == "__main__":

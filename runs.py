@@ -17,9 +17,9 @@ from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.downstream.sharing import agreed, is_first, join
 from longtake.fit import Interrupted, fit
-from longtake.freshness import RANDOM_INIT, UNKNOWN, training_hash
+from longtake.freshness import UNKNOWN, training_hash
 from longtake.identity import Config, config_hash, protocol_suffix, variant
-from longtake.leaderboards.schema import Key, Row
+from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.progress import draw_curves, health_line
 from longtake.record import Board, evaluate, known, report
@@ -86,7 +86,7 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
         row = done_before(board, encoder, header) if plan.resumed else None
         row = row or add_row(board, encoder, header, folder / "eval" / name)
         baseline = None
-        if plan.config["baseline"] and header["method"] != "none":
+        if plan.config["baseline"] and header["method"] != RANDOM_INIT:
             baseline = random_init_row(board, encoder, header, folder / "eval_random_init" / name)
         if row is not None:
             report(board, row, baseline)

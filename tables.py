@@ -1,34 +1,31 @@
 """A table of the paper, or the comparison on the mini world, as a plan: its cells, what exists of them, what a run has to add."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from copy import deepcopy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from omegaconf import OmegaConf
+from typing import NamedTuple
 
 from longtake.boards import TRACKED, primary_for, rows_of
-from longtake.command import choices, composed
+from longtake.command import choices, composed, plainly
 from longtake.datasets.sources import Source
+from longtake.downstream.base import Downstream
 from longtake.freshness import reasons
 from longtake.identity import Config
 from longtake.leaderboards import paper
 from longtake.leaderboards.overview import Column
 from longtake.leaderboards.render import method_name
-from longtake.leaderboards.schema import Row
-from longtake.leaderboards.summary import RANDOM_INIT, Entry, summarize
+from longtake.leaderboards.schema import RANDOM_INIT, Row
+from longtake.leaderboards.summary import Entry, summarize
 from longtake.plan import build_evaluation, resolve_machine
 from longtake.submit_result import GOT10K_BOARD, GOT10K_SOURCE
 
 MINI = "mini"
 MINI_SEEDS = (0, 1, 2)
-MINI_FRAMES = (
-    12_672  # seen by every method: 3 minutes or so on two cores; 6 epochs of 2112 clips (12 of 528 pairs, DoRA's)
-)
+# Seen by every method in 3 minutes or so on two cores: 6 epochs of 2112 clips, or DoRA's 12 of 528 pairs.
+MINI_FRAMES = 12_672
 DONE, STALE, MISSING, NO_DATA, SERVER, NOT_OURS = "done", "stale", "missing", "no data", "server", "not ours"
-SUBMIT = "eval=[seqtrack_got10k] eval.seqtrack_got10k.submission=true, then task=submit_result"
+SUBMIT = "run eval=[seqtrack_got10k] eval.seqtrack_got10k.submission=true, then task=submit_result"
 RUNNABLE = (STALE, MISSING)
 
 
@@ -43,14 +40,14 @@ class Encoder:
 
 
 class Cell(NamedTuple):
-    """An encoder and a seed by an evaluation, with the row that there is."""
+    """An encoder and a seed by an evaluation, with its row."""
 
     encoder: Encoder
     evaluation: str
     seed: int
     status: str
     why: str = ""
-    row: Row | None = None
+    row: Row | None = None  # where it is DONE
 
 
 @dataclass(frozen=True)
@@ -89,14 +86,12 @@ def _mini(seeds: tuple[int, ...]) -> Table:
 
 def _of_mini(method: str) -> Encoder:
     overrides = [f"method={method}", f"pretrain={MINI}"]
-    config = plain(overrides)
+    config = plainly(overrides)
     backbone = config["backbone"]["name"]
     if method == RANDOM_INIT:
         return Encoder(method_name(method), (method, "", "none", backbone, 0), tuple(overrides))
-    batch, clips = (
-        config["batch_size"],
-        config["pretrain"]["clips_per_epoch"] or Source(**config["pretrain"]).stored_frames(),
-    )
+    batch, source = config["batch_size"], Source(**config["pretrain"])
+    clips = source.clips_per_epoch or source.stored_frames()
     frames = clips // batch * batch * config["method"]["num_frames"]  # of an epoch
     epochs = max(1, round(MINI_FRAMES / frames))
     return Encoder(method, (method, "", MINI, backbone, epochs), (*overrides, f"epochs={epochs}"))
@@ -110,11 +105,11 @@ def _of_paper(line: paper.Line, columns: dict[str, Column]) -> Encoder:
     trained_on = [] if key.method == RANDOM_INIT else [f"pretrain={key.pretrain}"]
     ours = key.method in choices("method") and (not trained_on or key.pretrain in choices("pretrain"))
     if not ours:
-        return Encoder(label, (*key[:5],), (), printed)
+        return Encoder(label, key.identity, (), printed)
     variant = [word if "." in word.split("=")[0] else f"method.{word}" for word in key.variant.split()]
     epochs = [f"epochs={key.epochs}"] if key.epochs else []
     overrides = (f"method={key.method}", *trained_on, f"backbone={_backbones()[key.backbone]}", *epochs, *variant)
-    trained = plain(overrides)["epochs"] if key.epochs is None else key.epochs
+    trained = plainly(overrides)["epochs"] if key.epochs is None else key.epochs
     return Encoder(label, (*key[:4], trained), overrides, printed)
 
 
@@ -124,85 +119,57 @@ def _backbones() -> dict[str, str]:
     return {composed([f"backbone={name}"]).backbone.name: name for name in choices("backbone")}
 
 
-def plain(overrides: Iterable[str]) -> dict[str, Any]:
-    """The configuration that these overrides give, resolved."""
-    return deepcopy(_resolved(tuple(overrides)))
-
-
-@cache
-def _resolved(overrides: tuple[str, ...]) -> dict[str, Any]:
-    return OmegaConf.to_container(composed(overrides), resolve=True)  # type: ignore[return-value]
-
-
 def cells(plan: Table, folder: Path) -> list[Cell]:
     """Every cell with its status; `folder` is that of a run's rows, before which the published ones stand back."""
     known: dict[tuple, tuple[Path, Row]] = {}
     folders = [place for place in (folder, TRACKED) if place.is_dir()]
-    protocols = {name: _protocol(name) for name in plan.evaluations}
     for name in plan.evaluations:
+        protocol = None if name == GOT10K_BOARD else _built(name).protocol
         for place, row in rows_of(name, folders):
-            if (row.key.source, row.key.protocol) == ("run", protocols[name]) or row.key.source == GOT10K_SOURCE:
-                known.setdefault((name, row.key[:5], row.key.seed), (place, row))
-    absent = {name: _absent(name) for name in plan.evaluations}
+            if (row.key.source, row.key.protocol) == ("run", protocol) or row.key.source == GOT10K_SOURCE:
+                known.setdefault((name, row.key.identity, row.key.seed), (place, row))
     return [
-        _cell(encoder, name, seed, known.get((name, encoder.identity, seed)), absent[name])
+        _cell(encoder, name, seed, known.get((name, encoder.identity, seed)))
         for encoder in plan.encoders
         for seed in plan.seeds
         for name in plan.evaluations
     ]
 
 
-def _protocol(evaluation: str) -> str:
-    """What a row of the preset, unchanged, says; "" of a test server, whose rows are known by their source."""
-    return "" if evaluation == GOT10K_BOARD else build_evaluation(_keys(evaluation)).protocol
+@cache
+def _built(evaluation: str) -> Downstream:
+    """The preset, unchanged."""
+    config = plainly([f"eval=[{evaluation}]"])
+    resolve_machine(config)
+    return build_evaluation(config["eval"][evaluation])
+
+
+def _cell(encoder: Encoder, evaluation: str, seed: int, found: tuple[Path, Row] | None) -> Cell:
+    status, why, row = MISSING, "", None
+    if found is not None:
+        place, row = found
+        why = "; ".join(reasons(place / f"{evaluation}.csv", row))
+        status = STALE if why else DONE
+    elif not encoder.overrides:
+        status, why = NOT_OURS, "the suite has no such method or data"
+    elif evaluation == GOT10K_BOARD:
+        status, why = SERVER, SUBMIT
+    if status in RUNNABLE and (lacks := _absent(evaluation) or no_data(encoder.overrides)):
+        status, why = NO_DATA, lacks
+    return Cell(encoder, evaluation, seed, status, why, row if status == DONE else None)
 
 
 @cache
 def _absent(evaluation: str) -> str:
     """What an evaluation lacks here, in a line."""
-    if evaluation == GOT10K_BOARD:
-        return ""
-    lacks = build_evaluation(_keys(evaluation)).check()
+    lacks = _built(evaluation).check()
     return lacks[0].split("\n")[0] if lacks else ""
-
-
-def _keys(evaluation: str) -> dict[str, Any]:
-    config = plain([f"eval=[{evaluation}]"])
-    resolve_machine(config)
-    return config["eval"][evaluation]
-
-
-def _cell(encoder: Encoder, evaluation: str, seed: int, found: tuple[Path, Row] | None, absent: str) -> Cell:
-    if found is not None:
-        place, row = found
-        wrong = "; ".join(reasons(place / f"{evaluation}.csv", row))
-        if not wrong:
-            return Cell(encoder, evaluation, seed, DONE, "", row)
-        status, why = STALE, wrong
-    elif not encoder.overrides:
-        return Cell(encoder, evaluation, seed, NOT_OURS, "the suite has no such method or data")
-    elif evaluation == GOT10K_BOARD:
-        return Cell(
-            encoder,
-            evaluation,
-            seed,
-            SERVER,
-            "run eval=[seqtrack_got10k] eval.seqtrack_got10k.submission=true, then task=submit_result",
-        )
-    else:
-        status, why, row = MISSING, "", None
-    without = absent or (no_data(encoder.overrides) if row is None else "")
-    return (
-        Cell(encoder, evaluation, seed, NO_DATA, without, row)
-        if without
-        else Cell(encoder, evaluation, seed, status, why, row)
-    )
 
 
 @cache
 def no_data(overrides: tuple[str, ...]) -> str:
     """What is missing to train it, in a line; "" where it can be trained."""
-    config = plain(overrides)
+    config = plainly(overrides)
     if config["method"]["name"] == RANDOM_INIT:
         return ""
     try:
@@ -224,16 +191,14 @@ def entries(plan: Table, found: Sequence[Cell], folder: Path) -> dict[Column, di
     return shown
 
 
-def configured(encoder: Encoder, seed: int, evaluations: Sequence[str], config: Config) -> Iterator[str]:
-    """The words of the command that fills cells of an encoder, with what was said of the machine."""
+def training(encoder: Encoder, seed: int, config: Config) -> Iterator[str]:
+    """The words of the command that trains an encoder, with what `config` says of places and of the machine."""
     yield from encoder.overrides
     yield f"seed={seed}"
-    yield f"eval=[{','.join(evaluations)}]"
-    yield "baseline=false"
     for key in ("output", "device", "num_workers"):
         if config[key] is not None:
             yield f"{key}={config[key]}"
-    defaults = plain([])["trainer"]
+    defaults = plainly([])["trainer"]
     for key, value in config["trainer"].items():
         if value != defaults[key]:
             yield f"trainer.{key}={value}"

@@ -62,14 +62,19 @@ def _boards(folder: Path, commit: str) -> dict[str, dict[Key, Row]]:
     """The rows of every CSV by key, as a commit has them."""
     if commit == WORKING_TREE:
         return {path.stem: _rows(path) for path in sorted(folder.glob("*.csv"))}
-    listed = git(folder, "ls-tree", "--name-only", commit, "./") or ""
-    found = {}
+    listed = (git(folder, "ls-tree", "--name-only", commit, "./") or "").splitlines()
+    return {Path(name).stem: committed(folder, commit, Path(name).name) for name in listed if name.endswith(".csv")}
+
+
+def committed(folder: Path, commit: str, name: str) -> dict[Key, Row]:
+    """The rows of a CSV in `folder` by key, as a commit has them; none where it does not have the file."""
+    text = git(folder, "show", f"{commit}:./{name}")
+    if text is None:
+        return {}
     with tempfile.TemporaryDirectory() as place:
-        for name in (Path(line).name for line in listed.splitlines() if line.endswith(".csv")):
-            copy = Path(place) / name
-            copy.write_text(f"{git(folder, 'show', f'{commit}:./{name}')}\n", encoding="utf-8", newline="")
-            found[copy.stem] = _rows(copy)
-    return found
+        copy = Path(place) / name
+        copy.write_text(f"{text}\n", encoding="utf-8", newline="")
+        return _rows(copy)
 
 
 def _rows(path: Path) -> dict[Key, Row]:

@@ -67,10 +67,16 @@ def load_outcomes(folder: Path, evaluation: str, key: Key) -> dict[str, np.ndarr
     return outcomes
 
 
+def in_order(outcomes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All arrays in the order of the items' ids."""
+    order = np.argsort(outcomes[ITEMS])
+    return {name: values[order] for name, values in outcomes.items()}
+
+
 def items_hash(outcomes: Mapping[str, np.ndarray]) -> str:
     """Twelve hex digits of which items were tested, and of their groups; what is in a file of that name is not looked at."""
-    order = np.argsort(outcomes[ITEMS])
-    named = [outcomes[name][order].tolist() for name in (ITEMS, GROUPS) if name in outcomes]
+    ordered = in_order(outcomes)
+    named = [ordered[name].tolist() for name in (ITEMS, GROUPS) if name in ordered]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
 
 
@@ -106,9 +112,8 @@ def _by_item(
     if metric not in outcomes:
         there = ", ".join(sorted(outcomes))
         raise ValueError(f"{evaluation}: row '{key}' has no outcomes of {metric!r}; there are: {there}")
-    order = np.argsort(outcomes[ITEMS])
-    groups = outcomes[GROUPS][order] if GROUPS in outcomes else None
-    return outcomes[ITEMS][order], outcomes[metric][order], groups
+    ordered = in_order(outcomes)
+    return ordered[ITEMS], ordered[metric], ordered.get(GROUPS)
 
 
 def _check(place: str, outcomes: Mapping[str, np.ndarray]) -> None:

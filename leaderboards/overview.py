@@ -1,13 +1,14 @@
 """Methods x tasks: one number each with its interval, and who is tied with whom; in Markdown, LaTeX and for plots."""
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from longtake.leaderboards.render import escape_markdown, method_name
-from longtake.leaderboards.schema import lower_is_better
-from longtake.leaderboards.summary import IDENTITY, Entry, Score
+from longtake.leaderboards.render import escape_markdown, markdown_rows, method_name
+from longtake.leaderboards.schema import IDENTITY, RANDOM_INIT, lower_is_better
+from longtake.leaderboards.summary import Entry, Score
 
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -17,6 +18,8 @@ LATEX = {
 
 
 class Column(NamedTuple):
+    """A task in a comparison."""
+
     evaluation: str
     metric: str
 
@@ -28,6 +31,10 @@ class Line:
     label: str
     entries: Mapping[Column, Entry]
     mean_rank: float | None  # over the columns in which all lines are; None where there is none
+
+    @property
+    def untrained(self) -> bool:
+        return next(iter(self.entries.values())).key.method == RANDOM_INIT
 
     def score(self, column: Column) -> Score | None:
         entry = self.entries.get(column)
@@ -64,17 +71,14 @@ def _ranks(column: Column, found: Mapping[tuple, Mapping[Column, Entry]]) -> dic
 
 def _labels(identities: Sequence[tuple]) -> dict[tuple, str]:
     """The method, with whatever tells it from the others (of random init, epochs and data tell nothing)."""
-    trained = [identity for identity in identities if identity[0] != "none"]
-    varying = [i for i in range(1, len(IDENTITY)) if len({identity[i] for identity in trained or identities}) > 1]
-    by_method: dict[str, set] = {}
-    for identity in identities:
-        by_method.setdefault(identity[0], set()).add(identity)
-    epochs = IDENTITY.index("epochs")
+    trained = [identity for identity in identities if identity[0] != RANDOM_INIT]
+    varying = [i for i in range(1, len(IDENTITY)) if len({identity[i] for identity in trained}) > 1]
+    epochs, count = IDENTITY.index("epochs"), Counter(identity[0] for identity in identities)
     labels = {}
     for identity in identities:
         # Methods of equal budget have different epochs; they are named only where one method has several.
-        named = [i for i in varying if i != epochs or len(by_method[identity[0]]) > 1]
-        words = [] if identity[0] == "none" else [_word(IDENTITY[i], identity[i]) for i in named]
+        named = [i for i in varying if i != epochs or count[identity[0]] > 1]
+        words = [] if identity[0] == RANDOM_INIT else [_word(IDENTITY[i], identity[i]) for i in named]
         labels[identity] = " ".join([method_name(identity[0]), *filter(None, words)])
     return labels
 
@@ -92,13 +96,12 @@ def markdown_overview(lines: Sequence[Line], columns: Sequence[Column]) -> str:
     """
     if not lines:
         return ""
-    rows = [["", *(escape_markdown(line.label) for line in lines)], ["---"] + ["---:"] * len(lines)]
+    rows = [["", *(escape_markdown(line.label) for line in lines)]]
     for column in columns:
         name = f"{escape_markdown(column.evaluation)} <sub>{escape_markdown(column.metric)}</sub>"
         rows.append([name, *(_markdown_cell(line.score(column), place(line, column, lines) == 0) for line in lines)])
     ranks = ["" if line.mean_rank is None else f"{line.mean_rank:.1f}" for line in lines]
-    rows.append(["mean rank", *ranks])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+    return markdown_rows([*rows, ["mean rank", *ranks]])
 
 
 def _markdown_cell(score: Score | None, best: bool) -> str:
@@ -106,31 +109,18 @@ def _markdown_cell(score: Score | None, best: bool) -> str:
         return ""
     value = f"**{score.value:.1f}**" if best else f"{score.value:.1f}"
     text = f"{value} {score.letters}".rstrip()
-    return text if score.low is None else f"{text}<br><sub>[{score.low:.1f}, {score.high:.1f}]</sub>"
+    return f"{text}<br><sub>{score.ends}</sub>" if score.ends else text
 
 
 def latex_table(lines: Sequence[Line], columns: Sequence[Column]) -> str:
     r"""A `tabular` for `booktabs`: the best of a column bold, the second best underlined, half the interval behind +-."""
-    spec = "l" + "r" * len(columns)
-    head = [r"\textbf{method}", *(escape_latex(f"{c.evaluation} {c.metric}") for c in columns)]
-    body = [
-        [escape_latex(line.label), *(_latex_cell(line.score(column), number) for column, number in places.items())]
-        for line, places in ((line, {c: place(line, c, lines) for c in columns}) for line in lines)
-    ]
-    rows = [" & ".join(cells) + r" \\" for cells in [head, *body]]
-    return "\n".join(
-        [
-            r"% \usepackage{booktabs}",
-            rf"\begin{{tabular}}{{{spec}}}",
-            r"\toprule",
-            rows[0],
-            r"\midrule",
-            *rows[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
+    rows = [[r"\textbf{method}", *(escape_latex(f"{c.evaluation} {c.metric}") for c in columns)]]
+    for line in lines:
+        cells = [_latex_cell(line.score(column), place(line, column, lines)) for column in columns]
+        rows.append([escape_latex(line.label), *cells])
+    head, *body = [" & ".join(cells) + r" \\" for cells in rows]
+    above = [r"% \usepackage{booktabs}", rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", head, r"\midrule"]
+    return "\n".join([*above, *body, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def place(line: Line, column: Column, lines: Sequence[Line]) -> int:
@@ -146,9 +136,7 @@ def _latex_cell(score: Score | None, number: int) -> str:
         return "--"
     value = f"{score.value:.1f}"
     value = rf"\textbf{{{value}}}" if number == 0 else rf"\underline{{{value}}}" if number == 1 else value
-    if score.low is None or score.high is None:
-        return value
-    return value + rf" {{\scriptsize $\pm$ {(score.high - score.low) / 2:.1f}}}"
+    return value + (rf" {{\scriptsize $\pm$ {score.half}}}" if score.half else "")
 
 
 def escape_latex(text: str) -> str:

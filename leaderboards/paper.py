@@ -15,13 +15,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from longtake.leaderboards.schema import Key, Provenance, Row
+from longtake.leaderboards.schema import IDENTITY, Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate
 
 FOLDER = Path(__file__).parent / "paper"
 TABLES = ("2a", "2b", "2c", "3", "4", "5", "6a", "6b", "7", "8", "9", "10", "11")
 PROTOCOL = "paper"
-IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs")
 GAIN, FRAMES = "GAIN ", "#Frames (M)"  # columns that are no metric
 
 
@@ -171,7 +170,7 @@ class Conflict(NamedTuple):
             flaw.concerns(line, self.label)
             for table in self.values
             for line in lines(table)
-            if line.key[: len(IDENTITY)] == self.key[: len(IDENTITY)]
+            if line.key.identity == self.key.identity
             for flaw in FLAWS
         )
 
@@ -183,7 +182,7 @@ def conflicts() -> list[Conflict]:
     for table in TABLES:
         for line in lines(table):
             for label, value in line.scores.items():
-                which = (*line.key[: len(IDENTITY)], label)
+                which = (*line.key.identity, label)
                 keys.setdefault(which, line.key)
                 printed.setdefault(which, {})[table] = value
     return [Conflict(keys[w], w[-1], found) for w, found in printed.items() if len(set(found.values())) > 1]

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from longtake.leaderboards.overview import Column, Line, place
 from longtake.leaderboards.schema import lower_is_better
-from longtake.leaderboards.summary import RANDOM_INIT
 
 TRAINED, UNTRAINED, LEADING = "#b3cbe6", "#cccccc", "#5b8fc9"
 DPI = 110
@@ -26,14 +25,13 @@ def draw_bars(lines: Sequence[Line], columns: Sequence[Column], path: Path) -> N
         for y, line in enumerate(shown):
             if (score := line.score(column)) is None:
                 continue
-            untrained = line.entries[column].key.method == RANDOM_INIT
-            colour = UNTRAINED if untrained else LEADING if score.leads else TRAINED
+            colour = UNTRAINED if line.untrained else LEADING if score.leads else TRAINED
             axis.barh(y, score.value, color=colour)
             if score.low is not None and score.high is not None:
                 axis.plot([score.low, score.high], [y, y], color="black", linewidth=1.2)
-            if untrained:
+            if line.untrained:
                 axis.axvline(score.value, color="0.5", linestyle=":", linewidth=1, zorder=0)
-        axis.set_title(_title(column, "\n"), fontsize=8, loc="left")
+        axis.set_title("\n".join(column), fontsize=8, loc="left")
         axis.set_yticks(range(len(shown)), [line.label for line in shown] if number % PANELS_A_ROW == 0 else [])
         axis.set_ylim(-0.6, len(shown) - 0.4)
         axis.tick_params(labelsize=8)
@@ -54,9 +52,7 @@ def draw_heat_map(lines: Sequence[Line], columns: Sequence[Column], path: Path) 
                 text = f"{score.value:.1f}" + (f" {score.letters}" if score.letters else "")
                 weight = "bold" if place(line, column, lines) == 0 else "normal"
                 axis.text(x, y, text, ha="center", va="center", fontsize=8, fontweight=weight)
-    axis.set_xticks(
-        range(len(columns)), [_title(column, "\n") for column in columns], fontsize=8, rotation=40, ha="left"
-    )
+    axis.set_xticks(range(len(columns)), ["\n".join(column) for column in columns], fontsize=8, rotation=40, ha="left")
     axis.xaxis.tick_top()
     axis.set_yticks(range(len(lines)), [line.label for line in lines], fontsize=9)
     axis.tick_params(length=0)
@@ -69,9 +65,7 @@ def _shades(lines: Sequence[Line], column: Column) -> list[float]:
     """From -1 to 1 for each line; NaN where it has no score. Without random init the median is the middle."""
     scores = [line.score(column) for line in lines]
     values = np.array([np.nan if score is None else score.value for score in scores])
-    untrained = [
-        i for i, line in enumerate(lines) if column in line.entries and line.entries[column].key.method == RANDOM_INIT
-    ]
+    untrained = [i for i, line in enumerate(lines) if line.untrained and column in line.entries]
     if np.isnan(values).all():
         return values.tolist()
     differences = values - (values[untrained[0]] if untrained else np.nanmedian(values))
@@ -101,7 +95,3 @@ def _panels(count: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     for unused in axes[count:]:
         unused.set_axis_off()
     return figure, axes[:count]
-
-
-def _title(column: Column, between: str) -> str:
-    return f"{column.evaluation}{between}{column.metric}"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from longtake.leaderboards.outcomes import outcomes_path
-from longtake.leaderboards.rows import Key, Row, metrics_of, read, upsert
+from longtake.leaderboards.rows import metrics_of, read, upsert
+from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UNKNOWN, DIRTY = "unknown", "+dirty"
@@ -89,7 +90,7 @@ def _reasons(row: Row) -> Iterator[str]:
     if row.broken_seal:
         yield "its seal is broken: somebody changed it"
     empty = [name for name, value in row.provenance._asdict().items() if value in ("", None) and name != "note"]
-    if row.key.method == "none" and "checkpoint_hash" in empty:
+    if row.key.method == RANDOM_INIT and "checkpoint_hash" in empty:
         empty.remove("checkpoint_hash")  # random init comes from the seed, not from a file
     if empty:
         yield f"no {', '.join(empty)}"

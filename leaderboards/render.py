@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from longtake.leaderboards.schema import Key, Row, lower_is_better
+from longtake.leaderboards.schema import RANDOM_INIT, Key, Row, lower_is_better
 from longtake.leaderboards.statistics import Difference
 
 COLUMNS = ("variant", "pretrain", "backbone", "epochs", "seed", "source", "protocol")  # after the method
@@ -30,10 +30,7 @@ def console_table(evaluation: str, rows: Sequence[Row], metrics: Sequence[str]) 
 def markdown_table(evaluation: str, rows: Sequence[Row], metrics: Sequence[str]) -> str:
     """The rows in their order, as a title line and a table of GitHub-flavoured Markdown."""
     columns, best = _differing(rows), _best(rows, metrics)
-    lines = [
-        ["method", *columns, *map(escape_markdown, metrics)],
-        ["---"] * (1 + len(columns)) + ["---:"] * len(metrics),
-    ]
+    lines = [["method", *columns, *map(escape_markdown, metrics)]]
     for row in rows:
         cells = [escape_markdown(cell) for cell in _identity(row.key, columns)]
         for metric in metrics:
@@ -41,7 +38,14 @@ def markdown_table(evaluation: str, rows: Sequence[Row], metrics: Sequence[str])
             cells.append(f"**{value}**{interval}" if _is_best(row, metric, best) else value + interval)
         lines.append(cells)
     title = f"**{escape_markdown(evaluation)}**  {escape_markdown(_shared(rows))}".rstrip()
-    return "\n".join([title, "", *(f"| {' | '.join(cells)} |" for cells in lines), ""])
+    return f"{title}\n\n{markdown_rows(lines, 1 + len(columns))}"
+
+
+def markdown_rows(rows: Sequence[Sequence[str]], names: int = 1) -> str:
+    """A table of GitHub-flavoured Markdown; the first row is its head, the first columns `names`, the others numbers."""
+    head, *body = rows
+    rule = ["---"] * names + ["---:"] * (len(head) - names)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *body))
 
 
 def comparison(evaluation: str, metric: str, first: Row, second: Row, difference: Difference) -> str:
@@ -91,7 +95,7 @@ class _FittedTable:
 
     def _table(self, metrics: Sequence[str]) -> Table:
         columns, best = _differing(self.rows), _best(self.rows, metrics)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table = empty_table()
         for name in ("method", *columns):
             number = name in ("epochs", "seed")
             table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
@@ -106,6 +110,11 @@ class _FittedTable:
                 cells.append(Text.assemble((value, "bold" if _is_best(row, metric, best) else ""), interval))
             table.add_row(*cells)
         return table
+
+
+def empty_table(title: str | None = None) -> Table:
+    """A table for the console, as all of them look."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title, title_justify="left")
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:
@@ -132,12 +141,12 @@ def _words(key: Key, columns: Sequence[str]) -> str:
 
 
 def method_name(method: str) -> str:
-    return "random init" if method == "none" else _printable(method)
+    return "random init" if method == RANDOM_INIT else _printable(method)
 
 
 def _label(key: Key, other: Key) -> str:
     """The method, with whatever else tells `key` from `other`."""
-    ignored = OF_PRETRAINING if "none" in (key.method, other.method) else set()
+    ignored = OF_PRETRAINING if RANDOM_INIT in (key.method, other.method) else set()
     names = [name for name in COLUMNS if name not in ignored and getattr(key, name) != getattr(other, name)]
     details = _words(key, names)
     return f"{method_name(key.method)} ({details})" if details else method_name(key.method)

@@ -16,11 +16,20 @@ from typing import NamedTuple
 
 from longtake.leaderboards.statistics import Estimate
 
+RANDOM_INIT = "none"  # as a method: the randomly initialised encoder
+IDENTITY = (
+    "method",
+    "variant",
+    "pretrain",
+    "backbone",
+    "epochs",
+)  # of a key: what tells an encoder from others, but for its seed
+
 
 class Key(NamedTuple):
     """What a row is about; a second result with the same key replaces the first."""
 
-    method: str  # "none" is the randomly initialised encoder
+    method: str  # RANDOM_INIT is one
     variant: str  # what differs from the method's recipe: "fidelity=official num_objects=4"
     pretrain: str
     backbone: str
@@ -28,6 +37,11 @@ class Key(NamedTuple):
     protocol: str  # preset and version of the evaluation
     seed: int | None  # None when unknown
     source: str  # "run", or the place the numbers were read from: "paper:table5"
+
+    @property
+    def identity(self) -> tuple:
+        """The fields of `IDENTITY`."""
+        return self[: len(IDENTITY)]
 
     def __str__(self) -> str:
         fields = zip(self._fields[1:], self[1:], strict=True)

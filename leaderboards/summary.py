@@ -13,15 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from longtake.leaderboards.aggregate import pooled
-from longtake.leaderboards.outcomes import GROUPS, ITEMS, has_outcomes, load_outcomes
+from longtake.leaderboards.outcomes import GROUPS, ITEMS, has_outcomes, in_order, load_outcomes
 from longtake.leaderboards.ranking import standings
-from longtake.leaderboards.schema import Key, Provenance, Row, lower_is_better
+from longtake.leaderboards.schema import RANDOM_INIT, Key, Provenance, Row, lower_is_better
 from longtake.leaderboards.statistics import Estimate
 
 SAME_BUDGET = 1.05  # the largest over the smallest: whole epochs and batches never fit exactly
 MOST_RANKED = 40  # entries of a budget; beyond that all pairs are a poor question
-IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs")
-RANDOM_INIT = "none"
 
 
 class Score(NamedTuple):
@@ -40,6 +38,16 @@ class Score(NamedTuple):
         """Whether nobody is significantly better."""
         return self.ranks is not None and self.ranks[0] == 1
 
+    @property
+    def half(self) -> str:
+        """Half the interval; "" where there is none."""
+        return "" if self.low is None or self.high is None else f"{(self.high - self.low) / 2:.1f}"
+
+    @property
+    def ends(self) -> str:
+        """The interval, "[16.3, 20.8]"; "" where there is none."""
+        return "" if self.low is None else f"[{self.low:.1f}, {self.high:.1f}]"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -53,7 +61,7 @@ class Entry:
     @property
     def identity(self) -> tuple:
         """What tells the encoder from others, whatever it is evaluated by."""
-        return tuple(getattr(self.key, name) for name in IDENTITY)
+        return self.key.identity
 
     @property
     def is_paper(self) -> bool:
@@ -101,9 +109,7 @@ def _outcomes(evaluation: str, entry: Entry, metrics: Sequence[str]) -> dict[str
     for folder, row in zip(entry.folders, entry.rows, strict=True):
         if not has_outcomes(folder, evaluation, row.key):
             return {}
-        kept = load_outcomes(folder, evaluation, row.key)
-        order = np.argsort(kept[ITEMS])
-        loaded.append({name: values[order] for name, values in kept.items()})
+        loaded.append(in_order(load_outcomes(folder, evaluation, row.key)))
     found = {}
     for metric in metrics:
         if all(metric in kept for kept in loaded):
@@ -169,8 +175,7 @@ def _rank(
     for standing in standings(values, groups, lower_is_better=lower_is_better(metric))[0]:
         key, ranks = names[standing.name], (standing.best_rank, standing.worst_rank)
         known = scores[key][metric]
-        first = not known.letters  # random init stands in several budgets: the first one counts
-        if first:
+        if not known.letters:  # random init stands in several budgets: the first one counts
             scores[key][metric] = known._replace(letters=standing.letters, ranks=ranks, num_ranked=len(tested))
 
 

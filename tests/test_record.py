@@ -23,7 +23,7 @@ OUTCOMES = {"items": np.array(["a", "b"]), "top1_k20": np.array([1.0, 0.0])}
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     monkeypatch.setattr(record, "code_commit", lambda: "1111111111")
-    monkeypatch.setattr(record, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(record, "TRACKED", tmp_path / "published")
     made(tmp_path)
     return Board(tmp_path, "knn_mini", KNN(preset="knn-mini", root="mini"), KEY.protocol)
 

@@ -11,16 +11,17 @@ from made_rows import make_rows
 from longtake import fill_table, tables
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import save_encoder
-from longtake.command import choices
+from longtake.command import choices, plainly
 from longtake.console import console
-from longtake.fill_table import cost_of, markdown
+from longtake.fill_table import cost_of
 from longtake.freshness import training_hash
 from longtake.identity import config_hash, variant
 from longtake.leaderboards import paper
 from longtake.leaderboards.overview import Column
 from longtake.plan import resolve_machine
 from longtake.probe import FRAMES, Cost, clips_of, probe
-from longtake.tables import DONE, MINI_FRAMES, MISSING, NO_DATA, NOT_OURS, SERVER, STALE, cells, entries, plain, table
+from longtake.show_table import markdown
+from longtake.tables import DONE, MINI_FRAMES, MISSING, NO_DATA, NOT_OURS, SERVER, STALE, cells, entries, table
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +42,10 @@ def test_every_line_is_a_command_whose_row_would_have_its_key(name: str) -> None
         if method not in choices("method"):
             assert (method, encoder.overrides) == ("vito", ())
             continue
-        config = plain(encoder.overrides)
-        recipe = plain([word for word in encoder.overrides if word.split("=")[0] in ("method", "backbone", "pretrain")])
+        config = plainly(encoder.overrides)
+        recipe = plainly(
+            [word for word in encoder.overrides if word.split("=")[0] in ("method", "backbone", "pretrain")]
+        )
         assert set(variant(config, recipe).split()) == set(changed.split())
         assert config["backbone"]["name"] == backbone
         if method != "none":
@@ -69,15 +72,14 @@ def test_the_comparison_shows_every_method_equally_many_frames(tmp_path: Path) -
     assert [encoder.identity[0] for encoder in plan.encoders] == ["none", *sorted(set(choices("method")) - {"none"})]
     assert plan.seeds == (0, 1, 2)
     for encoder in plan.encoders[1:]:
-        config = plain(encoder.overrides)
+        config = plainly(encoder.overrides)
         clips = config["pretrain"]["clips_per_epoch"] or 2160
         seen = clips // config["batch_size"] * config["batch_size"] * config["method"]["num_frames"] * config["epochs"]
         assert seen == pytest.approx(MINI_FRAMES, rel=0.025)
 
 
 def fresh(monkeypatch: pytest.MonkeyPatch, wrong: tuple[str, ...] = ()) -> None:
-    """Made-up rows are of this code, but for some methods'; protocols are not looked up."""
-    monkeypatch.setattr(tables, "_protocol", lambda name: f"{name.replace('_', '-')}-v1")
+    """Made-up rows are of this code, but for some methods'."""
     monkeypatch.setattr(tables, "reasons", lambda _, row: ["stale: the code"] if row.key.method in wrong else [])
 
 
@@ -91,11 +93,9 @@ def test_rows_fill_cells_and_stale_ones_do_not(tmp_path: Path, monkeypatch: pyte
     make_rows(tmp_path, {"swav": 0.5}, seeds=1, epochs=epochs_of("swav"))
     make_rows(tmp_path, {"vicreg": 0.5}, seeds=1, epochs=epochs_of("vicreg") + 1)  # another budget
     make_rows(tmp_path, {"none": 0.1}, seeds=1, protocol="knn-mini-v1 size=32")  # another protocol
-    found = {
-        (c.encoder.label, c.seed): c.status
-        for c in cells(table("mini", [0, 1, 2]), tmp_path)
-        if c.evaluation == "knn_mini"
-    }
+    there = [cell for cell in cells(table("mini", [0, 1, 2]), tmp_path) if cell.evaluation == "knn_mini"]
+    found = {(cell.encoder.label, cell.seed): cell.status for cell in there}
+    assert {cell.encoder.label for cell in there if cell.row is not None} == {"simclr"}
     assert [found["simclr", seed] for seed in range(3)] == [DONE, DONE, MISSING]
     assert found["swav", 0] == STALE
     assert {found[label, seed] for label in ("vicreg", "random init") for seed in range(3)} == {MISSING}
@@ -119,7 +119,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0, **key
         fresh(monkeypatch)
     started = Started(code)
     monkeypatch.setattr(fill_table.subprocess, "run", started.run)
-    config = plain(["task=table", f"output={tmp_path}"]) | {"table": "mini", "seeds": [0]} | keys
+    config = plainly(["task=table", f"output={tmp_path}"]) | {"table": "mini", "seeds": [0]} | keys
     with console.capture() as captured:
         well = fill_table.fill_table(config, [])
     return started, well, captured.get()
@@ -161,9 +161,9 @@ def test_what_was_begun_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_an_interrupted_run_is_known_by_its_configuration(tmp_path: Path) -> None:
     (encoder,) = [e for e in table("mini", None).encoders if e.label == "simclr"]
-    config = plain(["task=table", f"output={tmp_path}"])
+    config = plainly(["task=table", f"output={tmp_path}"])
     assert not fill_table._begun(encoder, 1, config)
-    trained = plain([*encoder.overrides, "seed=1"])
+    trained = plainly([*encoder.overrides, "seed=1"])
     resolve_machine(trained)
     (tmp_path / "a_run").mkdir()
     (tmp_path / "a_run" / "run.json").write_text(json.dumps({"config_hash": config_hash(trained), "config": trained}))
@@ -220,7 +220,7 @@ def test_costs_are_what_the_yamls_say() -> None:
 
 
 def test_a_probe_times_a_step(tmp_path: Path) -> None:
-    config = plain(["method=simclr", "pretrain=mini", "epochs=2"])
+    config = plainly(["method=simclr", "pretrain=mini", "epochs=2"])
     resolve_machine(config)
     cost = probe(config)
     assert cost.steps == 2 * (clips_of(config) // config["batch_size"])
@@ -229,5 +229,5 @@ def test_a_probe_times_a_step(tmp_path: Path) -> None:
 
 
 def test_data_that_are_not_there_have_the_papers_frames() -> None:
-    assert clips_of(plain(["method=dora", "pretrain=wt_venice"])) == 200_000
-    assert clips_of(plain(["method=dino", "pretrain=imagenet1k"])) == FRAMES["imagenet1k"]
+    assert clips_of(plainly(["method=dora", "pretrain=wt_venice"])) == 200_000
+    assert clips_of(plainly(["method=dino", "pretrain=imagenet1k"])) == FRAMES["imagenet1k"]
