@@ -1,5 +1,6 @@
-"""What the tests of the whole pipeline share: a tiny video, a tiny image folder, one thread."""
+"""What all tests share: checked types, one thread, processes for files; a tiny video, a tiny image folder, `run` in a folder."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,24 @@ import av
 import numpy as np
 import pytest
 import torch
+from jaxtyping import install_import_hook
 from PIL import Image
 
-from longtake.run import main
+install_import_hook("longtake", "typecheck.typechecked")  # here, as pytest's option does not reach xdist's processes
+
+from longtake.datasets import mini_jobs  # noqa: E402
+from longtake.run import main  # noqa: E402
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for one another
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes that tests start, too
+mini_jobs.MAX_WORKERS = 1  # to start processes takes longer than to render a world of seconds
+MOST_PROCESSES = 8  # more would wait for the slowest file
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core; none besides this one where output is wanted (-s) or single files are asked for."""
+    alone = config.option.capture == "no" or any(".py" in word for word in config.args)
+    return 0 if alone else min(os.cpu_count() or 1, MOST_PROCESSES)
 
 
 def painted(draw: np.random.Generator, label: int, size: int) -> np.ndarray:

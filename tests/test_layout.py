@@ -7,6 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from longtake.methods.cross_entropy import other_views
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("backbones", "configs", "datasets", "downstream", "leaderboards", "methods")
@@ -48,6 +52,11 @@ def test_lock_files_are_not_tracked_and_versions_are_pinned():
     assert uv["exclude-newer"]
     pinned = {line.split("==")[0] for line in uv["constraint-dependencies"]}
     assert {"torch", "torchvision", "timm", "lightning", "numpy", "mmdet", "mmsegmentation"} <= pinned
+
+
+def test_types_and_shapes_are_checked_while_tests_run():
+    with pytest.raises(TypeCheckError):
+        other_views(torch.zeros(3))
 
 
 def imports(path: Path) -> set[str]:

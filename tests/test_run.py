@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -278,33 +279,26 @@ def test_two_processes_train_one_encoder(tmp_path, tiny_video, tiny_folder):
     assert (folder / "encoder.safetensors").is_file()
 
 
-def test_sigterm_leaves_a_run_that_goes_on(tmp_path, tiny_video, tiny_folder):
-    """In a process of its own: exit code 143, how to continue, and the continued run ends with rows."""
+def test_sigterm_leaves_a_run_that_goes_on(said, tmp_path, tiny_video, tiny_folder):
+    """In a process of its own: exit code 143, how to continue; continued (here), it ends with rows."""
     environment = {**os.environ, "LONGTAKE_DATA": str(tmp_path / "data")}
     roots = [f"eval.{task}.root={tiny_folder}" for task in ("knn_imagenet1k", "linear_imagenet1k")]
-    words = [
-        sys.executable,
-        "-c",
-        "from longtake.run import main; main()",
-        "pretrain=video",
-        f"pretrain.path='{tiny_video}'",
-    ]
-    words += [*SMALL, *TASKS, *roots, f"output={tmp_path / 'out'}", "epochs=40"]
+    words = ["pretrain=video", f"pretrain.path='{tiny_video}'", *SMALL, *TASKS, *roots, f"output={tmp_path / 'out'}"]
     first = subprocess.Popen(
-        words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        [sys.executable, "-c", "from longtake.run import main; main()", *words, "epochs=20"],
+        env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
     while not list((tmp_path / "out").glob("*/logs/from_step_0/metrics.csv")):
         assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.05)
     first.terminate()
     shown = first.communicate(timeout=60)[0]
     assert first.returncode == 143, shown
     assert "resume=true" in shown
     (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
     record = json.loads((folder / "run.json").read_text())
-    assert record["config"]["epochs"] == 40
-    second = subprocess.run(
-        [*words, "resume=true"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert second.returncode == 0, second.stderr
+    assert record["config"]["epochs"] == 20
+    code, _, error = said(*words, "epochs=20", "resume=true")
+    assert code == 0, error
     assert len(list((tmp_path / "out").glob("*_dino_*"))) == 1
-    assert board(tmp_path / "out", "knn_imagenet1k")[0].provenance.frames_seen == 40 * 8
+    assert board(tmp_path / "out", "knn_imagenet1k")[0].provenance.frames_seen == 20 * 8

@@ -1,5 +1,6 @@
 """A rendered walk with planted cuts, shared by what looks at videos."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ def town() -> World:
 
 @pytest.fixture(scope="session")
 def walk(town: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The town's folder, rendered by other processes: they do not check every array's shape."""
-    return prepare(town, tmp_path_factory.mktemp("world"), progress=False, num_workers=2)
+    """The town's folder, rendered once, by other processes: they do not check every array's shape."""
+    mine = tmp_path_factory.getbasetemp()
+    of_all = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    return prepare(town, of_all / "town", progress=False, num_workers=2)
 
 
 @pytest.fixture(scope="session")
