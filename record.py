@@ -2,6 +2,7 @@
 
 import datetime
 import shlex
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +48,9 @@ def evaluate(
 
     `trained_by` is the hash of the code that trained it.
     """
-    board.task.evaluate(encoder, workdir)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="To copy construct from a tensor")  # mmdet's code, nothing to be done
+        board.task.evaluate(encoder, workdir)
     if not is_first():
         return None
     with np.load(workdir / "outcomes.npz") as file:

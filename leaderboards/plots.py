@@ -1,6 +1,6 @@
 """The comparison in pictures: bars with intervals, methods x tasks as a heat map, losses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,14 @@ from longtake.leaderboards.schema import lower_is_better
 TRAINED, UNTRAINED, LEADING = "#b3cbe6", "#cccccc", "#5b8fc9"
 DPI = 110
 PANELS_A_ROW = 4
+LETTER = 0.07  # inches: what a letter of a label takes at most at these sizes
 
 Curve = tuple[Sequence[float], Sequence[float]]  # where, how much
 
 
 def draw_bars(lines: Sequence[Line], columns: Sequence[Column], path: Path) -> None:
     """A panel for each column; dark bars are those that nobody is significantly better than."""
-    figure, axes = _panels(len(columns), (3.1, 0.3 * len(lines) + 0.9))
+    figure, axes = _panels(len(columns), (3.1, 0.3 * len(lines) + 0.9), _longest(line.label for line in lines))
     shown = list(reversed(lines))
     for number, (axis, column) in enumerate(zip(axes, columns, strict=False)):
         for y, line in enumerate(shown):
@@ -42,7 +43,8 @@ def draw_bars(lines: Sequence[Line], columns: Sequence[Column], path: Path) -> N
 
 def draw_heat_map(lines: Sequence[Line], columns: Sequence[Column], path: Path) -> None:
     """Scores on colours: how far above (blue) or below (red) random init, by the column's largest difference."""
-    figure = Figure(figsize=(1.05 * len(columns) + 1.8, 0.42 * len(lines) + 1.5), layout="constrained")
+    width, height = _longest(line.label for line in lines), _longest(part for column in columns for part in column)
+    figure = Figure(figsize=(1.05 * (len(columns) + 1) + width, 0.42 * (len(lines) + 1) + height), layout="constrained")
     axis = figure.subplots()
     shades = np.array([_shades(lines, column) for column in columns]).T
     axis.imshow(shades, cmap="RdBu", vmin=-1.6, vmax=1.6, aspect="auto")
@@ -86,11 +88,16 @@ def draw_losses(runs: Mapping[str, Sequence[Curve]], path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-def _panels(count: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """`count` axes of a size in inches, in rows."""
+def _longest(labels: Iterable[str]) -> float:
+    """Inches that the longest label takes."""
+    return LETTER * max(map(len, labels), default=0)
+
+
+def _panels(count: int, size: tuple[float, float], margin: float = 0) -> tuple[Figure, list[Axes]]:
+    """`count` axes of a size in inches, in rows, with a margin on the left."""
     width = min(count, PANELS_A_ROW) or 1
     height = -(-count // width) or 1
-    figure = Figure(figsize=(size[0] * width, size[1] * height), layout="constrained")
+    figure = Figure(figsize=(size[0] * width + margin, size[1] * height), layout="constrained")
     axes = list(np.atleast_1d(figure.subplots(height, width)).flat)
     for unused in axes[count:]:
         unused.set_axis_off()
