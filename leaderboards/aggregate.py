@@ -58,12 +58,14 @@ class Part(NamedTuple):
 
 
 def pooled(outcomes: Outcomes, groups: Groups = None, *, level: float = 0.95) -> Pooled:
-    """Mean over seeds and items. `outcomes` is what each item contributes for each seed, from 0 to 1.
+    """Mean over seeds and items. `outcomes` is what each item contributes for each seed, from 0 to 1, and so is the interval: two
+    seeds that differ have one degree of freedom, by which it would reach beyond.
 
     Raises `ValueError` for outcomes that are none or not finite.
     """
     units = in_groups(outcomes, groups)
     low, high, df, _ = _t(float(units.mean()), _parts(units), level)
+    low, high = max(low, 0.0), min(high, 1.0)
     scores = 100 * units.mean(1)
     std = float(scores.std(ddof=1)) if len(scores) > 1 else None
     return Pooled(100 * float(units.mean()), 100 * low, 100 * high, std, len(scores), df)

@@ -35,6 +35,12 @@ def test_seeds_that_items_agree_on_leave_what_seeds_vary() -> None:
     assert found.df == pytest.approx(2)
 
 
+def test_no_interval_reaches_beyond_what_a_score_can_be() -> None:
+    found = pooled(np.array([0.05, 0.25])[:, None].repeat(50, 1))  # one degree of freedom: 15 +- 127
+    assert (found.low, found.value) == (0, pytest.approx(15))
+    assert found.high == 100
+
+
 def test_variance_is_that_of_crossed_factors() -> None:
     # Mean squares of the two-way table: V = (MS_seed + MS_item - MS_rest) / (s n).
     x = np.random.default_rng(2).random((4, 60)) + np.linspace(0, 0.3, 60) + np.array([[0.0], [0.1], [0.2], [0.15]])
