@@ -2,7 +2,6 @@
 
 import datetime
 import shlex
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,9 +47,7 @@ def evaluate(
 
     `trained_by` is the hash of the code that trained it.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="To copy construct from a tensor")  # mmdet's code, nothing to be done
-        board.task.evaluate(encoder, workdir)
+    board.task.evaluate(encoder, workdir)
     if not is_first():
         return None
     with np.load(workdir / "outcomes.npz") as file:

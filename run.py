@@ -1,7 +1,6 @@
 """The command `run`: compose, plan, build, fit, evaluate, record."""
 
 import linecache
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -16,7 +15,6 @@ from longtake.command import CONFIG_MODULE, CONFIG_NAME, check_overrides, compos
 
 def main() -> None:
     """Entry point. Bad input ends with one line and exit code 2, before any compute."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to the workers that read
     sys.argv = quoted(sys.argv)
     overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
     alone = "task=table" not in overrides  # a table's runs are jobs, the table is none

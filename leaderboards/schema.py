@@ -17,13 +17,8 @@ from typing import NamedTuple
 from longtake.leaderboards.statistics import Estimate
 
 RANDOM_INIT = "none"  # as a method: the randomly initialised encoder
-IDENTITY = (
-    "method",
-    "variant",
-    "pretrain",
-    "backbone",
-    "epochs",
-)  # of a key: what tells an encoder from others, but for its seed
+# Of a key: what tells an encoder from others, but for its seed.
+IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs")
 
 
 class Key(NamedTuple):

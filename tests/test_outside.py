@@ -58,7 +58,7 @@ def test_it_trains_is_evaluated_and_named_in_errors(tmp_path: Path, tiny_video: 
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         paths = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
-        env = {**os.environ, "PYTHONPATH": paths, "LONGTAKE_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, "PYTHONPATH": paths, "LONGTAKE_DATA": str(tmp_path / "data")}
         command = [sys.executable, "-m", "longtake.run", *words]
         return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
 
