@@ -72,25 +72,30 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
         yield f"edited{_where(path, row)}"
     if row.key.source != "run":
         return
-    name = path.stem
-    training, _, evaluation = row.provenance.code_hash.partition("-")
-    if not evaluation or training == UNKNOWN:
-        yield "unknown: no hash of its code"
-        return
-    if training != FOREIGN and training != training_hash(row.key.method):
-        yield f"stale: the code of {row.key.method} has changed"
-    try:
-        task = task_of(name)
-    except ValueError as error:
-        yield f"unknown: {error}"
-        return
-    if evaluation != evaluation_hash(task):
-        yield f"stale: the code of {name} has changed"
-    if not row.key.protocol.split()[0].endswith(f"-v{task.version}"):
-        yield f"stale: the protocol is version {task.version} now"
-    kept = has_outcomes(path.parent, name, row.key)
-    if kept and row.provenance.data_hash != items_hash(load_outcomes(path.parent, name, row.key)):
+    yield from _of_code(path.stem, row.key.method, row.key.protocol, row.provenance.code_hash)
+    kept = has_outcomes(path.parent, path.stem, row.key)
+    if kept and row.provenance.data_hash != items_hash(load_outcomes(path.parent, path.stem, row.key)):
         yield "its outcomes are of other items"
+
+
+@cache
+def _of_code(evaluation: str, method: str, protocol: str, code_hash: str) -> tuple[str, ...]:
+    """What of the code is not, or is not known to be, that of today."""
+    trained, _, evaluated = code_hash.partition("-")
+    if not evaluated or trained == UNKNOWN:
+        return ("unknown: no hash of its code",)
+    found = []
+    if trained != FOREIGN and trained != training_hash(method):
+        found.append(f"stale: the code of {method} has changed")
+    try:
+        task = task_of(evaluation)
+    except ValueError as error:
+        return (*found, f"unknown: {error}")
+    if evaluated != evaluation_hash(task):
+        found.append(f"stale: the code of {evaluation} has changed")
+    if not protocol.split()[0].endswith(f"-v{task.version}"):
+        found.append(f"stale: the protocol is version {task.version} now")
+    return tuple(found)
 
 
 def _where(path: Path, row: Row) -> str:

@@ -174,6 +174,8 @@ def _is_best(row: Row, metric: str, best: dict[str, float]) -> bool:
 
 def _printable(text: str) -> str:
     """One line without control characters: a name in a file must not steer the terminal or end a table's line."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else " " for character in text)
 
 

@@ -7,11 +7,11 @@ written behind an apostrophe, and so is a name that begins with one.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 
 from longtake.leaderboards.statistics import Estimate
@@ -116,8 +116,9 @@ def cells_of(row: Row, metrics: Sequence[str]) -> list[str]:
 
 
 def seal_of(cells: Sequence[str]) -> str:
-    """Twelve hex digits of all cells before the seal."""
-    return hashlib.sha256(json.dumps(list(cells)).encode()).hexdigest()[:12]
+    """Twelve hex digits of all cells before the seal, as a JSON array (written here because `json.dumps` takes twice the time)."""
+    array = f"[{', '.join(map(encode_basestring_ascii, cells))}]"
+    return hashlib.sha256(array.encode()).hexdigest()[:12]
 
 
 def marked(name: str) -> str:

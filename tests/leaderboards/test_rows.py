@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtake.leaderboards.rows import Key, Provenance, Row, columns, metrics_of, read, upsert
+from longtake.leaderboards.schema import seal_of
 from longtake.leaderboards.statistics import Estimate
 
 METRICS = ("top1_k20", "top1_k10")  # in the order of the task, which is not the alphabet's
@@ -67,6 +68,11 @@ def test_the_file_holds_the_last_row_of_every_key(batches: list[list[Row]]) -> N
         for row in reversed(expected.values()):
             upsert(backwards, [row], METRICS)
         assert not expected or backwards.read_bytes() == content
+
+
+@given(cells=st.lists(texts))
+def test_the_seal_is_the_hash_of_a_json_array(cells: list[str]) -> None:
+    assert seal_of(cells) == hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
 
 
 def test_the_file_is_plain_csv_with_all_digits(tmp_path: Path) -> None:
