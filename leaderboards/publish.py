@@ -1,9 +1,11 @@
 """From a run's rows to the tracked leaderboards: only results whose code can be looked up get there."""
 
+import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from longtake.leaderboards.outcomes import outcomes_path
@@ -12,6 +14,8 @@ from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UNKNOWN, DIRTY = "unknown", "+dirty"
+OF_THE_MACHINE = ("output=", "resume=")  # words of a command that do not change its numbers
+FOLDER = re.compile(r"(?<=[=\[, ])(?:/|~[^/,\]]*/)(?:[^,\]]*/)?(?=[^,\]/])")  # of an absolute path, alone or in a list
 
 
 @dataclass
@@ -31,6 +35,8 @@ def publish(source: Path, target: Path) -> Publication:
     """Copies the rows of every CSV in `source` into the CSV of the same name in `target`, a folder of a git repository.
 
     With each row goes the file of its items' outcomes, so that whoever has the repository can repeat the comparisons.
+
+    A row's command loses what it says of the machine: `output=`, `resume=` and the folders of absolute paths.
 
     A row without complete provenance, or of code that no commit holds, is refused and stays where it is.
 
@@ -53,7 +59,7 @@ def publish(source: Path, target: Path) -> Publication:
         reasons = {row.key: "; ".join(_reasons(row)) for row in rows}
         accepted = [row for row in rows if not reasons[row.key]]
         if accepted:
-            upsert(target / path.name, accepted, metrics)
+            upsert(target / path.name, map(_for_everybody, accepted), metrics)
         for row in accepted:
             if (kept := outcomes_path(source, path.stem, row.key)).exists():
                 copy = outcomes_path(target, path.stem, row.key)
@@ -62,6 +68,20 @@ def publish(source: Path, target: Path) -> Publication:
         publication.published += [(path.stem, row.key) for row in accepted]
         publication.refused += [(path.stem, key, reason) for key, reason in reasons.items() if reason]
     return publication
+
+
+def _for_everybody(row: Row) -> Row:
+    """A row that tells nothing of the machine it was made on but the device."""
+    return replace(row, provenance=row.provenance._replace(command=_without_places(row.provenance.command)))
+
+
+def _without_places(command: str) -> str:
+    """A command line as anybody could give it; one that no shell would read stays as it is."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    return shlex.join(FOLDER.sub("", word.rstrip("/")) for word in words if not word.startswith(OF_THE_MACHINE))
 
 
 def code_commit(repository: Path = REPOSITORY) -> str:

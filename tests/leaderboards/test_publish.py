@@ -105,6 +105,29 @@ def test_a_row_without_proof_is_refused_by_name(clone: Path, provenance: Provena
     assert read(target / "knn_mini.csv", ["top1"]) == [make_row("ibot")]
 
 
+@pytest.mark.parametrize(
+    ("command", "published"),
+    [
+        ("run method=dino output=/data/alice/out resume=true seed=1", "run method=dino seed=1"),
+        ("run checkpoint=/data/alice/dino.pth", "run checkpoint=dino.pth"),
+        ("run 'checkpoint=/data/my runs/dino.pth'", "run checkpoint=dino.pth"),
+        ("run 'pretrain.path=[/data/a.mp4, ~/b.mp4,walks/c.mp4]'", "run 'pretrain.path=[a.mp4, b.mp4,walks/c.mp4]'"),
+        ("run eval.knn_imagenet1k.root=/data/imagenet/", "run eval.knn_imagenet1k.root=imagenet"),
+        ("run 'eval=[knn_mini,lost_mini]' optimizer.lr=1/2", "run 'eval=[knn_mini,lost_mini]' optimizer.lr=1/2"),
+        ("run output=relative pretrain.output=/x", "run pretrain.output=x"),
+        ("run 'method=dino", "run 'method=dino"),
+    ],
+)
+def test_a_published_command_says_nothing_of_the_machine(clone: Path, command: str, published: str) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino", COMPLETE._replace(command=command))], ["top1"])
+    publish(source, target)
+    (row,) = read(target / "knn_mini.csv", ["top1"])
+    assert row.provenance.command == published
+    assert not row.broken_seal
+    assert read(source / "knn_mini.csv", ["top1"])[0].provenance.command == command, "ours stays as it was given"
+
+
 def test_a_row_with_a_broken_seal_is_refused(clone: Path) -> None:
     source = clone / "outputs" / "leaderboards"
     upsert(source / "knn_mini.csv", [make_row("dino")], ["top1"])
