@@ -14,7 +14,7 @@ from longtake.boards import TRACKED, metrics_for, primary_for, rows_of
 from longtake.command import composed
 from longtake.console import console
 from longtake.freshness import reasons
-from longtake.leaderboards.overview import Column, Line, latex_table, markdown_overview, overview, place
+from longtake.leaderboards.overview import Column, Line, latex_table, markdown_overview, overview, place, seeds_in
 from longtake.leaderboards.page import Board, page
 from longtake.leaderboards.plots import Curve, draw_bars, draw_heat_map, draw_losses
 from longtake.leaderboards.publish import REPOSITORY, code_commit
@@ -157,7 +157,7 @@ def _console_overview(lines: Sequence[Line], columns: Sequence[Column]) -> Table
     for line in lines:
         table.add_column(Text(line.label), justify="right")
     for column in columns:
-        cells = [Text(f"{column.evaluation} {column.metric}")]
+        cells = [Text(f"{column.evaluation} {column.metric}, {seeds_in(column, lines)}")]
         for line in lines:
             score = line.score(column)
             best = "bold" if place(line, column, lines) == 0 else ""

@@ -98,7 +98,8 @@ def markdown_overview(lines: Sequence[Line], columns: Sequence[Column]) -> str:
         return ""
     rows = [["", *(escape_markdown(line.label) for line in lines)]]
     for column in columns:
-        name = f"{escape_markdown(column.evaluation)} <sub>{escape_markdown(column.metric)}</sub>"
+        metric = f"{escape_markdown(column.metric)}, {seeds_in(column, lines)}"
+        name = f"{escape_markdown(column.evaluation)}<br><sub>{metric}</sub>"
         rows.append([name, *(_markdown_cell(line.score(column), place(line, column, lines) == 0) for line in lines)])
     ranks = ["" if line.mean_rank is None else f"{line.mean_rank:.1f}" for line in lines]
     return markdown_rows([*rows, ["mean rank", *ranks]])
@@ -110,6 +111,14 @@ def _markdown_cell(score: Score | None, best: bool) -> str:
     value = f"**{score.value:.1f}**" if best else f"{score.value:.1f}"
     text = f"{value} {score.letters}".rstrip()
     return f"{text}<br><sub>{score.ends}</sub>" if score.ends else text
+
+
+def seeds_in(column: Column, lines: Sequence[Line]) -> str:
+    """ "3 seeds": how many an encoder has. The intervals of one seed know of other test items alone."""
+    counts = {len(line.entries[column].rows) for line in lines if column in line.entries}
+    fewest, most = min(counts), max(counts)
+    several = f"{fewest} to {most}" if fewest < most else f"{most}"
+    return f"{several} seed{'s' * (most > 1)}"
 
 
 def latex_table(lines: Sequence[Line], columns: Sequence[Column]) -> str:

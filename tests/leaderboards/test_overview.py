@@ -14,18 +14,21 @@ KNN, DECAY = Column("knn_mini", "top1"), Column("davis_mini", "J_decay")
 NASTY = "<b>_x_</b>|&$%{}~^\\"
 
 
-def entry(method: str, column: Column, score: Score, variant: str = "", epochs: int = 6, source: str = "run") -> Entry:
+def entry(
+    method: str, column: Column, score: Score, variant: str = "", epochs: int = 6, source: str = "run", seeds: int = 1
+) -> Entry:
     key = Key(method, variant, "mini", "vit_mini_8", epochs, "p", None, source)
     if method == "none":
         key = key._replace(pretrain="none", epochs=0)
-    return Entry(key, (Row(key, {}, Provenance()),), (Path(),), {column.metric: score})
+    rows = tuple(Row(key._replace(seed=seed), {}, Provenance()) for seed in range(seeds))
+    return Entry(key, rows, (Path(),) * seeds, {column.metric: score})
 
 
 def example() -> tuple[list[Column], list[Line]]:
     boards = {
         KNN: [
             entry("none", KNN, Score(11.04, 9, 13, None, "b", (3, 3), 3)),
-            entry("dino", KNN, Score(18.5, 16.3, 20.8, 0.5, "a", (1, 2), 3)),
+            entry("dino", KNN, Score(18.5, 16.3, 20.8, 0.5, "a", (1, 2), 3), seeds=3),
             entry("dora", KNN, Score(18.46, 16, 21, 0.5, "a", (1, 2), 3), epochs=12),
             entry("dora", KNN, Score(99.0), source="paper:table5"),
         ],
@@ -63,9 +66,9 @@ def test_markdown() -> None:
     assert markdown_overview(lines, columns) == (
         "|  | dino | dora | random init |\n"
         "| --- | ---: | ---: | ---: |\n"
-        "| knn_mini <sub>top1</sub> | **18.5** a<br><sub>[16.3, 20.8]</sub> | **18.5** a<br><sub>[16.0, 21.0]</sub> | "
-        "11.0 b<br><sub>[9.0, 13.0]</sub> |\n"
-        "| davis_mini <sub>J_decay</sub> | **3.0** | 4.0 | 5.0 |\n"
+        "| knn_mini<br><sub>top1, 1 to 3 seeds</sub> | **18.5** a<br><sub>[16.3, 20.8]</sub> | "
+        "**18.5** a<br><sub>[16.0, 21.0]</sub> | 11.0 b<br><sub>[9.0, 13.0]</sub> |\n"
+        "| davis_mini<br><sub>J_decay, 1 seed</sub> | **3.0** | 4.0 | 5.0 |\n"
         "| mean rank | 1.0 | 2.0 | 3.0 |\n"
     )
 
