@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from longtake.leaderboards.overview import Column, Line, place
+from longtake.leaderboards.overview import Column, Line, place, seeds_in
 from longtake.leaderboards.render import method_name
 from longtake.leaderboards.schema import Key, lower_is_better
 from longtake.leaderboards.summary import Entry, Score, budgets, papers
@@ -42,7 +42,10 @@ def page(
     data = {
         "about": about,
         "boards": [_board(board) for board in boards],
-        "overview": {"columns": columns, "lines": [_line(line, columns, lines) for line in lines]},
+        "overview": {
+            "columns": [[c.evaluation, c.metric, seeds_in(c, lines)] for c in columns],
+            "lines": [_line(line, columns, lines) for line in lines],
+        },
         "figures": [[title, _data_uri(path)] for title, path in figures.items()],
     }
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)

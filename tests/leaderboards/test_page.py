@@ -46,6 +46,10 @@ def test_it_asks_for_nothing(tmp_path: Path) -> None:
     assert not re.search(r"https?://", html)
 
 
+def test_a_task_says_how_many_seeds_it_has(tmp_path: Path) -> None:
+    assert data(made(tmp_path))["overview"]["columns"] == [[KNN, METRIC, "2 seeds"]]
+
+
 def test_its_data_are_the_entries(tmp_path: Path) -> None:
     (board,) = data(made(tmp_path))["boards"]
     dino, paper, none = sorted(board["rows"], key=lambda row: (row["method"], row["source"] != "run"))
