@@ -114,7 +114,7 @@ def _markdown_cell(score: Score | None, best: bool) -> str:
 
 
 def seeds_in(column: Column, lines: Sequence[Line]) -> str:
-    """ "3 seeds": how many an encoder has. The intervals of one seed know of other test items alone."""
+    """How many an encoder has: "3 seeds". The intervals of one seed know of other test items alone."""
     counts = {len(line.entries[column].rows) for line in lines if column in line.entries}
     fewest, most = min(counts), max(counts)
     several = f"{fewest} to {most}" if fewest < most else f"{most}"

@@ -145,7 +145,7 @@ def _migrated(cells: list[str], names: Sequence[str]) -> list[str]:
 def _check_written(place: str, raw: str, cells: Sequence[str], names: Sequence[str]) -> None:
     """A record is written as `upsert` writes it and has all its cells; else it was cut short or edited, and where."""
     intact = len(cells)
-    bare = '"' not in raw and raw == ",".join(cells) + "\n"  # no cell needs quotes: no need to ask the writer, either
+    bare = '"' not in raw and raw == ",".join(cells) + "\n"  # as the writer does where no cell needs quotes
     if not bare and raw != _written(cells):
         intact = sum(raw.startswith(_written(cells[: i + 1])[:-1] + ",") for i in range(len(cells)))
     elif len(cells) == len(names):
