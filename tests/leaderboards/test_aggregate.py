@@ -60,11 +60,34 @@ def test_one_seed_each_is_the_paired_t_test() -> None:
 
 
 def test_items_that_are_alike_leave_welchs_test_of_the_seeds() -> None:
-    a, b = np.array([0.5, 0.52, 0.58]), np.array([0.40, 0.47])
+    a, b = np.array([0.5, 0.52, 0.58]), np.array([0.40, 0.47, 0.46, 0.44])
     found = contrast(a[:, None].repeat(30, 1), b[:, None].repeat(30, 1))
     expected = stats.ttest_ind(a, b, equal_var=False)
     assert found.p == pytest.approx(expected.pvalue)
     assert found.df == pytest.approx(expected.df)
+
+
+def test_two_seeds_have_banerjees_interval() -> None:
+    # Items that are alike leave two terms of one degree of freedom each: t with one of the sum.
+    a, b = np.array([0.5, 0.52]), np.array([0.40, 0.47])
+    found = contrast(a[:, None].repeat(30, 1), b[:, None].repeat(30, 1))
+    error = (a.var(ddof=1) / 2 + b.var(ddof=1) / 2) ** 0.5
+    assert found.p == pytest.approx(2 * stats.t.sf((a.mean() - b.mean()) / error, 1))
+    assert found.high - found.value == pytest.approx(100 * stats.t.ppf(0.975, 1) * error)
+    assert contrast(a[:, None].repeat(30, 1), a[::-1, None].repeat(30, 1)).p == 1
+
+
+def test_two_seeds_that_agree_leave_the_items() -> None:
+    one, two = np.random.default_rng(7).random((2, 90))
+    found, expected = contrast(one[None].repeat(2, 0), two[None].repeat(2, 0)), contrast(one[None], two[None])
+    np.testing.assert_allclose(found[:4], expected[:4], rtol=1e-9)
+
+
+def test_a_decay_may_be_negative() -> None:
+    falling = np.random.default_rng(8).uniform(-0.3, 0.2, (3, 40))
+    found = pooled(falling)
+    assert found.value == pytest.approx(100 * falling.mean())
+    assert found.low < found.value < found.high
 
 
 def test_groups_are_drawn_as_a_whole() -> None:
@@ -94,12 +117,11 @@ def drawn(
     return (rng.random(logit.shape) < expit(logit)).astype(np.float64)
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("seeds", [3, 5])
 def test_coverage_of_intervals(seeds: int) -> None:
     """1500 worlds in which training seeds move a score as much as another draw of 400 items would.
 
-    Without any variance of seeds the intervals are too wide (97.5 % of the scores, 98.6 % of the differences, three seeds),
-    with two seeds that vary far more than the items too narrow (92 %).
+    Without any variance of seeds the intervals are too wide: 97.5 % of the scores, 98.6 % of the differences, three seeds.
     """
     rng = np.random.default_rng(seeds)
     truth = 50.0  # the distribution is symmetric
@@ -112,3 +134,15 @@ def test_coverage_of_intervals(seeds: int) -> None:
         difference.append(c.low <= 0 <= c.high)
     assert 0.93 <= np.mean(score) <= 0.97
     assert 0.93 <= np.mean(difference) <= 0.97
+
+
+@pytest.mark.parametrize(("items", "spread"), [(400, 0.0), (400, 0.15), (1200, 0.2)])
+def test_two_seeds_never_promise_too_much(items: int, spread: float) -> None:
+    """800 worlds each, from seeds that do not matter to seeds that matter far more than the items (two sigmas below 95 %)."""
+    rng, covered = np.random.default_rng(items), []
+    for _ in range(800):
+        item = rng.normal(0, 1.0, items)
+        a, b = drawn(rng, item, 2, spread), drawn(rng, item, 2, spread)
+        p, c = pooled(a), contrast(a, b)
+        covered.append((p.low <= 50 <= p.high, c.low <= 0 <= c.high))
+    assert min(np.mean(covered, 0)) >= 0.95 - 2 * (0.95 * 0.05 / 800) ** 0.5
