@@ -14,7 +14,16 @@ from longtake.boards import TRACKED, metrics_for, primary_for, rows_of
 from longtake.command import composed
 from longtake.console import console
 from longtake.freshness import reasons
-from longtake.leaderboards.overview import Column, Line, latex_table, markdown_overview, overview, place, seeds_in
+from longtake.leaderboards.overview import (
+    Column,
+    Line,
+    comparable,
+    latex_table,
+    markdown_overview,
+    overview,
+    place,
+    seeds_in,
+)
 from longtake.leaderboards.page import Board, page
 from longtake.leaderboards.plots import Curve, draw_bars, draw_heat_map, draw_losses
 from longtake.leaderboards.publish import REPOSITORY, code_commit
@@ -60,6 +69,10 @@ def leaderboard(folder: Path, evaluations: Sequence[str] | None) -> None:
             console.print(f"... and {len(board.entries) - MOST_SHOWN:,} more, on the page\n")
     if lines:
         console.print(_console_overview(lines, columns))
+    if wrong := sum(len(board.stale) for board in boards):
+        console.print(
+            f"{wrong:,} rows are stale, edited or of unknown code: `run task=leaderboard verify=true` says which"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write(folder, boards, columns, lines)
 
@@ -81,14 +94,15 @@ def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Boa
 def compared(boards: Sequence[Board]) -> tuple[list[Column], list[Line]]:
     """Our encoders, the best `MOST_COMPARED` of them, by the primary metrics of the evaluations that have any."""
     counts = {
-        Column(board.name, metric): sum(metric in entry.scores and not entry.is_paper for entry in board.entries)
+        Column(board.name, metric): sum(comparable(entry, metric) for entry in board.entries)
         for board in boards
         for metric in primary_for(board.name)
     }
     fewest = 2 if max(counts.values(), default=0) > 1 else 1  # beside others, one encoder alone is compared with nobody
     entries = {board.name: board.entries for board in boards}
     columns = [column for column, count in counts.items() if count >= fewest]
-    return columns, overview({column: entries[column.evaluation] for column in columns})[:MOST_COMPARED]
+    lines = overview({column: entries[column.evaluation] for column in columns})[:MOST_COMPARED]
+    return [column for column in columns if any(column in line.entries for line in lines)], lines
 
 
 def write(folder: Path, boards: Sequence[Board], columns: Sequence[Column], lines: Sequence[Line]) -> None:

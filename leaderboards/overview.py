@@ -1,5 +1,6 @@
 """Methods x tasks: one number each with its interval, and who is tied with whom; in Markdown, LaTeX and for plots."""
 
+import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ class Line:
 
     label: str
     entries: Mapping[Column, Entry]
+    scores: Mapping[Column, Score]  # with letters only where all lines of a column are of one budget
     mean_rank: float | None  # over the columns in which all lines are; None where there is none
 
     @property
@@ -37,25 +39,46 @@ class Line:
         return next(iter(self.entries.values())).key.method == RANDOM_INIT
 
     def score(self, column: Column) -> Score | None:
-        entry = self.entries.get(column)
-        return None if entry is None else entry.scores[column.metric]
+        return self.scores.get(column)
 
 
 def overview(boards: Mapping[Column, Sequence[Entry]]) -> list[Line]:
     """The encoders that we measured, from the best mean rank to the worst. The paper's own stay in their columns' boards."""
     found: dict[tuple, dict[Column, Entry]] = {}
     for column, entries in boards.items():
-        for entry in entries:
-            if not entry.is_paper and column.metric in entry.scores:
+        for entry in sorted(entries, key=lambda entry: _version(entry.key.protocol)):  # of two versions the newer
+            if comparable(entry, column.metric):
                 found.setdefault(entry.identity, {})[column] = entry
     labels = _labels(list(found))
     full = [column for column in boards if all(column in there for there in found.values())]
     ranks = {column: _ranks(column, found) for column in full}
+    scores = {column: _of_one_budget(column, found) for column in boards}
     lines = []
     for identity, there in found.items():
         mean = sum(ranks[column][identity] for column in full) / len(full) if full else None
-        lines.append(Line(labels[identity], there, mean))
+        lines.append(Line(labels[identity], there, {column: scores[column][identity] for column in there}, mean))
     return sorted(lines, key=lambda line: (line.mean_rank is None, line.mean_rank, line.label))
+
+
+def comparable(entry: Entry, metric: str) -> bool:
+    """Whether an entry can stand in a column: measured by us, by the preset's own protocol, and as it was measured."""
+    return metric in entry.scores and not entry.is_paper and not entry.edited and " " not in entry.key.protocol
+
+
+def _version(protocol: str) -> int:
+    found = re.search(r"-v(\d+)$", protocol)
+    return int(found[1]) if found else 0
+
+
+def _of_one_budget(column: Column, found: Mapping[tuple, Mapping[Column, Entry]]) -> dict[tuple, Score]:
+    """The scores of a column: with their places in the budget that all of them stand in, or with none."""
+    scores = {identity: there[column].scores[column.metric] for identity, there in found.items() if column in there}
+    ranked = [set(score.places) for score in scores.values() if score.places]
+    common = set.intersection(*ranked) if ranked else set()
+    return {
+        identity: score._replace(places={budget: score.places[budget] for budget in common if score.places})
+        for identity, score in scores.items()
+    }
 
 
 def _ranks(column: Column, found: Mapping[tuple, Mapping[Column, Entry]]) -> dict[tuple, float]:

@@ -67,9 +67,9 @@ def _line(line: Line, columns: Sequence[Column], lines: Sequence[Line]) -> dict[
 
 
 def _board(board: Board) -> dict[str, Any]:
-    entries, known = board.entries, papers(board.entries)
+    entries, printed = board.entries, papers(board.entries)
     metrics = [metric for metric in board.metrics if any(metric in entry.scores for entry in entries)]
-    same = list(budgets([entry for entry in entries if not entry.is_paper]))
+    same = list(budgets(entries))
     at: dict[Key, list[int]] = {}
     for number, there in enumerate(same):
         for entry in there:
@@ -82,7 +82,9 @@ def _board(board: Board) -> dict[str, Any]:
         "primary": board.primary if board.primary in metrics else (metrics or [""])[0],
         "range": {metric: _range(entries, metric) for metric in metrics},
         "budgets": [_budget(there) for there in same],
-        "rows": [_entry(entry, at.get(entry.key, []), known, board.stale, best) for entry in entries],
+        "rows": [
+            _entry(entry, at.get(entry.key, []), printed.get(entry.key, {}), board.stale, best) for entry in entries
+        ],
     }
 
 
@@ -107,15 +109,12 @@ def _budget(entries: Sequence[Entry]) -> str:
 def _entry(
     entry: Entry,
     at: list[int],
-    known: Mapping[tuple[tuple, str], float],
+    printed: Mapping[str, float],
     stale: Mapping[Key, Sequence[str]],
     best: Mapping[str, float],
 ) -> dict[str, Any]:
     key, proof = entry.key, entry.provenance
     reasons = dict.fromkeys(reason for row in entry.rows for reason in stale.get(row.key, ()))
-    beside = (
-        {} if entry.is_paper else {m: known[entry.identity, m] for m in entry.scores if (entry.identity, m) in known}
-    )
     facts = [f"{word}: {value}" for name, word in FACTS.items() if (value := getattr(key, name))]
     facts += [f"{word}: {value}" for name, word in PROOFS.items() if (value := getattr(proof, name))]
     return {
@@ -130,7 +129,7 @@ def _entry(
         "protocol": key.protocol,
         "paper": entry.is_paper,
         "scores": {metric: _score(score, score.value == best[metric]) for metric, score in entry.scores.items()},
-        "beside": beside,
+        "beside": {metric: value for metric, value in printed.items() if metric in entry.scores},
         "budgets": at,
         "frames": proof.frames_seen,
         "hours": proof.hours,
@@ -147,8 +146,9 @@ def _score(score: Score, best: bool) -> dict[str, Any]:
         "low": score.low,
         "high": score.high,
         "std": score.seeds_std,
-        "letters": score.letters,
-        "ranks": score.ranks,
-        "of": score.num_ranked,
+        "places": {
+            budget: {"letters": place.letters, "ranks": place.ranks, "of": place.num_ranked}
+            for budget, place in score.places.items()
+        },
         "best": best,
     }

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from longtake.leaderboards.schema import IDENTITY, Key, Provenance, Row
+from longtake.leaderboards.schema import IDENTITY, PAPER, Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate
 
 FOLDER = Path(__file__).parent / "paper"
@@ -126,7 +126,7 @@ def lines(table: str) -> list[Line]:
 def _line(table: str, record: Mapping[str, str]) -> Line:
     method, variant, pretrain, backbone, epochs = (record[name] for name in IDENTITY)
     trained = int(epochs) if epochs else None
-    key = Key(method, variant, pretrain, backbone, trained, PROTOCOL, None, f"paper:table{table}")
+    key = Key(method, variant, pretrain, backbone, trained, PROTOCOL, None, f"{PAPER}table{table}")
     numbers = {name: float(cell) for name, cell in record.items() if cell and name not in (*IDENTITY, FRAMES)}
     gains = {name.removeprefix(GAIN): value for name, value in numbers.items() if name.startswith(GAIN)}
     scores = {name: value for name, value in numbers.items() if not name.startswith(GAIN)}

@@ -32,7 +32,7 @@ def markdown_table(evaluation: str, rows: Sequence[Row], metrics: Sequence[str])
     columns, best = _differing(rows), _best(rows, metrics)
     lines = [["method", *columns, *map(escape_markdown, metrics)]]
     for row in rows:
-        cells = [escape_markdown(cell) for cell in _identity(row.key, columns)]
+        cells = [escape_markdown(cell) for cell in _first_cells(row, columns)]
         for metric in metrics:
             value, interval = _score(row, metric)
             cells.append(f"**{value}**{interval}" if _is_best(row, metric, best) else value + interval)
@@ -102,7 +102,7 @@ class _FittedTable:
         for metric in metrics:
             table.add_column(Text(_printable(metric)), justify="right", no_wrap=True)
         for row in self.rows:
-            cells = [Text(cell) for cell in _identity(row.key, columns)]  # Text: brackets in a name are no markup
+            cells = [Text(cell) for cell in _first_cells(row, columns)]  # Text: brackets in a name are no markup
             if "variant" in columns:  # one switch a line
                 cells[1] = Text("\n".join(cells[1].plain.split()))
             for metric in metrics:
@@ -128,6 +128,12 @@ def _shared(rows: Sequence[Row]) -> str:
         return "no rows yet"
     names = [name for name in COLUMNS if name not in _differing(rows)]
     return _words(rows[0].key, names)
+
+
+def _first_cells(row: Row, columns: Sequence[str]) -> list[str]:
+    """What the row is about; nobody shall take an edited number for a measured one."""
+    method, *others = _identity(row.key, columns)
+    return [f"{method} (edited)" if row.broken_seal else method, *others]
 
 
 def _identity(key: Key, columns: Sequence[str]) -> list[str]:
@@ -161,15 +167,18 @@ def _score(row: Row, metric: str) -> tuple[str, str]:
 
 
 def _best(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, float]:
-    """The best value of every metric that at least two rows have."""
-    values = {metric: [row.metrics[metric].value for row in rows if metric in row.metrics] for metric in metrics}
+    """The best value of every metric that at least two rows have, edited ones left out."""
+    intact = [row for row in rows if not row.broken_seal]
+    values = {metric: [row.metrics[metric].value for row in intact if metric in row.metrics] for metric in metrics}
     return {
         metric: (min if lower_is_better(metric) else max)(found) for metric, found in values.items() if len(found) > 1
     }
 
 
 def _is_best(row: Row, metric: str, best: dict[str, float]) -> bool:
-    return metric in best and metric in row.metrics and row.metrics[metric].value == best[metric]
+    return (
+        metric in best and metric in row.metrics and not row.broken_seal and row.metrics[metric].value == best[metric]
+    )
 
 
 def _printable(text: str) -> str:

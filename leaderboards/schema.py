@@ -17,6 +17,7 @@ from typing import NamedTuple
 from longtake.leaderboards.statistics import Estimate
 
 RANDOM_INIT = "none"  # as a method: the randomly initialised encoder
+PAPER = "paper:"  # what the source of a number that we read begins with
 # Of a key: what tells an encoder from others, but for its seed.
 IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs")
 

@@ -2,12 +2,13 @@
 
 An *entry* is an encoder over all its seeds. Entries are ranked among those of the same backbone, protocol and budget - frames that
 the encoder saw in pretraining, within `SAME_BUDGET` - because more training alone makes a score better. Random init, which costs
-nothing, is ranked with each of them.
+nothing, is ranked with each of them. Rows that somebody edited are shown and ranked with nobody.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,28 +16,44 @@ import numpy as np
 from longtake.leaderboards.aggregate import pooled
 from longtake.leaderboards.outcomes import GROUPS, ITEMS, has_outcomes, in_order, load_outcomes
 from longtake.leaderboards.ranking import standings
-from longtake.leaderboards.schema import RANDOM_INIT, Key, Provenance, Row, lower_is_better
+from longtake.leaderboards.schema import PAPER, RANDOM_INIT, Key, Provenance, Row, lower_is_better
 from longtake.leaderboards.statistics import Estimate
 
 SAME_BUDGET = 1.05  # the largest over the smallest: whole epochs and batches never fit exactly
 MOST_RANKED = 40  # entries of a budget; beyond that all pairs are a poor question
 
 
+class Place(NamedTuple):
+    """Where a score stands among those of one budget."""
+
+    letters: str  # shared with whom it is statistically tied
+    ranks: tuple[int, int]  # the best and the worst that its rank may be
+    num_ranked: int
+
+
 class Score(NamedTuple):
-    """A metric of an entry in per cent. No interval where none is known; no letters where it was not ranked."""
+    """A metric of an entry in per cent. No interval where none is known."""
 
     value: float
     low: float | None = None
     high: float | None = None
     seeds_std: float | None = None  # standard deviation of the seeds' scores
-    letters: str = ""  # shared with whom it is statistically tied
-    ranks: tuple[int, int] | None = None  # the best and the worst that its rank may be
-    num_ranked: int = 0
+    places: Mapping[int, Place] = MappingProxyType({})  # by the number of the budget; random init stands in several
+
+    @property
+    def place(self) -> Place | None:
+        """Where it stands, if that is in one budget alone."""
+        return next(iter(self.places.values())) if len(self.places) == 1 else None
+
+    @property
+    def letters(self) -> str:
+        """Those of its one place; "" where it has none."""
+        return "" if self.place is None else self.place.letters
 
     @property
     def leads(self) -> bool:
-        """Whether nobody is significantly better."""
-        return self.ranks is not None and self.ranks[0] == 1
+        """Whether nobody of its budget is significantly better."""
+        return self.place is not None and self.place.ranks[0] == 1
 
     @property
     def half(self) -> str:
@@ -65,7 +82,12 @@ class Entry:
 
     @property
     def is_paper(self) -> bool:
-        return self.key.source != "run"
+        return self.key.source.startswith(PAPER)
+
+    @property
+    def edited(self) -> bool:
+        """Whether somebody changed one of its rows by hand."""
+        return any(row.broken_seal for row in self.rows)
 
     @property
     def provenance(self) -> Provenance:
@@ -87,9 +109,9 @@ def summarize(evaluation: str, rows: Sequence[tuple[Path, Row]], metrics: Sequen
     ]
     outcomes = {entry.key: by_metric for entry in entries if (by_metric := _outcomes(evaluation, entry, metrics))}
     scores = {entry.key: _unranked(entry, outcomes.get(entry.key, {}), metrics) for entry in entries}
-    for same in budgets([entry for entry in entries if entry.key in outcomes]):
+    for number, same in enumerate(budgets(entries)):
         for metric in metrics:
-            _rank(metric, [entry.key for entry in same], outcomes, scores)
+            _rank(number, metric, [entry.key for entry in same if entry.key in outcomes], outcomes, scores)
     return [Entry(entry.key, entry.rows, entry.folders, scores[entry.key]) for entry in entries]
 
 
@@ -103,13 +125,15 @@ class _Tested(NamedTuple):
 
 def _outcomes(evaluation: str, entry: Entry, metrics: Sequence[str]) -> dict[str, _Tested]:
     """By metric, where all seeds have kept theirs and were tested on the same items."""
-    if entry.is_paper:
+    if entry.is_paper or entry.edited:
         return {}
-    loaded = []
-    for folder, row in zip(entry.folders, entry.rows, strict=True):
-        if not has_outcomes(folder, evaluation, row.key):
-            return {}
-        loaded.append(in_order(load_outcomes(folder, evaluation, row.key)))
+    places = list(zip(entry.folders, entry.rows, strict=True))
+    if not all(has_outcomes(folder, evaluation, row.key) for folder, row in places):
+        return {}
+    try:
+        loaded = [in_order(load_outcomes(folder, evaluation, row.key)) for folder, row in places]
+    except ValueError:  # a file that is broken: the row's reasons (freshness.py) say so
+        return {}
     found = {}
     for metric in metrics:
         if all(metric in kept for kept in loaded):
@@ -139,9 +163,9 @@ def _unranked(entry: Entry, outcomes: Mapping[str, _Tested], metrics: Sequence[s
 
 
 def budgets(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """Entries of the same backbone, protocol and frames seen, each with the random inits of that backbone and protocol."""
+    """Ours of the same backbone, protocol and frames seen, each with the random inits of that backbone and protocol."""
     places: dict[tuple, list[Entry]] = {}
-    for entry in entries:
+    for entry in (entry for entry in entries if not entry.is_paper):
         places.setdefault((entry.key.backbone, entry.key.protocol), []).append(entry)
     for there in places.values():
         untrained = [entry for entry in there if entry.key.method == RANDOM_INIT]
@@ -155,13 +179,14 @@ def budgets(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 
 
 def _rank(
+    budget: int,
     metric: str,
     keys: Sequence[Key],
     outcomes: Mapping[Key, Mapping[str, _Tested]],
     scores: Mapping[Key, dict[str, Score]],
 ) -> None:
-    """Put letters and ranks into the scores of those that were tested on the same items as most."""
-    tested = {key: outcomes[key][metric] for key in keys if metric in outcomes[key]}
+    """Put their places into the scores of those that were tested on the same items as most."""
+    tested = {key: outcomes[key][metric] for key in keys if metric in outcomes[key] and metric in scores[key]}
     items = [found.items for found in tested.values()]
     if not items:
         return
@@ -173,23 +198,28 @@ def _rank(
     groups = next(iter(tested.values())).groups
     values = {name: tested[key].values for name, key in names.items()}
     for standing in standings(values, groups, lower_is_better=lower_is_better(metric))[0]:
-        key, ranks = names[standing.name], (standing.best_rank, standing.worst_rank)
-        known = scores[key][metric]
-        if not known.letters:  # random init stands in several budgets: the first one counts
-            scores[key][metric] = known._replace(letters=standing.letters, ranks=ranks, num_ranked=len(tested))
+        known = scores[names[standing.name]]
+        place = Place(standing.letters, (standing.best_rank, standing.worst_rank), len(tested))
+        known[metric] = known[metric]._replace(places={**known[metric].places, budget: place})
 
 
-def papers(entries: Sequence[Entry]) -> dict[tuple[tuple, str], float]:
-    """The paper's number for each encoder (`Entry.identity`) and metric; of several tables the first."""
-    found: dict[tuple[tuple, str], float] = {}
-    for entry in entries:
-        if entry.is_paper:
-            for metric, score in entry.scores.items():
-                found.setdefault((entry.identity, metric), score.value)
-    return found
+def papers(entries: Sequence[Entry]) -> dict[Key, dict[str, float]]:
+    """By metric, the paper's numbers for each encoder of ours that it has; of several tables the first.
+
+    A table that does not say how many epochs stands beside any.
+    """
+    printed: dict[tuple, dict[str, float]] = {}
+    for entry in (entry for entry in entries if entry.is_paper):
+        for metric, score in entry.scores.items():
+            printed.setdefault(entry.identity, {}).setdefault(metric, score.value)
+    return {
+        key: {**printed.get(key._replace(epochs=None).identity, {}), **printed.get(key.identity, {})}
+        for key in (entry.key for entry in entries if not entry.is_paper)
+    }
 
 
 def as_row(entry: Entry) -> Row:
     """An entry in the form of a row, for tables of rows."""
     estimates = {metric: Estimate(score.value, score.low, score.high) for metric, score in entry.scores.items()}
-    return Row(entry.key, estimates, entry.provenance)
+    broken = next((row.broken_seal for row in entry.rows if row.broken_seal), "")
+    return Row(entry.key, estimates, entry.provenance, broken)

@@ -25,7 +25,7 @@ def make_rows(
     skills: dict[str, float],
     evaluation: str = "knn_mini",
     *,
-    seeds: int = 2,
+    seeds: int = 3,
     items: int = 400,
     frames: dict[str, int] | None = None,
     **changes: object,

@@ -138,12 +138,36 @@ def test_filters(opened) -> None:
 def test_a_budget_leaves_those_ranked_together(opened) -> None:
     options = opened.execute_script("return [...document.getElementById('budget').options].map(o => o.textContent)")
     assert [text.split(" frames")[0] for text in options] == ["all", "12,672", "126,720"]
+    assert set(column(opened, "rank")) == {""}  # ranks of two budgets side by side would say what nobody tested
     choose(opened, "budget", "1")
     assert methods(opened) == ["vicreg", "random init"]
-    assert column(opened, "rank")[0] == "1 of 2"
+    assert column(opened, "rank") == ["1 of 2", "2 of 2"]
     choose(opened, "budget", "0")
     assert "vicreg" not in methods(opened)
     assert column(opened, "rank")[0].startswith("1")
+    assert dict(zip(methods(opened), column(opened, "rank"), strict=True))["random init"] == "5 of 5"
+    untrained = dict(zip(methods(opened), column(opened, KNN.metric), strict=True))["random init"]
+    assert untrained.split("\n")[0].split()[1].isalpha()  # its letter at this budget
+
+
+def test_numbers_are_rounded_as_in_the_other_outputs(opened) -> None:
+    values = [k / 40 for k in range(-200, 200)] + [k / 3777 for k in range(0, 3777, 7)]
+    for digits in (1, 2):
+        shown = opened.execute_script("return arguments[0].map(value => fixed(value, arguments[1]))", values, digits)
+        expected = [f"{value:.{digits}f}" for value in values]
+        assert [a.replace("-0.0", "0.0") for a in shown] == [b.replace("-0.0", "0.0") for b in expected]
+
+
+def test_a_phone_sorts_too(opened) -> None:
+    opened.set_window_size(500, 900)
+    script = "return getComputedStyle(document.getElementById('sort').parentNode).display"
+    assert opened.execute_script(script) != "none"
+    choose(opened, "sort", "method")
+    assert methods(opened) == sorted(BEST_FIRST)
+    click(opened, "document.getElementById('reverse')")
+    assert methods(opened) == sorted(BEST_FIRST, reverse=True)
+    opened.set_window_size(1400, 900)
+    assert opened.execute_script(script) == "none"
 
 
 def test_the_papers_number_stands_beside_ours(opened) -> None:

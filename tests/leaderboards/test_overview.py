@@ -8,16 +8,23 @@ from markdown_it import MarkdownIt
 from longtake.leaderboards.overview import Column, Line, latex_table, markdown_overview, overview
 from longtake.leaderboards.plots import draw_bars, draw_heat_map, draw_losses
 from longtake.leaderboards.schema import Key, Provenance, Row
-from longtake.leaderboards.summary import Entry, Score
+from longtake.leaderboards.summary import Entry, Place, Score
 
 KNN, DECAY = Column("knn_mini", "top1"), Column("davis_mini", "J_decay")
 NASTY = "<b>_x_</b>|&$%{}~^\\"
 
 
 def entry(
-    method: str, column: Column, score: Score, variant: str = "", epochs: int = 6, source: str = "run", seeds: int = 1
+    method: str,
+    column: Column,
+    score: Score,
+    variant: str = "",
+    epochs: int = 6,
+    source: str = "run",
+    seeds: int = 1,
+    protocol: str = "p-v1",
 ) -> Entry:
-    key = Key(method, variant, "mini", "vit_mini_8", epochs, "p", None, source)
+    key = Key(method, variant, "mini", "vit_mini_8", epochs, protocol, None, source)
     if method == "none":
         key = key._replace(pretrain="none", epochs=0)
     rows = tuple(Row(key._replace(seed=seed), {}, Provenance()) for seed in range(seeds))
@@ -27,9 +34,9 @@ def entry(
 def example() -> tuple[list[Column], list[Line]]:
     boards = {
         KNN: [
-            entry("none", KNN, Score(11.04, 9, 13, None, "b", (3, 3), 3)),
-            entry("dino", KNN, Score(18.5, 16.3, 20.8, 0.5, "a", (1, 2), 3), seeds=3),
-            entry("dora", KNN, Score(18.46, 16, 21, 0.5, "a", (1, 2), 3), epochs=12),
+            entry("none", KNN, Score(11.04, 9, 13, None, {0: Place("b", (3, 3), 3)})),
+            entry("dino", KNN, Score(18.5, 16.3, 20.8, 0.5, {0: Place("a", (1, 2), 3)}), seeds=3),
+            entry("dora", KNN, Score(18.46, 16, 21, 0.5, {0: Place("a", (1, 2), 3)}), epochs=12),
             entry("dora", KNN, Score(99.0), source="paper:table5"),
         ],
         DECAY: [
@@ -59,6 +66,26 @@ def test_ranks_are_of_the_columns_that_all_have() -> None:
     assert [line.mean_rank for line in overview(boards)] == [1.0, 2.0]
     boards = {KNN: [entry("dino", KNN, Score(1.0))], DECAY: [entry("none", DECAY, Score(1))]}
     assert [line.mean_rank for line in overview(boards)] == [None, None]
+
+
+def test_only_the_presets_own_protocol_stands_in_a_column() -> None:
+    other = entry("dino", KNN, Score(90.6), protocol="p-v2 temperature=1")
+    newer, older = (entry("dino", KNN, Score(value), protocol=name) for value, name in ((55.0, "p-v2"), (50.0, "p-v1")))
+    (line,) = overview({KNN: [newer, older, other]})
+    assert line.scores[KNN].value == 55.0
+    assert overview({KNN: [other]}) == []
+
+
+def test_letters_of_two_budgets_are_not_mixed() -> None:
+    def line(method: str, value: float, *budgets: int) -> Entry:
+        return entry(method, KNN, Score(value, places={n: Place("a", (1, 2), 2) for n in budgets}))
+
+    def letters(*entries: Entry) -> list[str]:
+        return [found.scores[KNN].letters for found in overview({KNN: entries})]
+
+    assert letters(line("dino", 3, 0), line("ibot", 2, 0), line("none", 1, 0)) == ["a", "a", "a"]
+    assert letters(line("dino", 3, 0), line("none", 1, 0, 1)) == ["a", "a"]
+    assert letters(line("dino", 3, 0), line("ibot", 2, 1), line("none", 1, 0, 1)) == ["", "", ""]
 
 
 def test_markdown() -> None:

@@ -47,17 +47,16 @@ def test_it_asks_for_nothing(tmp_path: Path) -> None:
 
 
 def test_a_task_says_how_many_seeds_it_has(tmp_path: Path) -> None:
-    assert data(made(tmp_path))["overview"]["columns"] == [[KNN, METRIC, "2 seeds"]]
+    assert data(made(tmp_path))["overview"]["columns"] == [[KNN, METRIC, "3 seeds"]]
 
 
 def test_its_data_are_the_entries(tmp_path: Path) -> None:
     (board,) = data(made(tmp_path))["boards"]
     dino, paper, none = sorted(board["rows"], key=lambda row: (row["method"], row["source"] != "run"))
-    assert dino["scores"][METRIC]["letters"] == "a"
-    assert dino["scores"][METRIC]["ranks"] == [1, 1]
+    assert dino["scores"][METRIC]["places"] == {"0": {"letters": "a", "ranks": [1, 1], "of": 2}}
     assert dino["beside"] == {METRIC: 48.0}
     assert dino["stale"] == ["stale: the code of dino has changed"]
-    assert dino["seeds"] == "0, 1"
+    assert dino["seeds"] == "0, 1, 2"
     assert dino["command"] == "run method=dino pretrain=mini seed=0"
     assert paper["paper"]
     assert (none["label"], none["stale"], none["beside"]) == ("random init", [], {})

@@ -12,7 +12,7 @@ from longtake.leaderboards.outcomes import load_outcomes, outcomes_path
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate
-from longtake.leaderboards.summary import Entry, papers, summarize
+from longtake.leaderboards.summary import Entry, Place, papers, summarize
 
 KNN, METRIC = "knn_mini", "top1_k20"
 
@@ -50,11 +50,13 @@ def test_letters_and_ranks_are_among_those_of_one_budget(tmp_path: Path) -> None
     skills = {"none": 0.1, "dino": 0.5, "ibot": 0.5, "dora": 0.9, "vicreg": 0.95}
     make_rows(tmp_path, skills, seeds=4, frames={"dora": FRAMES + 500, "vicreg": 10 * FRAMES})
     found = {name: entry.scores[METRIC] for name, entry in summary(tmp_path).items()}
-    assert [found[name].letters for name in ("dora", "dino", "ibot", "none")] == ["a", "b", "b", "c"]
-    assert [found[name].ranks for name in ("dora", "dino", "ibot", "none")] == [(1, 1), (2, 3), (2, 3), (4, 4)]
-    assert {found[name].num_ranked for name in ("dora", "dino", "ibot", "none")} == {4}
-    assert (found["vicreg"].ranks, found["vicreg"].num_ranked) == ((1, 1), 2)  # with random init alone
+    expected = {"dora": ("a", (1, 1)), "dino": ("b", (2, 3)), "ibot": ("b", (2, 3)), "none": ("c", (4, 4))}
+    assert {name: found[name].places[0] for name in expected} == {n: Place(*place, 4) for n, place in expected.items()}
     assert [name for name, score in found.items() if score.leads] == ["dora", "vicreg"]
+    # The other budget has random init alone beside it, which has a place in both.
+    assert found["vicreg"].place == Place("a", (1, 1), 2)
+    assert found["none"].places == {0: Place("c", (4, 4), 4), 1: Place("b", (2, 2), 2)}
+    assert (found["none"].place, found["none"].letters) == (None, "")
 
 
 def test_other_test_items_are_not_ranked(tmp_path: Path) -> None:
@@ -70,5 +72,30 @@ def test_the_papers_number_of_an_encoder_is_the_first_tables(tmp_path: Path) -> 
     upsert(tmp_path / f"{KNN}.csv", rows, metrics_for(KNN))
     make_rows(tmp_path, {"dora": 0.5})
     entries = summarize(KNN, rows_of(KNN, [tmp_path]), metrics_for(KNN))
-    (ours,) = [entry for entry in entries if not entry.is_paper]
-    assert papers(entries) == {(ours.identity, METRIC): 44.5}
+    assert papers(entries) == {make_key("dora", None): {METRIC: 44.5}}
+
+
+def test_a_table_without_epochs_stands_beside_any(tmp_path: Path) -> None:
+    key = Key("dora", "", "mini", "vit_mini_8", None, "paper", None, "paper:table11")
+    upsert(tmp_path / f"{KNN}.csv", [Row(key, {METRIC: Estimate(98.8)}, Provenance())], metrics_for(KNN))
+    make_rows(tmp_path, {"dora": 0.5, "none": 0.1})
+    entries = summarize(KNN, rows_of(KNN, [tmp_path]), metrics_for(KNN))
+    assert papers(entries) == {make_key("dora", None): {METRIC: 98.8}, make_key("none", None): {}}
+
+
+def test_a_test_servers_answer_is_ours(tmp_path: Path) -> None:
+    make_rows(tmp_path, {"dora": 0.5}, source="server:got-10k.aitestunion.com")
+    assert not summary(tmp_path)["dora"].is_paper
+
+
+@pytest.mark.parametrize("value", ["93.0", ""])
+def test_edited_rows_are_ranked_with_nobody(tmp_path: Path, value: str) -> None:
+    dino, *_ = make_rows(tmp_path, {"dino": 0.5, "ibot": 0.3, "none": 0.1})
+    path, triple = tmp_path / f"{KNN}.csv", ",".join(map(repr, dino.metrics[METRIC]))
+    text = path.read_text()
+    assert triple in text
+    path.write_text(text.replace(triple, ",".join([value, "", ""]), 1))
+    found = summary(tmp_path)
+    assert [name for name, entry in found.items() if entry.edited] == ["dino"]
+    assert found["dino"].scores[METRIC].places == {}
+    assert {name: found[name].scores[METRIC].letters for name in ("ibot", "none")} == {"ibot": "a", "none": "b"}
