@@ -7,7 +7,7 @@ from made_rows import make_rows
 
 from longtake import report
 from longtake.console import console
-from longtake.report import README, leaderboard, losses_of, with_blocks
+from longtake.report import README, compared, leaderboard, losses_of, with_blocks
 
 
 def said(folder: Path, evaluations: list[str] | None = None) -> str:
@@ -56,3 +56,26 @@ def test_without_rows_it_says_where_they_would_be(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(report, "TRACKED", tmp_path / "none")
     with pytest.raises(ValueError, match=r"no leaderboards in .*; a run adds its rows there"):
         leaderboard(tmp_path, None)
+
+
+def test_a_task_that_only_the_worst_have_is_left_out_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MOST_COMPARED", 2)
+    make_rows(tmp_path, {"dino": 0.9, "ibot": 0.8, "dora": 0.1, "none": 0.1}, items=50)
+    make_rows(tmp_path, {"dora": 0.1, "none": 0.1}, "linear_mini", items=50)
+    columns, lines = compared(report.load([tmp_path], None))
+    assert [column.evaluation for column in columns] == ["knn_mini"]
+    assert len(lines) == 2
+
+
+def test_an_edited_number_is_marked_and_stands_in_no_comparison(tmp_path: Path) -> None:
+    dino, *_ = make_rows(tmp_path, {"none": 0.1, "dino": 0.5, "ibot": 0.4}, seeds=1)
+    path, value = tmp_path / "knn_mini.csv", repr(dino.metrics["top1_k20"].value)
+    path.write_text(path.read_text().replace(value, "93.0", 1))
+    shown = said(tmp_path, ["knn_mini"])
+    assert "dino (edited)" in shown
+    assert "`run task=leaderboard verify=true` says which" in " ".join(shown.split())
+    overview, board = (tmp_path / "leaderboard.md").read_text().split("**knn", 1)
+    assert "dino" not in overview
+    assert "| dino (edited) |" in board
+    assert "**93.0**" not in board
+    assert "dino" not in (tmp_path / "leaderboard.tex").read_text()
