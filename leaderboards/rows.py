@@ -114,12 +114,27 @@ def _records(path: Path) -> Iterator[tuple[int, str, list[str]]]:
     lines = list(io.StringIO(path.read_bytes().decode("utf-8", "surrogateescape"), newline=""))
     reader = csv.reader(lines)
     start = 0
-    for cells in reader:
-        raw = "".join(lines[start : reader.line_num])
-        if raw.startswith(CONFLICT_MARKERS) and len(cells) < len(Key._fields):
-            raise ValueError(f"{path}: line {start + 1}, column 'method': got merge conflict {cells[0]!r}; resolve it")
-        yield start + 1, raw, cells
-        start = reader.line_num
+    try:
+        for cells in reader:
+            raw = "".join(lines[start : reader.line_num])
+            if raw.startswith(CONFLICT_MARKERS) and len(cells) < len(Key._fields):
+                place = f"{path}: line {start + 1}, column 'method'"
+                raise ValueError(f"{place}: got merge conflict {cells[0]!r}; resolve it")
+            yield start + 1, raw, cells
+            start = reader.line_num
+    except csv.Error:  # the one that a reader has for text
+        raise ValueError(_endless(path, lines, start)) from None
+
+
+def _endless(path: Path, lines: Sequence[str], start: int) -> str:
+    """What to say of a record with a cell that is longer than the reader takes: a quote opens it, and nothing closes it."""
+    most = csv.field_size_limit()
+    names = columns([]) if start == 0 else next(csv.reader(lines))
+    intact = len(next(csv.reader([lines[start][:most]]))) - 1
+    return (
+        f"{path}: line {start + 1}, column {names[min(intact, len(names) - 1)]!r}: got a cell of more than {most} characters, "
+        "expected a record as it was written, without a quote that nothing closes; restore the file"
+    )
 
 
 def _check_header(path: Path, found: Sequence[str], metrics: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The CSV behind a leaderboard: what `upsert` keeps, what survives other writers and a kill, what `read` refuses."""
 
+import csv
 import hashlib
 import json
 import os
@@ -161,6 +162,28 @@ def test_a_file_edited_by_hand_is_refused(tmp_path: Path, old: str, new: str, me
     with pytest.raises(ValueError, match=f"knn_mini.csv: {message}"):
         upsert(path, [make_row("simclr")], METRICS)
     assert path.read_bytes() == edited
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("\nibot,", '\n"ibot,', "line 3, column 'method'"),
+        ("\nibot,,mini,", '\nibot,,"mini,', "line 3, column 'pretrain'"),
+        ("\nibot,,mini,", f"\nibot,{'x' * 200_000},mini,", "line 3, column 'variant'"),
+        ("method,", '"method,', "line 1, column 'method'"),
+    ],
+)
+def test_a_quote_that_opens_a_long_rest_of_the_file_is_named(tmp_path: Path, old: str, new: str, place: str) -> None:
+    path = tmp_path / "knn_mini.csv"
+    upsert(path, [make_row("dino"), make_row("ibot"), *(make_row("simclr", seed=i) for i in range(1000))], METRICS)
+    text = path.read_text()
+    assert len(text) > csv.field_size_limit()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    with pytest.raises(
+        ValueError, match=f"knn_mini.csv: {place}: got a cell of more than 131072 char.*restore the file"
+    ):
+        read(path, METRICS)
 
 
 def test_a_flipped_digit_breaks_the_seal_and_no_upsert_mends_it(tmp_path: Path) -> None:
