@@ -55,15 +55,28 @@ def load_outcomes(folder: Path, evaluation: str, key: Key) -> dict[str, np.ndarr
     """The outcomes saved for a row, with `items`.
 
     Raises:
-        ValueError: none were saved, or the file holds another row's.
+        ValueError: none were saved, or the file is damaged, holds another row's, or other than one value per item.
     """
     path = outcomes_path(folder, evaluation, key)
     if not path.exists():
         raise ValueError(f"{evaluation}: row '{key}' has no outcomes, expected {path}; evaluate it again")
-    with np.load(path) as arrays:
-        outcomes = dict(arrays)
-    if (found := outcomes.pop(KEY).item()) != json.dumps(key):
+    content = io.BytesIO(path.read_bytes())
+    try:
+        with np.load(content) as arrays:
+            outcomes = dict(arrays)
+        found = outcomes.pop(KEY).item()
+        shapes = {name: values.shape for name, values in outcomes.items()}
+    except Exception as error:  # a dozen kinds, by which byte is wrong
+        raise ValueError(
+            f"{path}: got a damaged file ({type(error).__name__}), expected the outcomes of '{key}'; "
+            "restore it or evaluate the row again"
+        ) from error
+    if found != json.dumps(key):
         raise ValueError(f"{path}: got the outcomes of {found}, expected {json.dumps(key)}; evaluate the row again")
+    if ITEMS not in shapes or len(shapes[ITEMS]) != 1 or len(set(shapes.values())) > 1:
+        raise ValueError(
+            f"{path}: got arrays {shapes}, expected {ITEMS!r} and one value per item; evaluate the row again"
+        )
     return outcomes
 
 

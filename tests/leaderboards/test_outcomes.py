@@ -1,6 +1,9 @@
 """Outcomes of every item: saved per row, compared only where the items are the same."""
 
+import io
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +57,49 @@ def test_outcomes_of_another_row_are_refused(tmp_path: Path) -> None:
     shutil.copy(path, outcomes_path(tmp_path, "knn_mini", NONE))
     with pytest.raises(ValueError, match=r'got the outcomes of .*"dino".*expected .*"none"'):
         load_outcomes(tmp_path, "knn_mini", NONE)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda content: b"",
+        lambda content: content[:200],
+        lambda content: content[:-1],
+        lambda content: b"version https://git-lfs.github.com/spec/v1\n",
+        lambda content: content[:100] + bytes(50) + content[150:],
+        lambda content: made(np.save, np.ones(3)),
+        lambda content: made(np.savez, top1=np.ones(3)),
+    ],
+    ids=["empty", "cut", "cut by a byte", "no archive", "zeros within", "an array alone", "no key"],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, damaged: Callable[[bytes], bytes]) -> None:
+    path = save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4))
+    path.write_bytes(damaged(path.read_bytes()))
+    message = (
+        rf"{path}: got a damaged file \(.+\), expected the outcomes of 'dino .*'; restore it or evaluate the row again"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_outcomes(tmp_path, "knn_mini", DINO)
+
+
+def made(save: Callable[..., None], *arrays: np.ndarray, **named: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    save(content, *arrays, **named)
+    return content.getvalue()
+
+
+def test_arrays_that_are_not_one_value_per_item_are_not_loaded(tmp_path: Path) -> None:
+    path = save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4))
+    key = np.array(json.dumps(DINO))
+    for changes, message in (
+        ({}, r"got arrays \{\}, expected 'items' and one value per item"),
+        ({"top1": np.ones(3)}, r"got arrays \{'top1': \(3,\)\}, expected 'items'"),
+        ({"items": np.array("a")}, r"got arrays \{'items': \(\)\}"),
+        ({"items": np.array(["a", "b"]), "top1": np.ones(3)}, r"got arrays \{'items': \(2,\), 'top1': \(3,\)\}"),
+    ):
+        path.write_bytes(made(np.savez, key=key, **changes))
+        with pytest.raises(ValueError, match=f"{path}: {message}"):
+            load_outcomes(tmp_path, "knn_mini", DINO)
 
 
 @pytest.mark.parametrize(
