@@ -22,6 +22,7 @@ from longtake.leaderboards.rows import metrics_of, read
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row, cells_of, columns
 from longtake.leaderboards.source_hash import source_hash
 from longtake.methods.base import METHODS
+from longtake.registry import UnknownName
 
 FOR_PEOPLE = frozenset({"console", "progress", "downstream.gallery"})  # what is printed and drawn
 UNKNOWN = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
@@ -73,9 +74,8 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
     if row.key.source != "run":
         return
     yield from _of_code(path.stem, row.key.method, row.key.protocol, row.provenance.code_hash)
-    kept = has_outcomes(path.parent, path.stem, row.key)
-    if kept and row.provenance.data_hash != items_hash(load_outcomes(path.parent, path.stem, row.key)):
-        yield "its outcomes are of other items"
+    if has_outcomes(path.parent, path.stem, row.key):
+        yield from _of_outcomes(path, row)
 
 
 @cache
@@ -85,17 +85,33 @@ def _of_code(evaluation: str, method: str, protocol: str, code_hash: str) -> tup
     if not evaluated or trained == UNKNOWN:
         return ("unknown: no hash of its code",)
     found = []
-    if trained != FOREIGN and trained != training_hash(method):
-        found.append(f"stale: the code of {method} has changed")
+    try:
+        if trained != FOREIGN and trained != training_hash(method):
+            found.append(f"stale: the code of {method} has changed")
+    except UnknownName:
+        found.append(f"unknown: no method is called {method!r}")
     try:
         task = task_of(evaluation)
     except ValueError as error:
         return (*found, f"unknown: {error}")
     if evaluated != evaluation_hash(task):
         found.append(f"stale: the code of {evaluation} has changed")
-    if not protocol.split()[0].endswith(f"-v{task.version}"):
+    if not protocol.strip():
+        found.append("unknown: no protocol")
+    elif not protocol.split()[0].endswith(f"-v{task.version}"):
         found.append(f"stale: the protocol is version {task.version} now")
     return tuple(found)
+
+
+def _of_outcomes(path: Path, row: Row) -> Iterator[str]:
+    """What is wrong with what was kept of its items."""
+    try:
+        outcomes = load_outcomes(path.parent, path.stem, row.key)
+    except ValueError as error:
+        yield f"its outcomes cannot be read: {error}"
+        return
+    if row.provenance.data_hash != items_hash(outcomes):
+        yield "its outcomes are of other items"
 
 
 def _where(path: Path, row: Row) -> str:

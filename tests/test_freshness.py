@@ -28,6 +28,11 @@ def fresh(method: str = "dora", **changes: str) -> Row:
     return Row(key, {"top1_k20": Estimate(66.7, 33.3, 100.0)}, provenance)
 
 
+def elsewhere(row: Row, **changes: str) -> Row:
+    """A row whose key only another installation would write."""
+    return Row(row.key._replace(**changes), row.metrics, row.provenance)
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_remembered() -> Iterator[None]:
     """The code changes while the tests run; that of a process does not."""
@@ -68,6 +73,10 @@ def test_numbers_of_a_paper_need_a_seal_only(tmp_path: Path) -> None:
         (fresh(code_hash=f"unknown-{evaluation_hash(DOWNSTREAM['knn'])}"), "unknown: no hash of its code"),
         (fresh(code_hash=f"{training_hash('dora')}-0123456789ab"), "stale: the code of knn_mini has changed"),
         (fresh("ibot", code_hash=fresh("dino").provenance.code_hash), "stale: the code of ibot has changed"),
+        (elsewhere(fresh("dino"), method="newmethod"), "unknown: no method is called 'newmethod'"),
+        (elsewhere(fresh("dino"), method="base"), "unknown: no method is called 'base'"),
+        (elsewhere(fresh(), protocol=""), "unknown: no protocol"),
+        (elsewhere(fresh(), protocol=" "), "unknown: no protocol"),
     ],
 )
 def test_stale_rows_are_named(tmp_path: Path, row: Row, reason: str) -> None:
@@ -129,3 +138,13 @@ def test_outcomes_of_other_items_are_named(tmp_path: Path) -> None:
     assert "its outcomes are of other items" in said(tmp_path)[1]
     save_outcomes(tmp_path, KNN, fresh().key, OUTCOMES)
     assert said(tmp_path)[0]
+
+
+def test_outcomes_that_cannot_be_read_are_a_reason_of_their_row(tmp_path: Path) -> None:
+    written(tmp_path, fresh(), fresh("simclr"))
+    path = save_outcomes(tmp_path, KNN, fresh().key, OUTCOMES)
+    path.write_bytes(path.read_bytes()[:200])
+    well, text = said(tmp_path)
+    assert not well
+    assert f"its outcomes cannot be read: {path}: got a damaged file" in text
+    assert "2 rows in 1 leaderboards: 1 not as they should be" in text
