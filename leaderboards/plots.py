@@ -1,4 +1,4 @@
-"""The comparison in pictures: bars with intervals, methods x tasks as a heat map, losses."""
+"""The comparison in pictures: bars with intervals, methods x tasks as a heat map, losses. Names with dollars are no formulas."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,8 +32,9 @@ def draw_bars(lines: Sequence[Line], columns: Sequence[Column], path: Path) -> N
                 axis.plot([score.low, score.high], [y, y], color="black", linewidth=1.2)
             if line.untrained:
                 axis.axvline(score.value, color="0.5", linestyle=":", linewidth=1, zorder=0)
-        axis.set_title("\n".join(column), fontsize=8, loc="left")
-        axis.set_yticks(range(len(shown)), [line.label for line in shown] if number % PANELS_A_ROW == 0 else [])
+        axis.set_title("\n".join(column), fontsize=8, loc="left", parse_math=False)
+        labels = [line.label for line in shown] if number % PANELS_A_ROW == 0 else []
+        axis.set_yticks(range(len(shown)), labels, parse_math=False)
         axis.set_ylim(-0.6, len(shown) - 0.4)
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
@@ -54,9 +55,10 @@ def draw_heat_map(lines: Sequence[Line], columns: Sequence[Column], path: Path) 
                 text = f"{score.value:.1f}" + (f" {score.letters}" if score.letters else "")
                 weight = "bold" if place(line, column, lines) == 0 else "normal"
                 axis.text(x, y, text, ha="center", va="center", fontsize=8, fontweight=weight)
-    axis.set_xticks(range(len(columns)), ["\n".join(column) for column in columns], fontsize=8, rotation=40, ha="left")
+    names = ["\n".join(column) for column in columns]
+    axis.set_xticks(range(len(columns)), names, fontsize=8, rotation=40, ha="left", parse_math=False)
     axis.xaxis.tick_top()
-    axis.set_yticks(range(len(lines)), [line.label for line in lines], fontsize=9)
+    axis.set_yticks(range(len(lines)), [line.label for line in lines], fontsize=9, parse_math=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_xlabel("bold: the best number; a letter in common: statistically tied", fontsize=8)
@@ -81,7 +83,7 @@ def draw_losses(runs: Mapping[str, Sequence[Curve]], path: Path) -> None:
     for axis, (name, curves) in zip(axes, runs.items(), strict=False):
         for where, values in curves:
             axis.plot(where, values, linewidth=1, alpha=0.8)
-        axis.set_title(name, fontsize=9, loc="left")
+        axis.set_title(name, fontsize=9, loc="left", parse_math=False)
         axis.tick_params(labelsize=7)
         axis.set_xlabel("share of the training", fontsize=7)
         axis.spines[["top", "right"]].set_visible(False)

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import matplotlib.image
+import pytest
 from markdown_it import MarkdownIt
+from matplotlib.mathtext import MathTextParser
 
 from longtake.leaderboards.overview import Column, Line, latex_table, markdown_overview, overview
 from longtake.leaderboards.plots import draw_bars, draw_heat_map, draw_losses
@@ -134,3 +136,19 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
         assert image.std() > 0.05, f"{name}: an empty picture"
     blue = matplotlib.image.imread(tmp_path / "heat.png")[..., :3].reshape(-1, 3)
     assert ((blue[:, 2] - blue[:, 0]) > 0.2).any(), "what is above random init is blue"
+
+
+def test_names_in_pictures_are_no_formulas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that would not even be a formula: drawing it as such is an error. In each place that a name has."""
+    name = r"a=$\foo$"
+    formulas: list[str] = []
+    parse = MathTextParser.parse
+    monkeypatch.setattr(
+        MathTextParser, "parse", lambda *args, **kwargs: formulas.append(args[1]) or parse(*args, **kwargs)
+    )
+    column = Column(name, name)
+    lines = overview({column: [entry("dino", column, Score(1.0), variant=name), entry("dino", column, Score(2.0))]})
+    draw_bars(lines, [column], tmp_path / "bars.png")
+    draw_heat_map(lines, [column], tmp_path / "heat.png")
+    draw_losses({name: [([0, 1], [9, 8])]}, tmp_path / "losses.png")
+    assert formulas == []
