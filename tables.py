@@ -64,16 +64,31 @@ class Table:
         return list(dict.fromkeys(column.evaluation for column in self.columns.values()))
 
 
-def table(name: str, seeds: Sequence[int] | None) -> Table:
-    """One of `paper.TABLES`, or `mini`. Raises `ValueError` for another name."""
+def table(name: str, seeds: object) -> Table:
+    """One of `paper.TABLES`, or `mini`; `seeds` are a list of integers, or one alone; None: the table's own.
+
+    Raises `ValueError` for another name, and for seeds that are none.
+    """
+    chosen = _chosen(seeds)
     if name == MINI:
-        return _mini(tuple(seeds or MINI_SEEDS))
+        return _mini(chosen or MINI_SEEDS)
     if name not in paper.TABLES:
         raise ValueError(f"table: got {name!r}, expected {MINI} or one of the paper's: {', '.join(paper.TABLES)}")
     lines = paper.lines(name)
     labels = dict.fromkeys(label for line in lines for label in line.scores)
     columns = {label: Column(*paper.PLACES[label]) for label in labels}
-    return Table(name, [_of_paper(line, columns) for line in lines], columns, tuple(seeds or (0,)))
+    return Table(name, [_of_paper(line, columns) for line in lines], columns, chosen or (0,))
+
+
+def _chosen(seeds: object) -> tuple[int, ...]:
+    """The seeds that the configuration names; () where it leaves them to the table."""
+    if seeds is None:
+        return ()
+    found = tuple(seeds) if isinstance(seeds, Sequence) else (seeds,)
+    integers = [seed for seed in found if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0]
+    if not found or len(set(integers)) < len(found):
+        raise ValueError(f"seeds: got {seeds!r}, expected distinct integers from 0 on, for example seeds=[0,1,2]")
+    return tuple(integers)
 
 
 def _mini(seeds: tuple[int, ...]) -> Table:

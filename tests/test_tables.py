@@ -1,6 +1,7 @@
 """Tables as plans: every line of the paper is a command of ours, cells know their state, only what is missing is run."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +212,24 @@ def test_both_numbers_in_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_table_is_named() -> None:
     with pytest.raises(ValueError, match="got '12', expected mini or one of the paper's: 2a, 2b"):
         table("12", None)
+
+
+def test_one_seed_needs_no_list() -> None:
+    for name, default in (("mini", (0, 1, 2)), ("5", (0,))):
+        assert table(name, None).seeds == default
+        assert table(name, 0).seeds == (0,)
+        assert table(name, 3).seeds == (3,)
+        assert table(name, [4, 0]).seeds == (4, 0)
+
+
+@pytest.mark.parametrize(
+    "seeds", [["a"], "a", "0", [], [0, 0], [-1], -1, 1.0, [0.5], True, [True], [None], [[0]], {"a": 1}]
+)
+def test_seeds_that_are_none_are_named_before_anything_is_said(tmp_path: Path, seeds: object) -> None:
+    message = rf"^seeds: got {re.escape(repr(seeds))}, expected .*integers.*, for example seeds=\[0,1,2\]$"
+    with console.capture() as captured, pytest.raises(ValueError, match=message):
+        fill_table.fill_table({"table": "5", "seeds": seeds, "output": str(tmp_path)}, [])
+    assert captured.get() == ""
 
 
 def test_costs_are_what_the_yamls_say() -> None:
