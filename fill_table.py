@@ -109,7 +109,10 @@ def _begun(encoder: Encoder, seed: int, config: Config) -> bool:
     except ValueError:
         return False
     trained = folder / ENCODER
-    return not trained.is_file() or read_header(trained)[1].get("code_hash") == training_hash(encoder.identity[0])
+    method, _, pretrain, backbone, _ = encoder.identity
+    return not trained.is_file() or read_header(trained)[1].get("code_hash") == training_hash(
+        method, pretrain, backbone
+    )
 
 
 def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> bool:

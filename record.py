@@ -56,7 +56,7 @@ def evaluate(
         checkpoint_hash=weights_hash(encoder),
         code_commit=code_commit(),
         command=command_line(),
-        code_hash=f"{trained_by}-{evaluation_hash(type(board.task))}",
+        code_hash=f"{trained_by}-{evaluation_hash(board.name)}",
         data_hash=items_hash(outcomes),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **cost,
@@ -106,7 +106,7 @@ def _made(folder: Path, board: Board, key: Key, trained_by: str) -> Row | None:
     row = next((row for row in read(path, board.task.metrics) if row.key == key), None)
     if row is None or row.broken_seal or trained_by == UNKNOWN_CODE:
         return None
-    of_this_code = row.provenance.code_hash == f"{trained_by}-{evaluation_hash(type(board.task))}"
+    of_this_code = row.provenance.code_hash == f"{trained_by}-{evaluation_hash(board.name)}"
     better_now = _unpublishable(row.provenance.code_commit) and not _unpublishable(code_commit())
     return row if of_this_code and has_outcomes(folder, board.name, key) and not better_now else None
 

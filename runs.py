@@ -125,7 +125,7 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
         "epochs": config["epochs"],
         "seed": config["seed"],
         "config_hash": config_hash(config),
-        "code_hash": training_hash(config["method"]["name"]),
+        "code_hash": training_hash(config["method"]["name"], plan.source.label, config["backbone"]["name"]),
     }
     if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
         console.print(f"pretrained already: {folder / ENCODER}")
@@ -167,7 +167,7 @@ def random_init(encoder: ViT, header: Mapping[str, Any]) -> tuple[ViT, dict[str,
     torch.manual_seed(seed)
     untrained = ViT(**architecture_of(encoder)).eval()
     cost = {"frames_seen": 0, "hours": 0.0, "peak_memory_gb": 0.0, "device": "none"}
-    header = {**header, "code_hash": training_hash(RANDOM_INIT)}
+    header = {**header, "code_hash": training_hash(RANDOM_INIT, "none", header["backbone"])}
     return untrained, {
         **header,
         "method": RANDOM_INIT,

@@ -10,7 +10,7 @@ from longtake.boards import TRACKED, primary_for, rows_of
 from longtake.command import choices, composed, plainly
 from longtake.datasets.sources import Source
 from longtake.downstream.base import Downstream
-from longtake.freshness import reasons
+from longtake.freshness import backbones, reasons
 from longtake.identity import Config
 from longtake.leaderboards import paper
 from longtake.leaderboards.overview import Column
@@ -123,15 +123,9 @@ def _of_paper(line: paper.Line, columns: dict[str, Column]) -> Encoder:
         return Encoder(label, key.identity, (), printed)
     variant = [word if "." in word.split("=")[0] else f"method.{word}" for word in key.variant.split()]
     epochs = [f"epochs={key.epochs}"] if key.epochs else []
-    overrides = (f"method={key.method}", *trained_on, f"backbone={_backbones()[key.backbone]}", *epochs, *variant)
+    overrides = (f"method={key.method}", *trained_on, f"backbone={backbones()[key.backbone]}", *epochs, *variant)
     trained = plainly(overrides)["epochs"] if key.epochs is None else key.epochs
     return Encoder(label, (*key[:4], trained), overrides, printed)
-
-
-@cache
-def _backbones() -> dict[str, str]:
-    """The yaml of each backbone by the name that a row has."""
-    return {composed([f"backbone={name}"]).backbone.name: name for name in choices("backbone")}
 
 
 def cells(plan: Table, folder: Path) -> list[Cell]:

@@ -1,7 +1,7 @@
 """What code a number depends on, as a hash: the modules it starts from and all modules of the package that they import.
 
-Only what the interpreter would see counts: comments, docstrings and formatting do not. What the package does not contain (PyTorch,
-the data) is not covered, and neither are yamls: a row's key and its config hash hold what they say.
+Only what the interpreter would see counts: comments, docstrings and formatting do not, and every Python gives the same hash. What
+the package does not contain (PyTorch, the data) is not covered, and neither are yamls; freshness.py adds those of a row.
 """
 
 import ast
@@ -19,8 +19,21 @@ def source_hash(starts: Iterable[Path], root: Path, without: Collection[str] = (
     """
     digest = hashlib.sha256()
     for name, tree in sorted(closure(starts, root, without).items()):
-        digest.update(f"{name}\n{ast.dump(tree)}\n".encode())
+        digest.update(f"{name}\n{form(tree)}\n".encode())
     return digest.hexdigest()[:12]
+
+
+def form(node: object) -> str:
+    """A tree as text. `ast.dump` prints empty fields, of which newer Pythons have more, and empty pieces of f-strings (3.12)."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(form, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.JoinedStr):
+        pieces = [piece for piece in node.values if not (isinstance(piece, ast.Constant) and piece.value == "")]
+        return f"JoinedStr({form(pieces)})"
+    fields = (f"{name}={form(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 def closure(starts: Iterable[Path], root: Path, without: Collection[str] = ()) -> dict[str, ast.Module]:

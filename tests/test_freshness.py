@@ -8,21 +8,26 @@ import numpy as np
 import pytest
 
 from longtake import freshness
+from longtake.boards import task_of
+from longtake.command import plainly
 from longtake.console import console
 from longtake.downstream.base import DOWNSTREAM
+from longtake.downstream.got10k import SUBMITTED
 from longtake.freshness import evaluation_hash, training_hash, verify
 from longtake.leaderboards.outcomes import items_hash, save_outcomes
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate
+from longtake.submit_result import GOT10K_BOARD, GOT10K_LOCAL, GOT10K_SOURCE
 
 KNN = "knn_mini"
 OUTCOMES = {"items": np.array(["a.jpg", "b.jpg", "c.jpg"]), "top1_k20": np.array([1.0, 0.0, 1.0])}
+TRAINED = training_hash("dora", "mini", "vit_mini_8")
 
 
 def fresh(method: str = "dora", **changes: str) -> Row:
-    training = "foreign" if method == "external" else training_hash(method)
-    code = f"{training}-{evaluation_hash(DOWNSTREAM['knn'])}"
+    training = "foreign" if method == "external" else training_hash(method, "mini", "vit_mini_8")
+    code = f"{training}-{evaluation_hash(KNN)}"
     provenance = Provenance(code_hash=code, data_hash=items_hash(OUTCOMES))._replace(**changes)
     key = Key(method, "", "mini", "vit_mini_8", 26, "knn-mini-v1", 0, "run")
     return Row(key, {"top1_k20": Estimate(66.7, 33.3, 100.0)}, provenance)
@@ -70,9 +75,9 @@ def test_numbers_of_a_paper_need_a_seal_only(tmp_path: Path) -> None:
     ("row", "reason"),
     [
         (fresh(code_hash=""), "unknown: no hash of its code"),
-        (fresh(code_hash=f"unknown-{evaluation_hash(DOWNSTREAM['knn'])}"), "unknown: no hash of its code"),
-        (fresh(code_hash=f"{training_hash('dora')}-0123456789ab"), "stale: the code of knn_mini has changed"),
-        (fresh("ibot", code_hash=fresh("dino").provenance.code_hash), "stale: the code of ibot has changed"),
+        (fresh(code_hash=f"unknown-{evaluation_hash(KNN)}"), "unknown: no hash of its code"),
+        (fresh(code_hash=f"{TRAINED}-0123456789ab"), "stale: the code or preset of knn_mini has changed"),
+        (fresh("ibot", code_hash=fresh("dino").provenance.code_hash), "stale: the code or recipe of ibot has changed"),
         (elsewhere(fresh("dino"), method="newmethod"), "unknown: no method is called 'newmethod'"),
         (elsewhere(fresh("dino"), method="base"), "unknown: no method is called 'base'"),
         (elsewhere(fresh(), protocol=""), "unknown: no protocol"),
@@ -94,14 +99,68 @@ def test_a_changed_constant_of_the_loss_makes_rows_stale(tmp_path: Path, monkeyp
     monkeypatch.setattr(
         freshness, "_file", lambda cls: tmp_path / "dora.py" if cls.__name__ == "DoRA" else file_of(cls)
     )
-    freshness.training_hash.cache_clear()
+    freshness._training_hash.cache_clear()
     try:
         well, text = said(tmp_path)
     finally:
-        freshness.training_hash.cache_clear()
+        freshness._training_hash.cache_clear()
     assert not well
-    assert "stale: the code of dora has changed" in text
+    assert "stale: the code or recipe of dora has changed" in text
     assert "1 not as they should be" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("method.num_objects", 4, "stale: the code or recipe of dora has changed"),
+        ("batch_size", 48, "stale: the code or recipe of dora has changed"),
+        ("eval.knn_mini.size", 32, "stale: the code or preset of knn_mini has changed"),
+        ("eval.knn_mini.batch_size", 1, None),  # how fast, not what
+        ("epochs", 7, None),  # the row's key has them
+    ],
+)
+def test_a_changed_yaml_makes_rows_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: int, reason: str | None
+) -> None:
+    written(tmp_path, fresh("dora"))
+
+    def changed(words: list[str]) -> dict:
+        config = place = plainly(words)
+        *names, last = key.split(".")
+        for name in names:
+            place = place.get(name, {})
+        if last in place:
+            place[last] = value
+        return config
+
+    monkeypatch.setattr(freshness, "plainly", changed)
+    hashes = (freshness._training_hash, freshness.evaluation_hash)
+    for hashed in hashes:
+        hashed.cache_clear()
+    try:
+        well, text = said(tmp_path)
+    finally:
+        for hashed in hashes:
+            hashed.cache_clear()
+    assert well is (reason is None)
+    assert reason is None or reason in text
+
+
+def test_random_init_knows_of_its_backbone_alone() -> None:
+    assert training_hash("none", "none", "vit_mini_8") == training_hash("none", "wt_venice", "vit_mini_8")
+    assert training_hash("none", "none", "vit_mini_8") != training_hash("none", "none", "vit_small_16")
+    assert training_hash("dora", "mini", "vit_mini_8") != training_hash("dora", "wt_venice", "vit_mini_8")
+    assert training_hash("dora", "a.mp4", "vit_mini_8") == training_hash("dora", "b.mp4", "vit_mini_8")
+
+
+def test_the_answer_of_a_test_server_is_of_the_code_that_made_its_archive(tmp_path: Path) -> None:
+    local = f"{TRAINED}-{evaluation_hash(GOT10K_LOCAL)}"
+    task = task_of(GOT10K_LOCAL)
+    key = fresh().key._replace(protocol=f"seqtrack-v{task.version}", source=GOT10K_SOURCE)
+    upsert(tmp_path / f"{GOT10K_BOARD}.csv", [Row(key, {}, Provenance(code_hash=local))], SUBMITTED)
+    assert said(tmp_path)[0]
+    upsert(tmp_path / f"{GOT10K_BOARD}.csv", [Row(key, {}, Provenance(code_hash=f"{local[:-1]}x"))], SUBMITTED)
+    assert f"stale: the code or preset of {GOT10K_LOCAL} has changed" in said(tmp_path)[1]
 
 
 def test_a_flipped_digit_is_named_with_its_column(tmp_path: Path) -> None:

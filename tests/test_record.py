@@ -29,7 +29,9 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
 
 
 def made(folder: Path, commit: str = "0000000000", training: str = "training") -> Row:
-    proof = Provenance(checkpoint_hash="weights", code_commit=commit, code_hash=f"{training}-{evaluation_hash(KNN)}")
+    proof = Provenance(
+        checkpoint_hash="weights", code_commit=commit, code_hash=f"{training}-{evaluation_hash('knn_mini')}"
+    )
     row = Row(KEY, {"top1_k20": Estimate(50.0, 0.0, 100.0)}, proof)
     upsert(folder / "knn_mini.csv", [row], KNN.metrics)
     save_outcomes(folder, "knn_mini", KEY, OUTCOMES)

@@ -170,7 +170,7 @@ def test_an_interrupted_run_is_known_by_its_configuration(tmp_path: Path) -> Non
     (tmp_path / "a_run" / "run.json").write_text(json.dumps({"config_hash": config_hash(trained), "config": trained}))
     assert fill_table._begun(encoder, 1, config)
     assert not fill_table._begun(encoder, 2, config)
-    for code, begun in (("0123456789ab", False), (training_hash("simclr"), True)):
+    for code, begun in (("0123456789ab", False), (training_hash("simclr", "mini", "vit_mini_8"), True)):
         save_encoder(ViT("mini", 8, 16), tmp_path / "a_run" / "encoder.safetensors", {"code_hash": code})
         assert fill_table._begun(encoder, 1, config) is begun
 

@@ -22,6 +22,24 @@ class Ours(Method):
 
         return distance(views)
 '''
+# What the trees of several Pythons differ in: type parameters, f-strings, empty fields, None.
+SAMPLE = """@decorated(level=2)
+class Ours(Base, metaclass=Meta):
+    weight: float = 0.5
+
+    async def losses(self, x, /, *views, scale=None, **others) -> "Tensor | None":
+        name = f"{x!r:>{scale}} and {self.weight=:.3f}" "{}" f'{views["a"]}'
+        match views:
+            case [first, *_] if first is not None:
+                return lambda: (yield first)
+            case {"key": 1.5e-3 | -2j, **rest}:
+                return None
+        try:
+            return [*views, {**others}, x[1:, ..., ::2]]
+        except* ValueError as error:
+            raise RuntimeError(u"text", b"bytes") from error
+"""
+SAMPLES_HASH = "e726e48e4134"
 LOSS = '"""A loss."""\n\nimport math\n\nWEIGHT = 0.5\n\n\ndef distance(x):\n    return WEIGHT * math.sqrt(x)\n'
 
 
@@ -80,6 +98,11 @@ def test_words_and_layout_do_not_matter(package: Path, name: str, old: str, new:
 def test_what_is_computed_matters(package: Path, name: str, old: str, new: str) -> None:
     before = source_hash([package / "methods" / "ours.py"], package)
     assert rewritten(package, name, old, new) != before
+
+
+def test_every_python_gives_the_same_hash(tmp_path: Path) -> None:
+    (tmp_path / "sample.py").write_text(SAMPLE)
+    assert source_hash([tmp_path / "sample.py"], tmp_path) == SAMPLES_HASH
 
 
 def test_modules_for_people_are_not_followed(package: Path) -> None:
