@@ -1,12 +1,11 @@
 """What changed in the committed leaderboards between two commits, and what each change comes from."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from longtake.leaderboards.publish import git
-from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.publish import git, git_bytes
+from longtake.leaderboards.rows import rows_in
 from longtake.leaderboards.schema import Key, Row, cells_of, columns
 
 WORKING_TREE = ""
@@ -39,16 +38,26 @@ def diff(folder: Path, revisions: str) -> list[Change]:
     """`revisions` is `REV`, for what changed from there to the files as they are, or `OLD..NEW`; `folder` has the CSVs.
 
     Raises:
-        ValueError: not in a repository, a revision that it does not have, or a file that is no leaderboard.
+        ValueError: not in a repository, no revision or one that it does not have, or a file that is no leaderboard.
     """
-    old, between, new = revisions.partition("..")
-    revision_of = {name: _commit(folder, name) for name in (old, new) if name}
-    before = _boards(folder, revision_of[old])
-    after = _boards(folder, revision_of[new] if between and new else WORKING_TREE)
+    old, _, new = revisions.partition("..")
+    if not old:
+        raise ValueError(f"diff: got {revisions!r}, expected REV or OLD..NEW, for example main or HEAD~1..HEAD")
+    before, after = _boards(folder, old), _boards(folder, new or WORKING_TREE)
     changes: list[Change] = []
     for name in sorted({*before, *after}):
         changes += _changes(name, before.get(name, {}), after.get(name, {}))
     return changes
+
+
+def _boards(folder: Path, revision: str) -> dict[str, dict[Key, Row]]:
+    """The rows of every CSV by key, as a commit has them."""
+    if revision == WORKING_TREE:
+        return {path.stem: _by_key(path.read_bytes(), str(path)) for path in sorted(folder.glob("*.csv"))}
+    commit = _commit(folder, revision)
+    listed = (git(folder, "ls-tree", "--name-only", commit, "./") or "").splitlines()
+    names = [Path(name).name for name in listed if name.endswith(".csv")]
+    return {Path(name).stem: committed(folder, commit, name, revision) for name in names}
 
 
 def _commit(folder: Path, revision: str) -> str:
@@ -58,27 +67,17 @@ def _commit(folder: Path, revision: str) -> str:
     return found
 
 
-def _boards(folder: Path, commit: str) -> dict[str, dict[Key, Row]]:
-    """The rows of every CSV by key, as a commit has them."""
-    if commit == WORKING_TREE:
-        return {path.stem: _rows(path) for path in sorted(folder.glob("*.csv"))}
-    listed = (git(folder, "ls-tree", "--name-only", commit, "./") or "").splitlines()
-    return {Path(name).stem: committed(folder, commit, Path(name).name) for name in listed if name.endswith(".csv")}
+def committed(folder: Path, commit: str, name: str, revision: str | None = None) -> dict[Key, Row]:
+    """The rows of a CSV in `folder` by key, as a commit has them; none where it does not have the file.
+
+    Raises `ValueError` for one that is no leaderboard; `revision` is what the user calls the commit.
+    """
+    content = git_bytes(folder, "show", f"{commit}:./{name}")
+    return {} if content is None else _by_key(content, f"{revision or commit}:{name}")
 
 
-def committed(folder: Path, commit: str, name: str) -> dict[Key, Row]:
-    """The rows of a CSV in `folder` by key, as a commit has them; none where it does not have the file."""
-    text = git(folder, "show", f"{commit}:./{name}")
-    if text is None:
-        return {}
-    with tempfile.TemporaryDirectory() as place:
-        copy = Path(place) / name
-        copy.write_text(f"{text}\n", encoding="utf-8", newline="")
-        return _rows(copy)
-
-
-def _rows(path: Path) -> dict[Key, Row]:
-    return {row.key: row for row in read(path, metrics_of(path))}
+def _by_key(content: bytes, name: str) -> dict[Key, Row]:
+    return {row.key: row for row in rows_in(content, name)}
 
 
 def _changes(evaluation: str, before: Mapping[Key, Row], after: Mapping[Key, Row]) -> Iterator[Change]:

@@ -1,5 +1,6 @@
 """From a run's rows to the tracked leaderboards: only results whose code can be looked up get there."""
 
+import os
 import re
 import shlex
 import shutil
@@ -122,8 +123,13 @@ def _reasons(row: Row) -> Iterator[str]:
 
 def git(folder: Path, *arguments: str) -> str | None:
     """What git prints, or None when `folder` is in no repository (or has no commit) or git is not installed."""
+    printed = git_bytes(folder, *arguments)
+    return None if printed is None else os.fsdecode(printed).strip()
+
+
+def git_bytes(folder: Path, *arguments: str) -> bytes | None:
+    """What git prints, to the byte: the content of a file."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()

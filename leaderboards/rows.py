@@ -45,14 +45,22 @@ def read(path: Path, metrics: Sequence[str]) -> list[Row]:
         ValueError: the file has other columns, holds a merge conflict, a line or a value that `upsert` would not write,
             or one key twice; says the line and the column.
     """
-    if not path.exists():
-        return []
+    return rows_in(path.read_bytes(), str(path), metrics) if path.exists() else []
+
+
+def rows_in(content: bytes, name: str, metrics: Sequence[str] | None = None) -> list[Row]:
+    """The rows in the content of a file that messages call `name`; `metrics` are those of its header unless given.
+
+    Raises `ValueError` as `read` does.
+    """
     rows: dict[Key, Row] = {}
     lines: dict[Key, int] = {}
-    records = _records(path)
-    names = _check_header(path, next(records, (1, "", []))[2], metrics)
+    records = _records(content, name)
+    header = next(records, (1, "", []))[2]
+    metrics = metrics_in(header) if metrics is None else metrics
+    names = _check_header(name, header, metrics)
     for line, raw, cells in records:
-        place = f"{path}: line {line}"
+        place = f"{name}: line {line}"
         _check_written(place, raw, cells, names)
         row = _parse(place, _migrated(cells, names), metrics)
         if row.key in rows:
@@ -67,9 +75,9 @@ def metrics_of(path: Path) -> tuple[str, ...]:
     Raises:
         ValueError: the header is not a leaderboard's.
     """
-    found = next(_records(path), (1, "", []))[2]
+    found = next(_records(path.read_bytes(), str(path)), (1, "", []))[2]
     metrics = metrics_in(found)
-    _check_header(path, found, metrics)
+    _check_header(str(path), found, metrics)
     return metrics
 
 
@@ -108,41 +116,41 @@ def _written(cells: Sequence[str]) -> str:
     return stream.getvalue().removesuffix("\r\n") + "\n"
 
 
-def _records(path: Path) -> Iterator[tuple[int, str, list[str]]]:
+def _records(content: bytes, name: str) -> Iterator[tuple[int, str, list[str]]]:
     """For each record its first line's number, its text and its cells; it has several lines where a cell has."""
     # surrogateescape lets bytes that are not UTF-8 through to _value, where their column is known.
-    lines = list(io.StringIO(path.read_bytes().decode("utf-8", "surrogateescape"), newline=""))
+    lines = list(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""))
     reader = csv.reader(lines)
     start = 0
     try:
         for cells in reader:
             raw = "".join(lines[start : reader.line_num])
             if raw.startswith(CONFLICT_MARKERS) and len(cells) < len(Key._fields):
-                place = f"{path}: line {start + 1}, column 'method'"
+                place = f"{name}: line {start + 1}, column 'method'"
                 raise ValueError(f"{place}: got merge conflict {cells[0]!r}; resolve it")
             yield start + 1, raw, cells
             start = reader.line_num
     except csv.Error:  # the one that a reader has for text
-        raise ValueError(_endless(path, lines, start)) from None
+        raise ValueError(_endless(name, lines, start)) from None
 
 
-def _endless(path: Path, lines: Sequence[str], start: int) -> str:
+def _endless(name: str, lines: Sequence[str], start: int) -> str:
     """What to say of a record with a cell that is longer than the reader takes: a quote opens it, and nothing closes it."""
     most = csv.field_size_limit()
     names = columns([]) if start == 0 else next(csv.reader(lines))
     intact = len(next(csv.reader([lines[start][:most]]))) - 1
     return (
-        f"{path}: line {start + 1}, column {names[min(intact, len(names) - 1)]!r}: got a cell of more than {most} characters, "
+        f"{name}: line {start + 1}, column {names[min(intact, len(names) - 1)]!r}: got a cell of more than {most} characters, "
         "expected a record as it was written, without a quote that nothing closes; restore the file"
     )
 
 
-def _check_header(path: Path, found: Sequence[str], metrics: Sequence[str]) -> list[str]:
+def _check_header(name: str, found: Sequence[str], metrics: Sequence[str]) -> list[str]:
     """The columns of the file, which may be of version 1."""
     expected = columns(metrics)
     if list(found) not in (expected, columns(metrics, version=1)):
         raise ValueError(
-            f"{path}: line 1: got columns {','.join(found)!r}, expected {','.join(expected)!r}; "
+            f"{name}: line 1: got columns {','.join(found)!r}, expected {','.join(expected)!r}; "
             "move the file away or restore it"
         )
     return list(found)

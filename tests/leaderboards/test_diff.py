@@ -1,6 +1,7 @@
 """`run task=leaderboard diff=REV` names every changed cell and what the change comes from."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,33 @@ def test_the_same_numbers_made_again(boards: Path) -> None:
 def test_an_unknown_revision_is_named(boards: Path, revision: str) -> None:
     with pytest.raises(ValueError, match="expected a commit"):
         diff(boards, revision)
+
+
+@pytest.mark.parametrize("revisions", ["..", "..HEAD"])
+def test_a_range_needs_its_older_end(boards: Path, revisions: str) -> None:
+    with pytest.raises(ValueError, match=f"diff: got '{revisions}', expected REV or OLD..NEW"):
+        diff(boards, revisions)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda text: b"<<<<<<< HEAD\n" + text, "line 1, column 'method': got merge conflict '<<<<<<< HEAD'"),
+        (lambda text: text[:-1], "line 3, column 'seal': .* cut short"),
+        (
+            lambda text: text.replace(b"dora", b"d\xffra"),
+            r"line 3, column 'method': got 'd\\udcffra', expected .* UTF-8",
+        ),
+    ],
+    ids=["conflict", "cut", "bytes"],
+)
+def test_a_broken_file_of_a_commit_is_named(boards: Path, edit: Callable[[bytes], bytes], message: str) -> None:
+    path = boards / f"{KNN}.csv"
+    good = path.read_bytes()
+    path.write_bytes(edit(good))
+    commit(boards.parent)
+    path.write_bytes(good)
+    commit(boards.parent)
+    for revisions in ("HEAD~1", "HEAD~2..HEAD~1", "HEAD~1..HEAD"):
+        with pytest.raises(ValueError, match=f"^HEAD~1:{KNN}.csv: {message}"):
+            diff(boards, revisions)
