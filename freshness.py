@@ -22,7 +22,7 @@ from longtake.downstream.base import HARMLESS
 from longtake.identity import IN_KEY, TRAINING, Config, flat
 from longtake.leaderboards.diff import committed
 from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
-from longtake.leaderboards.publish import REPOSITORY
+from longtake.leaderboards.publish import REPOSITORY, git
 from longtake.leaderboards.rows import metrics_of, read
 from longtake.leaderboards.schema import PAPER, RANDOM_INIT, Key, Row, cells_of, columns
 from longtake.leaderboards.source_hash import source_hash
@@ -157,10 +157,14 @@ def _of_outcomes(path: Path, row: Row) -> Iterator[str]:
 
 def _where(path: Path, row: Row) -> str:
     """Which columns are other than in the last commit, where that has the row."""
-    before = committed(path.parent, "HEAD", path.name).get(row.key)
+    head = git(path.parent, "rev-parse", "HEAD")
+    before = None if head is None else _committed(path.parent, head, path.name).get(row.key)
     if before is None:
         return ""
     metrics = metrics_of(path)
     cells = zip(columns(metrics), cells_of(before, metrics), cells_of(row, metrics), strict=True)
     changed = ", ".join(f"{name} {old} -> {new}" for name, old, new in cells if old != new)
     return f": {changed} since the last commit" if changed else ""
+
+
+_committed = cache(committed)  # of one commit a file is always the same, and may have many edited rows
