@@ -90,7 +90,7 @@ def epochs_of(method: str) -> int:
 
 def test_rows_fill_cells_and_stale_ones_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh(monkeypatch, wrong=("swav",))
-    make_rows(tmp_path, {"simclr": 0.5}, epochs=epochs_of("simclr"))
+    make_rows(tmp_path, {"simclr": 0.5}, seeds=2, epochs=epochs_of("simclr"))
     make_rows(tmp_path, {"swav": 0.5}, seeds=1, epochs=epochs_of("swav"))
     make_rows(tmp_path, {"vicreg": 0.5}, seeds=1, epochs=epochs_of("vicreg") + 1)  # another budget
     make_rows(tmp_path, {"none": 0.1}, seeds=1, protocol="knn-mini-v1 size=32")  # another protocol
