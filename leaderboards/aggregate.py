@@ -9,10 +9,10 @@ and C. E. Metz, Academic Radiology 4, 1997); the variance of the mean then is
 in which the rest counts once and not twice. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946), in a difference
 Welch's (Biometrika 34, 1947): two methods share the items, but no seed, and what makes an item hard for both cancels.
 
-Two seeds have one degree of freedom, and where chance makes them agree, Satterthwaite's estimate is far too sure (six equal
-methods of the ranking's test: a wrong verdict in 12 % of the worlds). Then the interval is Banerjee's (Sankhya 22, 1960), whose
-squared reach is the sum of t^2 x variance over the terms, each with its own degrees of freedom: never too narrow, for the price
-that two seeds tell few methods from one another.
+Two seeds have one degree of freedom, and where chance makes them agree, Satterthwaite's estimate is far too sure: rankings look
+at just those pairs (six equal methods of the ranking's test: a wrong verdict in 12 % of the worlds). Their p-value is therefore
+that of Banerjee's interval (Sankhya 22, 1960), whose squared reach is the sum of t^2 x variance over the terms, each with its own
+degrees of freedom: never too small, for the price that two seeds tell few methods from one another.
 
     s  seeds      n  test items      g  groups of items (objects of one video) that are not independent: they are drawn as a whole
 """
@@ -44,7 +44,10 @@ class Pooled(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """First minus second method in percentage points, with its interval and the two-sided p-value of no difference."""
+    """First minus second method in percentage points, with its interval and the two-sided p-value of no difference.
+
+    With two seeds the p-value asks for more than the interval: verdicts go by it.
+    """
 
     value: float
     low: float
@@ -137,24 +140,21 @@ def _t(value: float, parts: list[Part], level: float) -> tuple[float, float, flo
     if variance <= 0:
         return value, value, float("inf"), 1.0 if value == 0 else 0.0
     df = variance**2 / sum(part.variance**2 / part.df for part in parts)
-    if len(parts) > 1 and min(part.df for part in parts) == 1:
-        reach = _banerjee(parts, 1 - level)
-        return value - reach, value + reach, df, _p_of_banerjee(abs(value), parts)
     error = variance**0.5
     reach = float(stats.t.ppf(0.5 + level / 2, df)) * error
-    return value - reach, value + reach, df, 2 * float(stats.t.sf(abs(value) / error, df))
+    two_seeds = len(parts) > 1 and min(part.df for part in parts) == 1
+    p = _banerjee(abs(value), parts) if two_seeds else 2 * float(stats.t.sf(abs(value) / error, df))
+    return value - reach, value + reach, df, p
 
 
-def _banerjee(parts: list[Part], p: float) -> float:
-    """How far the interval reaches that misses the mean with a probability of at most `p`."""
+def _banerjee(distance: float, parts: list[Part]) -> float:
+    """The p at which Banerjee's interval just reaches as far as `distance`."""
     variances, df = np.array(parts).T
-    squares = stdtrit(df, p / 2) ** 2 * variances
-    return float(max(squares.sum(), squares.max())) ** 0.5
 
+    def beyond(logarithm: float) -> float:
+        squares = stdtrit(df, np.exp(logarithm) / 2) ** 2 * variances
+        return float(max(squares.sum(), squares.max())) ** 0.5 - distance
 
-def _p_of_banerjee(distance: float, parts: list[Part]) -> float:
-    """The p at which the interval just reaches as far as `distance`."""
-    if distance == 0 or _banerjee(parts, LEAST_P) <= distance:
+    if distance == 0 or beyond(np.log(LEAST_P)) <= 0:
         return 1.0 if distance == 0 else LEAST_P
-    logarithm = brentq(lambda log: _banerjee(parts, np.exp(log)) - distance, np.log(LEAST_P), 0.0)
-    return float(np.exp(logarithm))
+    return float(np.exp(brentq(beyond, np.log(LEAST_P), 0.0)))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from longtake.leaderboards.publish import git, git_bytes
 from longtake.leaderboards.rows import rows_in
-from longtake.leaderboards.schema import Key, Row, cells_of, columns
+from longtake.leaderboards.schema import PAPER, Key, Row, cells_of, columns
 
 WORKING_TREE = ""
 # A reason for other numbers, the likeliest first, by the cell of the provenance that tells it.
@@ -111,7 +111,8 @@ def _why(new: Row, changed: set[str], metrics: list[str]) -> str:
     if reasons:
         return "of " + " and ".join(reasons)
     if scores and new.key.source != "run":
-        return "another number read from the paper"
+        read_from_it = new.key.source.startswith(PAPER)
+        return "another number read from the paper" if read_from_it else "another answer of the test server"
     if scores:
         return "with the same code, items, configuration and encoder: another machine or chance"
     return "the same numbers, made again" if "date" in changed else "the same numbers"

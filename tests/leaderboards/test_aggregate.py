@@ -65,15 +65,21 @@ def test_items_that_are_alike_leave_welchs_test_of_the_seeds() -> None:
     expected = stats.ttest_ind(a, b, equal_var=False)
     assert found.p == pytest.approx(expected.pvalue)
     assert found.df == pytest.approx(expected.df)
+    # With two seeds, too, but for the p-value, which asks for more.
+    found = contrast(a[:, None].repeat(30, 1), b[:2, None].repeat(30, 1))
+    expected = stats.ttest_ind(a, b[:2], equal_var=False)
+    assert found.df == pytest.approx(expected.df)
+    low, high = expected.confidence_interval(0.95)
+    np.testing.assert_allclose([found.low, found.high], [100 * low, 100 * high])
+    assert found.p > expected.pvalue
 
 
-def test_two_seeds_have_banerjees_interval() -> None:
+def test_two_seeds_have_banerjees_p() -> None:
     # Items that are alike leave two terms of one degree of freedom each: t with one of the sum.
     a, b = np.array([0.5, 0.52]), np.array([0.40, 0.47])
     found = contrast(a[:, None].repeat(30, 1), b[:, None].repeat(30, 1))
     error = (a.var(ddof=1) / 2 + b.var(ddof=1) / 2) ** 0.5
     assert found.p == pytest.approx(2 * stats.t.sf((a.mean() - b.mean()) / error, 1))
-    assert found.high - found.value == pytest.approx(100 * stats.t.ppf(0.975, 1) * error)
     assert contrast(a[:, None].repeat(30, 1), a[::-1, None].repeat(30, 1)).p == 1
 
 
@@ -117,11 +123,12 @@ def drawn(
     return (rng.random(logit.shape) < expit(logit)).astype(np.float64)
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_coverage_of_intervals(seeds: int) -> None:
     """1500 worlds in which training seeds move a score as much as another draw of 400 items would.
 
-    Without any variance of seeds the intervals are too wide: 97.5 % of the scores, 98.6 % of the differences, three seeds.
+    Without any variance of seeds the intervals are too wide (97.5 % of the scores, 98.6 % of the differences, three seeds),
+    with two seeds that vary far more than the items too narrow (89 %: 1200 items, spread 0.2).
     """
     rng = np.random.default_rng(seeds)
     truth = 50.0  # the distribution is symmetric
@@ -137,12 +144,10 @@ def test_coverage_of_intervals(seeds: int) -> None:
 
 
 @pytest.mark.parametrize(("items", "spread"), [(400, 0.0), (400, 0.15), (1200, 0.2)])
-def test_two_seeds_never_promise_too_much(items: int, spread: float) -> None:
-    """800 worlds each, from seeds that do not matter to seeds that matter far more than the items (two sigmas below 95 %)."""
-    rng, covered = np.random.default_rng(items), []
+def test_two_seeds_give_no_verdict_too_often(items: int, spread: float) -> None:
+    """800 worlds each, from seeds that do not matter to seeds that matter far more than the items (5 % and two sigmas)."""
+    rng, wrong = np.random.default_rng(items), 0
     for _ in range(800):
         item = rng.normal(0, 1.0, items)
-        a, b = drawn(rng, item, 2, spread), drawn(rng, item, 2, spread)
-        p, c = pooled(a), contrast(a, b)
-        covered.append((p.low <= 50 <= p.high, c.low <= 0 <= c.high))
-    assert min(np.mean(covered, 0)) >= 0.95 - 2 * (0.95 * 0.05 / 800) ** 0.5
+        wrong += contrast(drawn(rng, item, 2, spread), drawn(rng, item, 2, spread)).p <= 0.05
+    assert wrong / 800 <= 0.05 + 2 * (0.95 * 0.05 / 800) ** 0.5

@@ -60,6 +60,21 @@ def test_a_changed_score_says_why(boards: Path, proof: dict[str, str], why: str)
     assert set(change.cells) == {"top1_k20", "top1_k20_low", "top1_k20_high", *proof}
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("paper:table5", "another number read from the paper"),
+        ("server:got-10k.aitestunion.com", "another answer of the test server"),
+    ],
+)
+def test_a_number_that_no_run_made_says_where_it_is_from(boards: Path, source: str, why: str) -> None:
+    (row,) = make_rows(boards, {"dora": 0.6}, seeds=1, source=source)
+    commit(boards.parent)
+    upsert(boards / f"{KNN}.csv", [Row(row.key, {"top1_k20": Estimate(70.0)}, row.provenance)], METRICS)
+    (change,) = diff(boards, "HEAD")
+    assert change.why == why
+
+
 def test_a_hand_edited_cell_is_called_so(boards: Path) -> None:
     path = boards / f"{KNN}.csv"
     before = next(line for line in path.read_text().splitlines() if line.startswith("dora"))
