@@ -11,6 +11,7 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -22,29 +23,43 @@ class UnknownName(ValueError):
 
 
 class Registry(Generic[T]):
-    """Classes by name, imported when they are first asked for."""
+    """Classes or functions by name, imported when they are first asked for."""
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind  # the word in error messages: "method"
         self.package = package  # where <name>.py lies, and the entry-point group: "longtake.methods"
-        self._classes: dict[str, type[T]] = {}
+        self._known: dict[str, T] = {}
 
-    def add(self, name: str, cls: type[T]) -> None:
-        known = self._classes.get(name)
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"{self.kind} {name!r} is defined twice: {known.__module__} and {cls.__module__}")
-        self._classes[name] = cls
+    def add(self, name: str, value: T) -> None:
+        """Register a class or a function. Raises `ValueError` for a name that another one has."""
+        known = self._known.get(name)
+        if known is not None and _origin(known) != _origin(value):
+            raise ValueError(f"{self.kind} {name!r} is defined twice: {_origin(known)[0]} and {_origin(value)[0]}")
+        self._known[name] = value
 
-    def __getitem__(self, name: str) -> type[T]:
-        """The class called `name`. Raises `UnknownName` when there is none."""
-        if name not in self._classes and name in self.modules():
+    def named(self, name: str) -> Callable[[T], T]:
+        """A decorator that registers what it decorates."""
+
+        def register(value: T) -> T:
+            self.add(name, value)
+            return value
+
+        return register
+
+    def __getitem__(self, name: str) -> T:
+        """What is called `name`. Raises `UnknownName` when there is nothing."""
+        if name not in self._known and name in self.modules():
             importlib.import_module(f"{self.package}.{name}")
-        if name not in self._classes:
+        if name not in self._known:
             for entry in entry_points(group=self.package, name=name):
                 entry.load()
-        if name not in self._classes:
-            raise UnknownName(unknown(self.kind, name, sorted({*self._classes, *self.outside()})))
-        return self._classes[name]
+        if name not in self._known:
+            raise UnknownName(unknown(self.kind, name, self.names()))
+        return self._known[name]
+
+    def names(self) -> list[str]:
+        """Names that are registered so far, and those that installed packages offer."""
+        return sorted({*self._known, *self.outside()})
 
     def modules(self) -> list[str]:
         """Names of the modules in the package: the only ones that are ever imported for a name."""
@@ -56,6 +71,10 @@ class Registry(Generic[T]):
     def outside(self) -> list[str]:
         """Names that installed packages offer through entry points."""
         return [entry.name for entry in entry_points(group=self.package)]
+
+
+def _origin(value: object) -> tuple[str, str]:
+    return getattr(value, "__module__", ""), getattr(value, "__qualname__", "")
 
 
 def unknown(kind: str, name: str, names: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from longtake.backbones.vit import ViT
+from longtake.files import whole
 
 FORMAT = "longtake-encoder-1"
 
@@ -30,10 +30,8 @@ def save_encoder(encoder: ViT, path: Path, provenance: Mapping[str, object]) -> 
         "architecture": json.dumps(architecture_of(encoder)),
         "provenance": json.dumps(dict(provenance), default=str),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, temporary, metadata=header)
-    os.replace(temporary, path)
+    with whole(path) as part:
+        save_file(tensors, part, metadata=header)
     return path
 
 

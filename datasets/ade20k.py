@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from longtake.datasets.images import opened
+from longtake.datasets.pictures import opened
 
 IGNORED = 255
 HOW_TO_GET = (

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
 
 Frames = Float[Tensor, "t 3 h w"]
 PerFrame = Float[Tensor, "t"]

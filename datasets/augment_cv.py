@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from longtake.datasets.augment import LUMA, Colours, blur_radius
-from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
 
 # A frame is too small to share, and threads of OpenCV do not survive the fork that makes a data worker.
 cv2.setNumThreads(0)

@@ -6,10 +6,10 @@ from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.coco import COCO
 from longtake.datasets.davis import DAVIS
 from longtake.datasets.got10k import GOT10k
-from longtake.datasets.mini import WORLDS
-from longtake.datasets.mini_dense import CLASSES_OF_PIXELS, prepare_ade20k, prepare_coco
-from longtake.datasets.mini_formats import VOC_CLASSES, prepare_davis, prepare_voc
-from longtake.datasets.mini_tracks import prepare_got10k
+from longtake.datasets.mini.dense import CLASSES_OF_PIXELS, prepare_ade20k, prepare_coco
+from longtake.datasets.mini.formats import VOC_CLASSES, prepare_davis, prepare_voc
+from longtake.datasets.mini.tracks import prepare_got10k
+from longtake.datasets.mini.world import WORLDS
 from longtake.datasets.roots import data_root, expanded
 from longtake.datasets.voc import VOC
 

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import read_json
-from longtake.datasets.images import opened
+from longtake.datasets.pictures import opened
 
 HOW_TO_GET = (
     "COCO 2017: train2017.zip, val2017.zip and annotations_trainval2017.zip (images.cocodataset.org) under the data root; "

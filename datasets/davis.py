@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from longtake.datasets.images import opened
 from longtake.datasets.palette import PALETTE
+from longtake.datasets.pictures import opened
 
 VOID = 255
 EXPECTED = {

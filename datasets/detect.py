@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from longtake.datasets.mini import walk_truth
-from longtake.datasets.mini_objects import CLASSES
+from longtake.datasets.mini.objects import CLASSES
+from longtake.datasets.mini.world import walk_truth
 
 Image = UInt8[np.ndarray, "h w 3"]
 Detector = Callable[[Image, int], Sequence[str]]  # RGB image, number of the stored frame: a label per object

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
-from longtake.datasets.images import opened
+from longtake.datasets.pictures import opened
 
 SPLITS = ("train", "val", "test")
 EXPECTED = {"train": 9335, "val": 180, "test": 180}  # sequences of the original

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int, Int32, UInt8
 from torch import Tensor
-from torchvision.datasets.folder import pil_loader
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from longtake.datasets.images import ImageFolder, UnreadableImage
+from longtake.datasets.images import ImageFolder
+from longtake.datasets.pictures import read_rgb
 
 
 class ImageStore:
@@ -34,10 +34,4 @@ class ImageStore:
 
     def read(self, indices: Sequence[int] | Int[np.ndarray, "t"]) -> UInt8[Tensor, "t 3 h w"]:
         """RGB images of one size, in the given order. Raises `UnreadableImage`."""
-        return torch.stack([pil_to_tensor(self._load(str(self.paths[int(i)]))) for i in indices])
-
-    def _load(self, path: str) -> Any:
-        try:
-            return pil_loader(path)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+        return torch.stack([read_rgb(self.paths[int(i)]) for i in indices])

@@ -12,25 +12,24 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torchvision.datasets import DatasetFolder
-from torchvision.datasets.folder import IMG_EXTENSIONS, pil_loader
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import InterpolationMode, v2
 
-from longtake.datasets.mini import WORLDS, prepare
+from longtake.datasets.draws import drawn_from
+from longtake.datasets.mini.world import WORLDS, prepare
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD, UnreadableImage, read_picture
 from longtake.datasets.roots import data_root
+from longtake.files import whole
 
 Transform = Callable[[Image.Image], Float[Tensor, "3 h w"]]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's reference training and DINO's eval_knn.py
-IMAGENET_STD = (0.229, 0.224, 0.225)
 RESIZE_PER_CROP = 256 / 224  # DINO's eval_knn.py: short side 256, then the central 224 x 224
 CROP_SCALE = (0.08, 1.0)  # share of the image's area; the default of RandomResizedCrop, as in DINO's eval_linear.py
 
@@ -64,14 +63,6 @@ def _to_normalised() -> list[torch.nn.Module]:
     return [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
 
 
-class UnreadableImage(ValueError):
-    """An image file that cannot be decoded; the message names it."""
-
-    def __init__(self, message: str) -> None:
-        # A DataLoader re-raises a worker's error with the whole traceback as its message; the line itself is the last.
-        super().__init__(message.strip().rpartition(f"{type(self).__name__}: ")[2])
-
-
 class ImageFolder(DatasetFolder):
     """One split, `<folder>/<class>/<image>`: item i is (image, label, i), so results can be stored by image.
 
@@ -81,7 +72,7 @@ class ImageFolder(DatasetFolder):
     """
 
     def __init__(self, folder: Path, transform: Transform, seed: int = 0) -> None:
-        super().__init__(str(folder), loader=pil_loader, extensions=IMG_EXTENSIONS, transform=transform)
+        super().__init__(str(folder), loader=read_picture, extensions=IMG_EXTENSIONS, transform=transform)
         self.seed = seed
         self.epoch = 0
 
@@ -96,10 +87,7 @@ class ImageFolder(DatasetFolder):
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "3 h w"], int, int]:
         path, label = self.samples[index]
-        try:
-            image = self.loader(path)
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for missing, cut and broken files
-            raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+        image = self.loader(path)
         with drawn_from(self.seed, self.epoch, index):
             return self.transform(image), label, index
 
@@ -115,35 +103,6 @@ class ImageFolder(DatasetFolder):
         part.targets = [label for _, label in part.samples]
         part.transform = transform
         return part
-
-
-@contextmanager
-def drawn_from(*key: int) -> Iterator[None]:
-    """torch's CPU generator seeded by `key` (non-negative) inside the block, and put back as it was after it."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, for its header or its own numbers. Raises `UnreadableImage` where it cannot be decoded inside the block."""
-    try:
-        with Image.open(path) as image:
-            yield image
-    except (OSError, SyntaxError) as error:
-        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
-
-
-def read_rgb(path: Path) -> UInt8[Tensor, "3 h w"]:
-    """An image file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
-    try:
-        return v2.functional.pil_to_tensor(pil_loader(str(path)))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
 
 
 def find_classes(folder: Path) -> list[str]:
@@ -188,11 +147,9 @@ def _image_names(folder: Path) -> Iterator[str]:
 
 
 def _keep(path: Path, listing: dict) -> None:
-    part = path.with_suffix(f".{os.getpid()}.part")  # renamed when complete: a reader never sees half a listing
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(listing))
-        part.replace(path)
+        with whole(path) as part:
+            part.write_text(json.dumps(listing))
     except OSError as error:  # a read-only data root costs time at the next start, nothing else
         warnings.warn(f"the listing of {listing['folder']} could not be kept: {error}", stacklevel=2)
 
@@ -223,9 +180,9 @@ def odd_splits(root: str | None, splits: Sequence[str]) -> list[str]:
             found.append(f"{split}: {len(folder)} images, ImageNet-1k has {IMAGENET_IMAGES[split]}")
         for path, _ in folder.samples:
             try:
-                pil_loader(path)
-            except (OSError, SyntaxError, ValueError) as error:
-                found.append(f"{path}: cannot be decoded ({error})")
+                read_picture(path)
+            except UnreadableImage as error:
+                found.append(str(error))
     return found
 
 

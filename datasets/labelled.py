@@ -14,9 +14,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int, Integer, UInt8
 from PIL import Image
-from torchvision.datasets.folder import pil_loader
 
-from longtake.datasets.images import UnreadableImage
+from longtake.datasets.pictures import UnreadableImage, read_picture
 
 NAMED = 3  # of the images that are missing
 
@@ -61,11 +60,7 @@ class FileImages(LabelledImages):
     root: Path
 
     def image(self, index: int) -> Image.Image:
-        path = self.root / self.items[index]
-        try:
-            return pil_loader(str(path))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+        return read_picture(self.root / self.items[index])
 
     def absent(self) -> list[str]:
         folders = {os.path.dirname(item) for item in self.items}  # listed once each: half a million files in seconds

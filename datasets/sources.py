@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from longtake.datasets.frames import FrameStore, StoreSpec, build
 from longtake.datasets.image_store import ImageStore
-from longtake.datasets.mini import WORLDS, prepare
+from longtake.datasets.mini.world import WORLDS, prepare
 from longtake.datasets.roots import data_root, expanded
 from longtake.datasets.tours import how_to_get, normalized, origin_of
 from longtake.datasets.video import VideoInfo, probe

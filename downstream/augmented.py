@@ -17,8 +17,8 @@ from timm.data.transforms_factory import transforms_imagenet_train
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD
 from longtake.datasets.labelled import LabelledImages
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
 from longtake.downstream.drawing import seeded
 
 Transform = Callable[[Image.Image], Float[Tensor, "3 height width"]]

@@ -5,22 +5,23 @@ class KNN(FrozenClassification, name="knn"): ...        # in downstream/knn.py
 DOWNSTREAM["knn"](preset="knn-mini", root="mini").evaluate(encoder, workdir)
 """
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from longtake.backbones.vit import Tokens
-from longtake.downstream.sharing import is_first
+from longtake.files import whole
+from longtake.parallel import is_first
 from longtake.registry import Registry
 
-DOWNSTREAM: "Registry[Downstream]" = Registry("evaluation", "longtake.downstream")
+DOWNSTREAM: "Registry[type[Downstream]]" = Registry("evaluation", "longtake.downstream")
 # Settings of an evaluation that decide how fast it is and what it leaves behind, not what it measures.
 HARMLESS = ("batch_size", "num_workers", "device", "progress", "gallery", "save_every", "submission")
 
@@ -48,7 +49,7 @@ class Downstream(ABC):
 
     metrics: ClassVar[tuple[str, ...]]  # names of what `evaluate` returns, in the order of the paper's table
     primary: ClassVar[tuple[str, ...]] = ()  # those compared with random init at the end of a run; () is the first one
-    shared: ClassVar[bool] = False  # processes that run together evaluate it together (downstream/sharing.py)
+    shared: ClassVar[bool] = False  # processes that run together evaluate it together (parallel.py)
     version: ClassVar[int] = 1  # raised when the same preset would give other numbers
 
     preset: str  # the yaml's name for its settings
@@ -85,6 +86,19 @@ class Downstream(ABC):
         """The metrics, in per cent; `workdir` (made when missing) receives `outcomes.npz` and whatever else is kept."""
 
 
+@contextmanager
+def frozen(encoder: Encoder, device: str) -> Iterator[None]:
+    """The encoder on `device` and in eval mode inside the block; every module's own mode is restored after it."""
+    assert isinstance(encoder, nn.Module)
+    was_training = {module: module.training for module in encoder.modules()}
+    encoder.to(device).eval()
+    try:
+        yield
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+
+
 def check_size(size: int, encoder: Encoder) -> None:
     """Raise ValueError when squares of `size` pixels are not whole patches."""
     if size % encoder.patch_size:
@@ -106,10 +120,9 @@ def save_outcomes(
     assert not {"items", "groups"} & outcomes.keys(), "names of other arrays"
     assert all(len(outcome) == len(items) for outcome in outcomes.values()), "one outcome per item"
     if is_first():
-        workdir.mkdir(parents=True, exist_ok=True)
-        part, arrays = workdir / "outcomes.part.npz", dict[str, Any](outcomes, items=np.array(items))
+        arrays = dict[str, Any](outcomes, items=np.array(items))
         if groups is not None:
             arrays["groups"] = np.array(groups)
-        np.savez_compressed(part, **arrays)
-        os.replace(part, workdir / "outcomes.npz")
+        with whole(workdir / "outcomes.npz") as part:
+            np.savez_compressed(part, **arrays)
     return {name: 100 * float(np.nanmean(outcome, dtype=np.float64)) for name, outcome in outcomes.items()}

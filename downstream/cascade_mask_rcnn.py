@@ -17,19 +17,19 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_coco, open_coco
 from longtake.datasets.coco import COCO, classes_of
-from longtake.datasets.images import read_rgb
 from longtake.datasets.palette import PALETTE
+from longtake.datasets.pictures import read_rgb
 from longtake.downstream import mm
 from longtake.downstream.base import Encoder, save_outcomes
 from longtake.downstream.cascade_model import Widths, cascade_config
 from longtake.downstream.coco_eval import evaluate_coco, run_length
 from longtake.downstream.dense import MEAN, STD, DenseTuning
-from longtake.downstream.features import progress_bar
 from longtake.downstream.gallery import Gallery
-from longtake.downstream.sharing import collected, is_first, part_of
 from longtake.downstream.tuning import steps
+from longtake.parallel import collected, is_first, part_of
 
 DIVISOR = 32  # images are padded to a multiple of it
 LEAST_SIDE = 32  # of an image that is trained on

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_davis, open_davis
 from longtake.datasets.davis import Sequence, write_mask
-from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD
-from longtake.downstream.base import Downstream, Encoder, save_outcomes
-from longtake.downstream.features import frozen, progress_bar
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
+from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, masks_drawn
 from longtake.downstream.jf import ObjectScore, Statistics, evaluate_sequence
 from longtake.downstream.propagation import NUM_CONTEXT, RADIUS, TOP_K, full_size, network_size, one_hot, propagate

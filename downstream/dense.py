@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from longtake.backbones.vit import ViT
-from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD
+from longtake.console import progress_bar
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
 from longtake.downstream import mm
 from longtake.downstream.base import Downstream, Encoder
 from longtake.downstream.drawing import Budget, at_once, batches
-from longtake.downstream.features import progress_bar
 from longtake.downstream.layer_decay import layer_decay_groups
-from longtake.downstream.sharing import is_first, processes
 from longtake.downstream.state import identity_of
 from longtake.downstream.tuning import Tuning
+from longtake.parallel import is_first, world_size
 
 MEAN, STD = (
     [round(255 * share, 3) for share in shares] for shares in (IMAGENET_MEAN, IMAGENET_STD)
@@ -57,13 +57,13 @@ class DenseTuning(Downstream):
     @property
     def protocol(self) -> str:
         """`upernet-ade20k-bn4-v1` where the heads' batch statistics are those of 4 images, not of the whole batch."""
-        together = self.budget.at_once * (processes() if mm.norm_type() == "SyncBN" else 1)
+        together = self.budget.at_once * (world_size() if mm.norm_type() == "SyncBN" else 1)
         statistics = "" if together == self.train_batch_size else f"-bn{together}"
         return f"{self.preset}{statistics}-v{self.version}"
 
     @property
     def budget(self) -> Budget:
-        passes_of = at_once(self.train_batch_size, self.batch_size, processes())
+        passes_of = at_once(self.train_batch_size, self.batch_size, world_size())
         return Budget(self.iterations, self.train_batch_size, passes_of, self.save_every)
 
     def check(self) -> list[str]:

@@ -20,14 +20,13 @@ from PIL import Image
 from rich.progress import Progress
 from torch import Tensor
 
+from longtake.console import progress_bar
 from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.benchmarks import missing_segmentation, open_segmentation
-from longtake.datasets.images import read_rgb
+from longtake.datasets.pictures import normalized, read_rgb
 from longtake.datasets.voc import VOC
-from longtake.downstream.base import Downstream, Encoder, check_size, save_outcomes
-from longtake.downstream.features import frozen, progress_bar
+from longtake.downstream.base import Downstream, Encoder, check_size, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, painted
-from longtake.downstream.lost import normalised
 from longtake.downstream.miou import IGNORED, confusion, shares_of_mean
 
 NUM_NEIGHBORS, TEMPERATURE = 30, 0.02
@@ -101,7 +100,7 @@ class DenseKNN(Downstream, name="dense_knn"):
         return torch.cat(features), torch.cat(labels)
 
     def _features(self, encoder: Encoder, image: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "n d"]:
-        x = F.interpolate(normalised(image)[None], size=(self.size, self.size), mode="bilinear", antialias=True)
+        x = F.interpolate(normalized(image)[None], size=(self.size, self.size), mode="bilinear", antialias=True)
         return F.normalize(encoder(x.to(self.device), pos_mode=self.pos_mode).patches[0].float(), dim=1)
 
     def _predict(

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from longtake.datasets.images import drawn_from
-from longtake.downstream.sharing import processes, rank
+from longtake.datasets.draws import drawn_from
+from longtake.parallel import rank, world_size
 
 Batch = Any
 
@@ -31,11 +31,11 @@ class Budget(NamedTuple):
     @property
     def accumulate(self) -> int:
         """Passes of each process before the weights move."""
-        return self.batch_size // (self.at_once * processes())
+        return self.batch_size // (self.at_once * world_size())
 
     def places(self, iteration: int) -> range:
         """Where this process's passes of an iteration begin."""
-        first, step = iteration * self.batch_size, self.at_once * processes()
+        first, step = iteration * self.batch_size, self.at_once * world_size()
         return range(first + rank() * self.at_once, first + self.accumulate * step, step)
 
 
@@ -91,7 +91,7 @@ class Places:
     at_once: int  # neighbours that go to the same process
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        mine = (p for p in range(self.start, self.stop) if p // self.at_once % processes() == rank())
+        mine = (p for p in range(self.start, self.stop) if p // self.at_once % world_size() == rank())
         if self.num_samples is None:
             yield from ((place, place) for place in mine)
             return

@@ -3,22 +3,19 @@
 Letters: n images, b images of a batch, d feature width, t tokens of an image, CLS first.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
+from longtake.console import progress_bar
 from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, odd_splits, open_splits
-from longtake.downstream.base import Downstream, Encoder, check_size
-from longtake.downstream.sharing import is_first, part_of, summed
+from longtake.downstream.base import Downstream, Encoder, check_size, frozen
+from longtake.parallel import is_first, part_of, summed
 
 
 class Labelled(NamedTuple):
@@ -71,7 +68,7 @@ class FrozenClassification(Downstream):
     def extract(self, encoder: Encoder, images: ImageFolder, num_blocks: int = 1, avgpool: bool = False) -> Labelled:
         """`pooled_features` of every image in float32, and its label; row i is image i. Both lie on the CPU.
 
-        Processes that run together (`downstream.sharing`) share the images, and each has all rows in the end.
+        Processes that run together (`parallel.py`) share the images, and each has all rows in the end.
         """
         width = encoder.embed_dim * (num_blocks + avgpool)
         features, labels = torch.zeros(len(images), width), torch.zeros(len(images), dtype=torch.int64)
@@ -103,22 +100,3 @@ def pooled_features(
     if avgpool:
         pooled.append(tokens[-1][:, 1:].mean(dim=1))
     return torch.cat(pooled, dim=1).float()
-
-
-@contextmanager
-def frozen(encoder: Encoder, device: str) -> Iterator[None]:
-    """The encoder on `device` and in eval mode inside the block; every module's own mode is restored after it."""
-    assert isinstance(encoder, nn.Module)
-    was_training = {module: module.training for module in encoder.modules()}
-    encoder.to(device).eval()
-    try:
-        yield
-    finally:
-        for module, training in was_training.items():
-            module.training = training
-
-
-def progress_bar(show: bool) -> Progress:
-    """Description, bar, count and time left, on stderr."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not show)

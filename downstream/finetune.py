@@ -19,15 +19,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from longtake.console import progress_bar
 from longtake.datasets.images import eval_transform
 from longtake.datasets.labelled import LabelledImages
 from longtake.datasets.transfer import is_rendered, missing_images, odd_images, open_images
 from longtake.downstream.augmented import Transformed, augmentation, epoch_order
 from longtake.downstream.base import Downstream, Encoder, check_size, save_outcomes
-from longtake.downstream.features import progress_bar
 from longtake.downstream.finetune_training import Batch, Recipe, Tuning, plot
-from longtake.downstream.sharing import is_first, part_of, processes
 from longtake.downstream.state import identity_of
+from longtake.parallel import is_first, part_of, world_size
 
 SAVE_SECONDS = 60  # between checkpoints, which are three times the encoder: some sets' epochs take seconds
 
@@ -103,7 +103,7 @@ class Finetune(Recipe, Downstream, name="finetune"):
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         self._check_settings()
         self.check_encoder(encoder)
-        self.check_processes(processes())
+        self.check_processes(world_size())
         assert isinstance(encoder, nn.Module)
         train, test = self.open()
         cuda = [torch.device(self.device)] if torch.device(self.device).type == "cuda" else []

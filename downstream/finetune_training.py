@@ -21,8 +21,8 @@ from longtake.downstream.augmented import mixed
 from longtake.downstream.base import Encoder
 from longtake.downstream.drawing import seeded
 from longtake.downstream.layer_decay import layer_decay_groups
-from longtake.downstream.sharing import add_up, collected, part_of, summed
 from longtake.downstream.state import read_state, write_state
+from longtake.parallel import add_up, collected, part_of, summed
 
 BUDGETS = {"full": 1.0, "tenth": 0.1, "hundredth": 0.01}  # share of the recipe's epochs
 ADAMW_EPS = 1e-8  # both recipes of finetune.py

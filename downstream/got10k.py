@@ -20,6 +20,9 @@ from longtake.datasets.got10k import GOT10k, Track, read_numbers
 SUCCESS, STRICT_SUCCESS = 0.50, 0.75  # an overlap must be greater
 THRESHOLDS = np.linspace(0, 1, 101)  # of the success curve; the toolkit's
 SUBMITTED = ("mAO", "mSR50", "mSR75")  # what the server answers
+# The leaderboard of what is measured here, that of the server's answers, and the source of their rows.
+GOT10K_LOCAL, GOT10K_BOARD = "seqtrack_got10k", "seqtrack_got10k_test"
+GOT10K_SOURCE = "server:got-10k.aitestunion.com"
 
 Size = tuple[int, int]  # width, height
 

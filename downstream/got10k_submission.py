@@ -4,7 +4,6 @@ The server needs <sequence>/<sequence>_001.txt and <sequence>/<sequence>_time.tx
 numbers; of other archives it makes nothing and says little (the toolkit's issues 3 and 21).
 """
 
-import os
 import zipfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from longtake.datasets.got10k import GOT10k, parse_numbers
 from longtake.downstream.got10k import read_result
+from longtake.files import whole
 
 FIRST_BOX_WITHIN = 0.01  # pixels; results are rounded to a thousandth
 
@@ -21,18 +21,16 @@ def write_submission(data: GOT10k, results: Path, archive: Path) -> Path:
 
     The archive appears whole or not at all.
     """
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    part = archive.with_name(f".{archive.name}.part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
-        for track in data.tracks():
-            read_result(results, track)
-            for kind in ("001", "time"):
-                name = f"{track.name}/{track.name}_{kind}.txt"
-                if not (results / name).is_file():
-                    raise ValueError(f"{results / name}: no such file")
-                file.write(results / name, name)
-    validate_submission(data, part)
-    os.replace(part, archive)
+    with whole(archive) as part:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
+            for track in data.tracks():
+                read_result(results, track)
+                for kind in ("001", "time"):
+                    name = f"{track.name}/{track.name}_{kind}.txt"
+                    if not (results / name).is_file():
+                        raise ValueError(f"{results / name}: no such file")
+                    file.write(results / name, name)
+        validate_submission(data, part)
     return archive
 
 

@@ -22,7 +22,7 @@ from longtake.datasets.images import ImageFolder
 from longtake.downstream.base import Encoder, save_outcomes
 from longtake.downstream.features import FrozenClassification
 from longtake.downstream.gallery import Gallery, neighbours_drawn
-from longtake.downstream.sharing import is_first
+from longtake.parallel import is_first
 
 NUM_NEIGHBORS = (20, 10, 100, 200)  # the paper's k first, then the others of DINO's eval_knn.py
 TEMPERATURE = 0.07  # DINO's eval_knn.py

@@ -24,11 +24,12 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from longtake.console import progress_bar
 from longtake.datasets.images import ImageFolder, eval_transform, train_transform
-from longtake.downstream.base import Encoder, save_outcomes
-from longtake.downstream.features import FrozenClassification, Labelled, frozen, pooled_features, progress_bar
-from longtake.downstream.sharing import is_first, part_of, summed
+from longtake.downstream.base import Encoder, frozen, save_outcomes
+from longtake.downstream.features import FrozenClassification, Labelled, pooled_features
 from longtake.downstream.state import identity_of, read_state, write_state
+from longtake.parallel import is_first, part_of, summed
 
 LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # for 256 images a batch; DINO: 1e-3, DoRA's command: 1e-2
 MOMENTUM = 0.9  # DINO's eval_linear.py

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from longtake.console import progress_bar
 from longtake.downstream.base import Encoder, save_outcomes
-from longtake.downstream.features import FrozenClassification, progress_bar
+from longtake.downstream.features import FrozenClassification
 from longtake.downstream.linear import split_held_out
 
 COSTS = (1e-6, 1e5, 45)  # the inverse of the regularisation: from, to, how many, evenly in the logarithm

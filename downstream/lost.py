@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from longtake.backbones.vit import Tokens, cls_attention
+from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_voc, open_voc
-from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD, read_rgb
+from longtake.datasets.pictures import normalized, read_rgb
 from longtake.datasets.voc import VOC
 from longtake.downstream.attention import best_head, jaccard, mass_mask
-from longtake.downstream.base import Downstream, Encoder, save_outcomes
-from longtake.downstream.features import frozen, progress_bar
+from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, boxes_drawn
 
 NUM_SEEDS = 100  # LOST, section 3.3 and its main_lost.py: patches of lowest degree that may join the seed
@@ -184,7 +184,7 @@ class LOST(Downstream, name="lost"):
         """LOST on an image at its own resolution, padded with zeros at the right and the bottom."""
         patch = encoder.patch_size
         height, width = image.shape[-2:]
-        x = F.pad(normalised(image), (0, -width % patch, 0, -height % patch))
+        x = F.pad(normalized(image), (0, -width % patch, 0, -height % patch))
         keys = self._tokens(encoder, x).k[0, :, 1:].transpose(0, 1).flatten(1).float()  # (n, d)
         grid = (x.shape[-2] // patch, x.shape[-1] // patch)
         return lost(keys, grid, (height, width), patch, self.num_seeds)
@@ -195,7 +195,7 @@ class LOST(Downstream, name="lost"):
         """The three Jaccards of an image, cut to whole patches at the right and the bottom; nothing where it has no object."""
         patch = encoder.patch_size
         rows, columns = (side // patch for side in image.shape[-2:])
-        tokens = self._tokens(encoder, normalised(image[:, : rows * patch, : columns * patch]))
+        tokens = self._tokens(encoder, normalized(image[:, : rows * patch, : columns * patch]))
         attention = cls_attention(tokens.q, tokens.k)[0].cpu()  # (h, n)
         truth = mask[: rows * patch, : columns * patch]
         found = {}
@@ -211,8 +211,3 @@ class LOST(Downstream, name="lost"):
 
     def _tokens(self, encoder: Encoder, x: Float[Tensor, "3 h w"]) -> Tokens:
         return encoder(x[None].to(self.device), pos_mode=self.pos_mode)
-
-
-def normalised(image: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
-    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return (image.float() / 255 - mean) / std

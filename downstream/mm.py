@@ -25,9 +25,9 @@ from torch.utils.data import DataLoader, Subset
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of
-from longtake.datasets.images import UnreadableImage
+from longtake.datasets.pictures import UnreadableImage
 from longtake.downstream.base import Encoder
-from longtake.downstream.sharing import processes
+from longtake.parallel import world_size
 
 NEEDED = {"mmengine": "0.10", "mmcv": "2.1", "mmsegmentation": "1.2", "mmdet": "3.3"}
 EXTENSION = "mmcv._ext"
@@ -234,7 +234,7 @@ def build_model(
 
 def norm_type() -> str:
     """Statistics over all devices where there are several (the recipes'); plain ones are the same on one."""
-    return "SyncBN" if processes() > 1 and torch.cuda.is_available() else "BN"
+    return "SyncBN" if world_size() > 1 and torch.cuda.is_available() else "BN"
 
 
 def build_dataset(scope: str, config: dict[str, Any]) -> Any:

@@ -14,11 +14,11 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_got10k, open_got10k
 from longtake.datasets.got10k import HIDDEN_TRUTH, GOT10k, Track, check_given
-from longtake.downstream.base import Downstream, Encoder, save_outcomes
+from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
 from longtake.downstream.drawing import at_once
-from longtake.downstream.features import frozen, progress_bar
 from longtake.downstream.gallery import Gallery, tracks_drawn
 from longtake.downstream.got10k import STRICT_SUCCESS, SUCCESS, read_result, score_folder, write_result
 from longtake.downstream.got10k_submission import write_submission
@@ -26,7 +26,7 @@ from longtake.downstream.seqtrack_model import check_encoder
 from longtake.downstream.seqtrack_samples import Recipe, Samples
 from longtake.downstream.seqtrack_tracker import Tracker, Tracking
 from longtake.downstream.seqtrack_train import Training
-from longtake.downstream.sharing import agreed, collected, is_first, part_of
+from longtake.parallel import agreed, collected, is_first, part_of
 
 
 @dataclass(kw_only=True)

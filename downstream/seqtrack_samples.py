@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from longtake.backbones.vit import PosMode
 from longtake.datasets.got10k import Track
-from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD, UnreadableImage
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD, UnreadableImage
 from longtake.downstream.seqtrack_tokens import box_in_crop, search_crop
 
 

@@ -12,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.backbones.vit import ViT
+from longtake.console import progress_bar
 from longtake.downstream.drawing import Budget, at_once, batches, seeded
-from longtake.downstream.features import progress_bar
 from longtake.downstream.seqtrack_model import SeqTrackDecoder, joint_tokens, sequence_loss
 from longtake.downstream.seqtrack_samples import Recipe, Sample, Samples
 from longtake.downstream.seqtrack_tokens import sequences
-from longtake.downstream.sharing import is_first, processes
 from longtake.downstream.state import identity_of
 from longtake.downstream.tuning import Tuning, steps
+from longtake.parallel import is_first, world_size
 
 RATE_DROP = 0.1  # of both rates at `drop_epoch`: lib/config/seqtrack/config.py
 
@@ -99,5 +99,5 @@ class Training:
 
 def budget_of(recipe: Recipe, save_every: int) -> Budget:
     """The steps of a recipe, whose batches are those of all processes together."""
-    passes_of = at_once(recipe.train_batch_size, recipe.batch_size, processes())
+    passes_of = at_once(recipe.train_batch_size, recipe.batch_size, world_size())
     return Budget(recipe.steps, recipe.train_batch_size, passes_of, save_every)

@@ -5,7 +5,6 @@ Every process reads it and the first one writes it; what it holds has to be the 
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from torch import nn
 
 from longtake.backbones.weights import weights_hash
 from longtake.downstream.base import HARMLESS
-from longtake.downstream.sharing import collected, is_first
+from longtake.files import whole
+from longtake.parallel import collected, is_first
 
 FREE = {*HARMLESS, "root"}  # settings that may differ between a training and its continuation
 
@@ -29,10 +29,8 @@ def identity_of(settings: Mapping[str, Any], items: Any, encoder: nn.Module) -> 
 def write_state(path: Path, identity: str, state: dict[str, Any]) -> None:
     """The first process writes; renamed when complete, so that an interruption leaves the state before."""
     if is_first():
-        part = path.with_suffix(".part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"identity": identity, **state}, part)
-        os.replace(part, path)
+        with whole(path) as part:
+            torch.save({"identity": identity, **state}, part)
 
 
 def read_state(path: Path, identity: str) -> dict[str, Any] | None:

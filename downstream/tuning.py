@@ -5,7 +5,6 @@ place alone (downstream/drawing.py). Files appear whole or not at all.
 """
 
 import csv
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from longtake.downstream.drawing import Batch, Budget, seeded
-from longtake.downstream.sharing import collected, is_first, processes
 from longtake.downstream.state import read_state, write_state
+from longtake.files import whole
+from longtake.parallel import collected, is_first, world_size
 
 LossOf = Callable[[nn.Module, Batch], dict[str, Tensor]]  # terms of a batch, to be added up
 DRAWS = 1  # in the key of what the model draws: something else than the augmentation of the sample at that place
@@ -46,7 +46,7 @@ def steps(milestones: Iterable[int], warmup: int, gamma: float = 0.1, start: flo
 class Tuning:
     """A model in training. `factor` gives the learning rates' factor for an iteration; `identity` must agree to continue.
 
-    Processes that run together (downstream/sharing.py) train it together; they see the same files, and the first one writes.
+    Processes that run together (parallel.py) train it together; they see the same files, and the first one writes.
     `losses` are those of the iterations so far, of whole batches; the end of `run` leaves them beside the checkpoint.
     """
 
@@ -77,7 +77,7 @@ class Tuning:
 
         `advance` is told the loss of every iteration. Several processes receive the same losses and fail together.
         """
-        model = nn.parallel.DistributedDataParallel(self.model) if processes() > 1 else self.model
+        model = nn.parallel.DistributedDataParallel(self.model) if world_size() > 1 else self.model
         self.model.train()
         while self.done < budget.iterations:
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -135,7 +135,5 @@ class Tuning:
 
 def write_losses(losses: Sequence[float], path: Path) -> None:
     """The loss of every iteration."""
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
+    with whole(path) as part, part.open("w", newline="") as file:
         csv.writer(file).writerows([("step", "loss"), *enumerate(losses)])
-    os.replace(part, path)

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
+from longtake.console import progress_bar
 from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.benchmarks import missing_ade20k, open_ade20k
-from longtake.datasets.images import read_rgb
+from longtake.datasets.pictures import read_rgb
 from longtake.downstream import mm
 from longtake.downstream.base import Encoder, save_outcomes
 from longtake.downstream.dense import MEAN, STD, DenseTuning
-from longtake.downstream.features import progress_bar
 from longtake.downstream.gallery import Gallery, painted
 from longtake.downstream.miou import confusion, image_accuracies, image_ious
-from longtake.downstream.sharing import collected, is_first, part_of, summed
 from longtake.downstream.tuning import polynomial
+from longtake.parallel import collected, is_first, part_of, summed
 
 CHANNELS, AUX_CHANNELS, AUX_WEIGHT = 384, 256, 0.4  # vit_small_512_ade20k_160k.py
 POOL_SCALES, DROPOUT = (1, 2, 3, 6), 0.1

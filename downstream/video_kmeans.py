@@ -15,13 +15,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_davis, open_davis
 from longtake.datasets.davis import Sequence
-from longtake.datasets.images import read_rgb
-from longtake.downstream.base import Downstream, Encoder, save_outcomes
-from longtake.downstream.features import frozen, progress_bar
+from longtake.datasets.pictures import normalized, read_rgb
+from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, masks_drawn
-from longtake.downstream.lost import normalised
 from longtake.downstream.miou import class_ious, confusion, matching
 from longtake.downstream.propagation import network_size
 
@@ -77,7 +76,7 @@ class VideoKMeans(Downstream, name="video_kmeans"):
         return np.stack([np.array(Image.fromarray(n).resize(size[::-1], Image.Resampling.NEAREST)) for n in numbers])
 
     def _features(self, encoder: Encoder, path: Path, size: tuple[int, int]) -> Float[np.ndarray, "n d"]:
-        x = F.interpolate(normalised(read_rgb(path))[None], size=size, mode="bilinear", antialias=True)
+        x = F.interpolate(normalized(read_rgb(path))[None], size=size, mode="bilinear", antialias=True)
         return F.normalize(encoder(x.to(self.device), pos_mode=self.pos_mode).patches[0].float(), dim=1).cpu().numpy()
 
 

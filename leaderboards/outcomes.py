@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from longtake.files import replace, sole_writer
 from longtake.leaderboards.rows import Key
 from longtake.leaderboards.statistics import Difference, Outcomes, paired_difference
-from longtake.leaderboards.writing import replace, sole_writer
 
 ITEMS, KEY, GROUPS = "items", "key", "groups"  # the arrays of a file that are not a metric
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from longtake.files import replace, sole_writer
 from longtake.leaderboards.schema import (
     ADDED_IN_2,
     FORMULA,
@@ -31,7 +32,6 @@ from longtake.leaderboards.schema import (
     seal_of,
 )
 from longtake.leaderboards.statistics import Estimate
-from longtake.leaderboards.writing import replace, sole_writer
 
 NEVER_EMPTY = {"method", "source"}
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?", re.ASCII)

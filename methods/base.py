@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
-from longtake.methods.distributed import true_everywhere
 from longtake.methods.optimizing import OPTIMIZERS, clip_each, make_optimizer
 from longtake.methods.schedules import cosine_schedule
+from longtake.parallel import true_everywhere
 from longtake.registry import Registry
 
-METHODS: "Registry[Method]" = Registry("method", "longtake.methods")
+METHODS: "Registry[type[Method]]" = Registry("method", "longtake.methods")
 
 
 class Duration(NamedTuple):

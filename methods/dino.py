@@ -3,8 +3,7 @@
 Letters: g global views, v all views (globals first), b images of a view (B clips x T frames), k outputs of the head.
 """
 
-import copy
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,11 +14,10 @@ from longtake.datasets.views import Views
 from longtake.methods import health
 from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, positive
 from longtake.methods.cross_entropy import cross_entropies, other_views
-from longtake.methods.distributed import mean_over_ranks
 from longtake.methods.heads import DINOHead
 from longtake.methods.schedules import cosine_schedule, warmup_then_constant
-
-Network = TypeVar("Network", bound=nn.Module)
+from longtake.methods.teacher import teacher_of, update_teacher
+from longtake.parallel import mean_over_ranks
 
 
 def targets(teacher: Float[Tensor, "*b k"], center: Float[Tensor, "k"], teacher_temp: float) -> Float[Tensor, "*b k"]:
@@ -41,19 +39,6 @@ def dino_loss(
 def updated_center(center: Float[Tensor, "k"], teacher: Float[Tensor, "*b k"], momentum: float) -> Float[Tensor, "k"]:
     """Moving mean of the teacher's logits over views, images and ranks (eq. 4)."""
     return center * momentum + mean_over_ranks(teacher.float().flatten(0, -2).mean(0)) * (1 - momentum)
-
-
-@torch.no_grad()
-def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
-    """teacher <- momentum * teacher + (1 - momentum) * student, for the teacher's parameters (a mask token is the student's)."""
-    students = dict(student.named_parameters())
-    for name, parameter in teacher.named_parameters():
-        parameter.mul_(momentum).add_((1 - momentum) * students[name])
-
-
-def teacher_of(student: Network) -> Network:
-    """A copy without gradients."""
-    return copy.deepcopy(student).requires_grad_(False)
 
 
 class DINO(Method, name="dino"):
@@ -123,10 +108,12 @@ class DINO(Method, name="dino"):
             teacher = self.teacher_head(self.teacher_backbone(globals_.flatten(0, 1)).cls).unflatten(0, (g, b))
         cls = [self.backbone(globals_.flatten(0, 1)).cls, *self.locals_cls(views)]
         student = self.head(torch.cat(cls)).unflatten(0, (-1, b))  # (v, b, k)
-        target = targets(teacher, self.center, self.teacher_temps[self.epoch])
+        teacher_temp = self.teacher_temps[self.epoch]
+        loss = dino_loss(student, teacher, self.center, self.student_temp, teacher_temp)
+        if self.watching:
+            self.watch(cls[0], targets(teacher, self.center, teacher_temp))
         self.center = updated_center(self.center, teacher, self.center_momentum)
-        self.watch(cls[0], target)
-        return {"dino": other_views(cross_entropies(student, target, self.student_temp))}
+        return {"dino": loss}
 
     def locals_cls(self, views: Views) -> list[Float[Tensor, "b d"]]:
         """Class tokens of all local views in one pass, crop-major; nothing when there are none."""

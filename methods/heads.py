@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from longtake.methods.distributed import sum_over_ranks, world_size
+from longtake.parallel import sum_over_ranks, world_size
 
 
 class BatchNorm(nn.BatchNorm1d):

@@ -14,9 +14,10 @@ from longtake.backbones.vit import Tokens, ViT
 from longtake.datasets.views import Views
 from longtake.methods.base import Batch, Duration, one_of, positive
 from longtake.methods.cross_entropy import cross_entropies, other_views
-from longtake.methods.dino import DINO, targets, teacher_of, update_teacher, updated_center
+from longtake.methods.dino import DINO, targets, updated_center
 from longtake.methods.heads import WeightNormLinear
 from longtake.methods.masking import block_mask, random_mask
+from longtake.methods.teacher import teacher_of, update_teacher
 
 MASK_SHAPES = {"block": block_mask, "random": random_mask}
 

@@ -14,8 +14,8 @@ from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
 from longtake.methods import health
 from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, needs_two_global_views, positive
-from longtake.methods.distributed import gather, rank
 from longtake.methods.heads import BatchNorm, mlp
+from longtake.parallel import gather, rank
 
 
 def nt_xent(z0: Float[Tensor, "b d"], z1: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:

@@ -15,9 +15,9 @@ from longtake.datasets.views import Views
 from longtake.methods import health
 from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, positive
 from longtake.methods.cross_entropy import cross_entropies, other_views
-from longtake.methods.distributed import gather, rank
 from longtake.methods.heads import mlp
 from longtake.methods.sinkhorn import sinkhorn
+from longtake.parallel import gather, rank
 
 
 @torch.no_grad()

@@ -14,8 +14,8 @@ from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
 from longtake.methods import health
 from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, needs_two_global_views
-from longtake.methods.distributed import gather
 from longtake.methods.heads import mlp
+from longtake.parallel import gather
 
 
 def invariance_loss(x: Float[Tensor, "b d"], y: Float[Tensor, "b d"]) -> Float[Tensor, ""]:

@@ -14,12 +14,12 @@ from PIL import Image
 
 install_import_hook("longtake", "typecheck.typechecked")  # here, as pytest's option does not reach xdist's processes
 
-from longtake.datasets import mini_jobs  # noqa: E402
+from longtake.datasets.mini import jobs  # noqa: E402
 from longtake.run import main  # noqa: E402
 
 torch.set_num_threads(1)  # small tensors: more threads only wait for one another
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes that tests start, too
-mini_jobs.MAX_WORKERS = 1  # to start processes takes longer than to render a world of seconds
+jobs.MAX_WORKERS = 1  # to start processes takes longer than to render a world of seconds
 MOST_PROCESSES = 8  # more would wait for the slowest file
 
 

@@ -6,9 +6,9 @@ import torch
 from golden import G
 from processes import RANKS
 
+from longtake import parallel
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
-from longtake.methods import distributed
 from longtake.methods.base import METHODS, Duration, Method
 from longtake.methods.heads import BatchNorm
 
@@ -73,7 +73,7 @@ def everything(rank: int) -> dict[str, dict[str, torch.Tensor]]:
 
 def primitives(rank: int) -> dict[str, torch.Tensor]:
     x = G((RANKS, 3, 4), 0.3, 0.1)[rank].requires_grad_()
-    everyone = distributed.gather(x)
+    everyone = parallel.gather(x)
     (everyone * G((RANKS * 3, 4), 0.7, 0.2)).sum().backward()
     norm = BatchNorm(4)
     y = G((RANKS, 3, 4), 0.3, 0.1)[rank].requires_grad_()
@@ -82,6 +82,6 @@ def primitives(rank: int) -> dict[str, torch.Tensor]:
     return {
         "gather": everyone.detach(), "gather grad": x.grad, "norm": out.detach(), "norm grad": y.grad,
         "running mean": norm.running_mean, "running var": norm.running_var,
-        "mean": distributed.mean_over_ranks(torch.tensor([float(rank)])),
-        "all": torch.tensor(distributed.true_everywhere(rank == 0, torch.device("cpu"))),
+        "mean": parallel.mean_over_ranks(torch.tensor([float(rank)])),
+        "all": torch.tensor(parallel.true_everywhere(rank == 0, torch.device("cpu"))),
     }  # fmt: skip

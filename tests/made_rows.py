@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.boards import metrics_for
+from longtake.engine.boards import metrics_for
 from longtake.leaderboards.outcomes import items_hash, save_outcomes
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row

@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from longtake.backbones.vit import ViT
-from longtake.command import check_overrides
 from longtake.datasets.views import Crop, MultiCrop, collate
+from longtake.engine.config import check_overrides
 from longtake.methods.base import METHODS, Duration
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from longtake.command import check_overrides, choices, composed
-from longtake.identity import config_hash, protocol_suffix, variant
+from longtake.engine.config import check_overrides, choices, composed
+from longtake.engine.identity import config_hash, protocol_suffix, variant
 from longtake.leaderboards.rows import metrics_of, read
 
 SMALL = [  # a ViT of 16 pixels and two batches: seconds
@@ -81,7 +81,7 @@ def test_a_run_ends_with_rows_for_itself_and_random_init(command, tmp_path):
 
 
 def test_a_continued_run_evaluates_nothing_twice(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("longtake.record.code_commit", lambda: "0123456789")
+    monkeypatch.setattr("longtake.engine.record.code_commit", lambda: "0123456789")
     assert command()[0] == 0
     (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
     assert command(f"checkpoint={folder / 'encoder.safetensors'}")[0] == 0  # a later folder
@@ -121,7 +121,7 @@ BAD = {
     "evaluation's key": (["+eval.knn_imagenet1k.temprature=1"], "unknown key of evaluation knn"),
     "view's key": (["method.views.locals=[{size:8,scale:[0.1,0.4],nun:1}]"], "unknown key of method.views 'nun'"),
     "precrop's key": (["+method.views.precrop.scael=1"], "Did you mean scale"),
-    "task": (["task=runn"], "task: got 'runn'"),
+    "task": (["task=runn"], "unknown task 'runn'. Did you mean run?"),
     "no video": (["pretrain.path=/nowhere/a.mp4"], "/nowhere/a.mp4: no such file"),
     "no path": (["pretrain.path=null"], "pretrain.path=walk.mp4"),
     "too short": (["method.num_frames=8"], "one clip lasts 7.0 s"),

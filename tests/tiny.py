@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from longtake.downstream.linear import Linear
-from longtake.downstream.sharing import agreed, is_first, part_of, summed
+from longtake.parallel import agreed, is_first, part_of, summed
 
 
 class TinyEncoder(nn.Module):

@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from longtake import report
-from longtake.boards import metrics_for
 from longtake.console import console
+from longtake.engine.boards import metrics_for
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate
+from longtake.tasks import leaderboard as report
 
 VARIANTS, SEEDS = 20_000, 5
 PROOF = Provenance("c", "h", "0123456789", "2026-11-28", 12_672, 0.1, 1.5, "cpu", "run method=dora", "x-y", "z")

@@ -7,7 +7,7 @@ import pytest
 
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.frames import StoreSpec, build
-from longtake.datasets.mini import World, prepare
+from longtake.datasets.mini.world import World, prepare
 
 
 @pytest.fixture(scope="session")

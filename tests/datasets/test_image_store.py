@@ -5,8 +5,8 @@ import torch
 
 from longtake.datasets.clips import Clips
 from longtake.datasets.image_store import ImageStore
-from longtake.datasets.images import UnreadableImage
 from longtake.datasets.packets import VideoError
+from longtake.datasets.pictures import UnreadableImage
 from longtake.datasets.sources import Source
 
 KEYS = {"clips_per_epoch": None, "stride_seconds": 1.0, "frames_per_second": None, "short_side": 360, "quality": 90,

@@ -9,7 +9,7 @@ import pytest
 from longtake.datasets.clips import Clips
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.frames import StoreSpec, build, findings
-from longtake.datasets.mini import walk_truth
+from longtake.datasets.mini.world import walk_truth
 from longtake.datasets.shots import CutFinder, blanks, shots
 
 

@@ -7,10 +7,10 @@ import av
 import numpy as np
 import pytest
 
-from longtake.command import choices, composed
 from longtake.datasets.prepare import doubts, prepare, print_store
 from longtake.datasets.sources import Source
 from longtake.datasets.video import VideoInfo, probe
+from longtake.engine.config import choices, composed
 
 
 def source(config: str = "video", **keys: object) -> Source:

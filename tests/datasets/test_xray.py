@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from longtake.command import composed
 from longtake.datasets import analyze as analyzing
-from longtake.datasets import mini_jobs
 from longtake.datasets.analyze import analyze, smooth
 from longtake.datasets.detect import detector_of, regions
 from longtake.datasets.frame_store import FrameStore
-from longtake.datasets.mini import WORLDS, World, prepare, walk_truth
-from longtake.datasets.mini_objects import CLASSES
+from longtake.datasets.mini import jobs
+from longtake.datasets.mini.objects import CLASSES
+from longtake.datasets.mini.world import WORLDS, World, prepare, walk_truth
 from longtake.datasets.sources import Source
 from longtake.datasets.xray import class_counts, difference_hash, look, repeated, sampled, sharpness, summary
+from longtake.engine.config import composed
 
 
 def test_the_mini_world_is_seen_as_it_is(walk: Path, store: FrameStore) -> None:
@@ -102,7 +102,7 @@ def two_cats(image: np.ndarray) -> list[str]:
 
 def test_a_page_compares_the_sources(town: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(mini_jobs, "MAX_WORKERS", 2)  # other processes do not check every array's shape
+    monkeypatch.setattr(jobs, "MAX_WORKERS", 2)  # other processes do not check every array's shape
     town = replace(town, name="mini", seconds=12, num_cuts=0)
     monkeypatch.setitem(WORLDS, "mini", town)
     source = Source(**composed(["pretrain=mini"])["pretrain"])

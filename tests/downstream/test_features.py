@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from longtake.backbones.vit import ViT
-from longtake.datasets.images import UnreadableImage
+from longtake.datasets.pictures import UnreadableImage
 from longtake.downstream.features import pooled_features
 from longtake.downstream.knn import KNN
 

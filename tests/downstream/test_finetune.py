@@ -14,7 +14,6 @@ from processes import on_two_processes
 from torch import nn
 
 from longtake.backbones.vit import ViT
-from longtake.command import composed
 from longtake.datasets.transfer import open_images
 from longtake.downstream import finetune
 from longtake.downstream.augmented import Transformed, augmentation, epoch_order, mixed
@@ -22,7 +21,8 @@ from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.drawing import seeded
 from longtake.downstream.finetune import Finetune
 from longtake.downstream.finetune_training import Tuning
-from longtake.plan import build_evaluation
+from longtake.engine.config import composed
+from longtake.engine.plan import build_evaluation
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of
 from longtake.datasets.ade20k import write_ade20k
 from longtake.datasets.coco import Labelled, Mask, write_coco
-from longtake.datasets.images import UnreadableImage
+from longtake.datasets.pictures import UnreadableImage
 from longtake.downstream import mm
 from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.cascade_model import Widths, cascade_config

@@ -14,7 +14,7 @@ from torch import nn
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.got10k import GOT10k
-from longtake.datasets.images import IMAGENET_MEAN, IMAGENET_STD, UnreadableImage
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD, UnreadableImage
 from longtake.downstream.seqtrack_samples import Samples, draw_frames, jittered
 from longtake.downstream.seqtrack_train import Training
 

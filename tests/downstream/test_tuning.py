@@ -146,7 +146,7 @@ def test_processes_share_the_places_of_one(monkeypatch: pytest.MonkeyPatch, num_
     budget, whole = Budget(7, 12, 3), list(Places(num_samples, 3, 24, 84, 3))
     if num_samples is None:
         assert whole == [(place, place) for place in range(24, 84)]
-    monkeypatch.setattr(drawing, "processes", lambda: 2)
+    monkeypatch.setattr(drawing, "world_size", lambda: 2)
     shares = []
     for number in range(2):
         monkeypatch.setattr(drawing, "rank", lambda: number)  # noqa: B023 - called at once

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from made_rows import make_rows
 
-from longtake.boards import metrics_for, rows_of
+from longtake.engine.boards import metrics_for, rows_of
 from longtake.leaderboards.overview import Column, overview
 from longtake.leaderboards.page import Board, page
 from longtake.leaderboards.rows import upsert

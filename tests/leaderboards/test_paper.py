@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from longtake.command import choices, composed
 from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.got10k import SUBMITTED
+from longtake.engine.config import choices, composed
 from longtake.leaderboards import paper
 from longtake.leaderboards.paper import PLACES, TABLES, conflicts, ledger, lines, wrong_gains
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_rows import FRAMES, make_key, make_rows
 
-from longtake.boards import metrics_for, rows_of
+from longtake.engine.boards import metrics_for, rows_of
 from longtake.leaderboards.aggregate import pooled
 from longtake.leaderboards.outcomes import load_outcomes, outcomes_path
 from longtake.leaderboards.rows import upsert

@@ -8,14 +8,14 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from longtake.backbones.vit import ViT
-from longtake.check import broken_clauses, first_batches
-from longtake.command import choices, composed
 from longtake.datasets.clips import Clips
 from longtake.datasets.frames import StoreSpec, build
+from longtake.engine.config import choices, composed
+from longtake.engine.plan import build_views
 from longtake.methods import contract
 from longtake.methods.base import Duration
 from longtake.methods.dino import DINO
-from longtake.plan import build_views
+from longtake.tasks.check import broken_clauses, first_batches
 
 METHODS = [name for name in choices("method") if name != "none"]
 SMALL = ["backbone=vit_mini", "backbone.image_size=32", "pretrain.clips_per_epoch=16", "epochs=40", "batch_size=8"]

@@ -1,0 +1,52 @@
+"""The one reader of picture files, for training, scoring and galleries alike, and ImageNet's normalisation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's reference training and DINO's eval_knn.py
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class UnreadableImage(ValueError):
+    """An image file that cannot be decoded; the message names it."""
+
+    def __init__(self, message: str) -> None:
+        # A DataLoader re-raises a worker's error with the whole traceback as its message; the line itself is the last.
+        super().__init__(message.strip().rpartition(f"{type(self).__name__}: ")[2])
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, for its header or its own numbers. Raises `UnreadableImage` where it cannot be decoded inside the block."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, SyntaxError) as error:
+        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
+    try:
+        with open(path, "rb") as file:
+            return Image.open(file).convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for missing, cut and broken files
+        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+
+
+def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
+    """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
+    return pil_to_tensor(read_picture(path))
+
+
+def normalized(image: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """From levels 0 to 255 to ImageNet's mean and standard deviation."""
+    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return (image.float() / 255 - mean) / std

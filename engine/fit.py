@@ -1,0 +1,200 @@
+"""Pretraining: from a frame store and a method to an encoder file. Lightning runs it; what people see and what survives is here."""
+
+import logging
+import os
+import resource
+import signal
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from longtake.backbones.weights import save_encoder
+from longtake.datasets.clips import Clips
+from longtake.datasets.sampler import StepSampler
+from longtake.datasets.views import Views, collate
+from longtake.engine.progress import TrainingProgress
+from longtake.methods.base import Method
+
+# our plan and bar say what its notes say
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+class Interrupted(Exception):
+    """A run was asked to stop and has stopped in order; the number is the signal's."""
+
+
+class ClipData(lightning.LightningDataModule):
+    """Batches of views. Which clips a step sees depends on the step alone, so a continued run needs no state of the loader."""
+
+    def __init__(self, clips: Clips, batch_size: int, num_steps: int, num_workers: int) -> None:
+        super().__init__()
+        self.clips, self.batch_size, self.num_steps, self.num_workers = clips, batch_size, num_steps, num_workers
+
+    def train_dataloader(self) -> DataLoader:
+        assert self.trainer is not None
+        sampler = StepSampler(
+            self.clips.clips_per_epoch,
+            self.batch_size // self.trainer.world_size,
+            self.num_steps,
+            first_step=self.trainer.global_step,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        return DataLoader(
+            self.clips,
+            batch_sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=list if self.clips.late_views else collate,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=one_thread if self.num_workers else None,
+        )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Views:
+        """Late views are made here, on the device."""
+        if isinstance(batch, Views):
+            return batch
+        return collate([(self.clips.views_of(frames, index), index) for frames, index in batch])
+
+
+def one_thread(_: int) -> None:
+    """Workers share the cores with the training: each takes one, and leaves Ctrl-C to the parent."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Safekeeping(Callback):
+    """Writes `last.ckpt` every so many minutes, at the end, and when Ctrl-C or SIGTERM asks the run to stop; counts its seconds."""
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path, self.interval = path, 60 * minutes
+        self.seconds = 0.0  # of training, this run and the ones it continues
+        self.signal: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds = state_dict["seconds"]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._tick = self._saved = time.monotonic()
+        self._listen()  # again: Lightning put its own handler of SIGTERM, which raises, around ours
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take Ctrl-C and SIGTERM inside the block; what took them before does so again after it."""
+        previous = self._listen()
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _listen(self) -> dict[int, Any]:
+        return {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.signal == number == signal.SIGINT:
+            raise KeyboardInterrupt  # asked twice: now
+        self.signal = number
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        now = time.monotonic()
+        self.seconds, self._tick = self.seconds + now - self._tick, now
+        stop = trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
+        if stop or trainer.strategy.reduce_boolean_decision(now - self._saved > self.interval, all=False):
+            self.save(trainer)
+        trainer.should_stop = trainer.should_stop or stop
+
+    def save(self, trainer: lightning.Trainer) -> None:
+        """The file is replaced when the new one is complete: a kill leaves one of the two."""
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            os.replace(part, self.path)
+        self._saved = time.monotonic()
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.signal is None:
+            self.save(trainer)
+
+
+def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Train to the end, continuing from `folder/last.ckpt` where there is one; write `folder/encoder.safetensors`.
+
+    The encoder's header holds `identity` and what the training cost: steps, frames seen, hours, peak memory (GB), device. Raises
+    `Interrupted` when a signal stopped it; the checkpoint and the encoder so far are written then too.
+    """
+    options, device, checkpoint = config["trainer"], config["device"], folder / "last.ckpt"
+    first_step = (
+        torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint.is_file() else 0
+    )
+    safe = Safekeeping(checkpoint, options["checkpoint_minutes"])
+    trainer = lightning.Trainer(
+        accelerator="gpu" if device.startswith("cuda") else "cpu",
+        devices=options["devices"],
+        num_nodes=options["num_nodes"],
+        precision=options["precision"],
+        max_steps=method.duration.num_steps,
+        max_epochs=-1,
+        callbacks=[TrainingProgress(method.duration), safe],
+        # the CSV logger deletes what an earlier part of the run wrote, unless each part has its own folder
+        logger=[
+            CSVLogger(folder, "logs", f"from_step_{first_step}", flush_logs_every_n_steps=10),
+            TensorBoardLogger(folder, name="logs", version="tensorboard"),
+        ],
+        log_every_n_steps=options["log_every_n_steps"],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    data = ClipData(clips, method.duration.batch_size, method.duration.num_steps, config["num_workers"])
+    with warnings.catch_warnings(), safe.listening():
+        # the teacher is meant to be in eval mode, the number of workers is chosen by configs/run.yaml
+        warnings.filterwarnings(
+            "ignore",
+            message=r"Found \d+ module\(s\) in eval mode|.*does not have many workers|.*treespec|.*dataloader is not resumable",
+        )
+        trainer.fit(method, datamodule=data, ckpt_path=checkpoint if first_step else None, weights_only=True)
+    steps = trainer.global_step
+    cost = {
+        "frames_seen": steps * method.duration.batch_size * clips.num_frames,
+        "hours": safe.seconds / 3600,
+        "peak_memory_gb": peak_memory_gb(device),
+        "device": device_name(device),
+    }
+    if trainer.is_global_zero:
+        # stopped early, the encoder has seen fewer epochs than it was meant to: its row must not claim more
+        save_encoder(
+            method.encoder,
+            folder / "encoder.safetensors",
+            {**identity, **cost, "steps": steps, "epochs": steps // method.duration.steps_per_epoch},
+        )
+    if safe.signal is not None:
+        raise Interrupted(safe.signal)
+
+
+def peak_memory_gb(device: str) -> float:
+    """Most memory held so far: of the device, or of this process on a CPU."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB
+
+
+def device_name(device: str) -> str:
+    """The GPU's name, or the number of threads that computed."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} threads"

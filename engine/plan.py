@@ -1,0 +1,228 @@
+"""What a run will do, worked out and checked before anything is computed."""
+
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from longtake.backbones.checkpoints import open_encoder
+from longtake.backbones.vit import ViT
+from longtake.datasets.sources import Source
+from longtake.datasets.views import Crop, MultiCrop, Precrop
+from longtake.downstream.base import DOWNSTREAM, Downstream
+from longtake.engine.identity import Config, config_hash
+from longtake.methods.base import METHODS, Batch, Duration, Method
+from longtake.registry import unknown
+
+# Of a method's yaml, what is not an argument of its class: its data, and where its arguments' values come from.
+NOT_ARGUMENTS = {"name", "num_frames", "views", "fidelity", "presets"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked configuration: what is trained on what, and how it is judged."""
+
+    config: Config
+    source: Source | None  # None: nothing is trained
+    data: str  # the source in words
+    duration: Duration | None  # about, until the frame store is there
+    evaluations: dict[str, Downstream]
+    missing: dict[str, list[str]]  # evaluations that cannot run: what is missing and how to get it
+    resumed: Path | None  # the run folder to go on in
+
+    @property
+    def runnable(self) -> dict[str, Downstream]:
+        return {name: task for name, task in self.evaluations.items() if name not in self.missing}
+
+
+def make_plan(config: Config) -> Plan:
+    """Check everything that can be checked without computing. Raises `ValueError` for whatever is wrong."""
+    resolve_machine(config)
+    writable(Path(config["output"]))
+    evaluations = {name: build_evaluation(keys) for name, keys in config["eval"].items()}
+    missing = {name: lacks for name, task in evaluations.items() if (lacks := task.check())}
+    source, data, duration = None, "", None
+    if config["checkpoint"] is not None:
+        encoder = open_encoder(Path(config["checkpoint"]), config["checkpoint_key"], config["checkpoint_pos_mode"])[0]
+    else:
+        with torch.device("meta"):
+            encoder = build_backbone(config)
+    if config["checkpoint"] is None and config["method"]["name"] != "none":
+        source = Source(**config["pretrain"])
+        data = source.check(config["method"]["num_frames"])
+        duration = duration_of(config, source.clips_per_epoch or source.stored_frames())
+        batch = batch_of(config, build_views(config))
+        with torch.device("meta"):
+            build_method(config, duration).check_batch(batch)
+    check_tasks({name: task for name, task in evaluations.items() if name not in missing}, encoder, config["trainer"])
+    if source is None and len(missing) == len(evaluations):
+        reasons = "; ".join(f"{name}: {' '.join(lacks)}" for name, lacks in missing.items())
+        raise ValueError(f"nothing to do: {reasons or 'no evaluation was asked for'}")
+    resumed = interrupted_run(config) if config["resume"] else None
+    return Plan(config, source, data, duration, evaluations, missing, resumed)
+
+
+def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, trainer: Config) -> None:
+    """Raise `ValueError` for an evaluation that cannot work with the encoder or with as many processes as there will be."""
+    count = int(os.environ.get("WORLD_SIZE", trainer["devices"] * trainer["num_nodes"]))
+    for name, task in tasks.items():
+        try:
+            task.check_encoder(encoder)
+            if task.shared:
+                task.check_processes(count)
+        except ValueError as error:
+            raise ValueError(f"eval.{name}: {error}") from error
+
+
+def resolve_machine(config: Config) -> None:
+    """Fill in what depends on the machine: device, precision, number of workers."""
+    auto = config["device"] == "auto"
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if auto else config["device"]
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device={device}: this machine has no CUDA device; use device=cpu")
+    workers = config["num_workers"]
+    workers = min(8, (os.cpu_count() or 1) // 2) if workers is None else workers
+    if config["trainer"]["precision"] == "auto":
+        bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        config["trainer"]["precision"] = "bf16-mixed" if bf16 else "32-true"
+    config.update(device=device, num_workers=workers)
+    for task in config["eval"].values():
+        task.update({key: config[key] for key in ("device", "num_workers") if task.get(key, 0) in ("auto", None)})
+
+
+def writable(folder: Path) -> None:
+    """Raise `ValueError` unless files can be made in `folder`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"output={folder}: cannot write there ({error.strerror}); choose another with output=FOLDER"
+        ) from error
+
+
+def duration_of(config: Config, clips_per_epoch: int) -> Duration:
+    """Epochs in steps of whole batches."""
+    epochs, batch = config["epochs"], config["batch_size"]
+    if config["trainer"]["augment"] not in ("worker", "device"):
+        raise ValueError(f"trainer.augment: got {config['trainer']['augment']!r}, expected worker or device")
+    world_size = config["trainer"]["devices"] * config["trainer"]["num_nodes"]
+    if epochs < 1 or batch < 1 or batch % world_size:
+        raise ValueError(
+            f"epochs={epochs} batch_size={batch}: expected at least 1, the batch divisible by {world_size} device(s)"
+        )
+    if clips_per_epoch < batch:
+        raise ValueError(
+            f"batch_size={batch} is larger than an epoch of {clips_per_epoch} clips; "
+            "use a smaller batch_size, a longer video, or repeat clips with pretrain.clips_per_epoch"
+        )
+    return Duration(epochs, clips_per_epoch // batch, batch)
+
+
+def build_backbone(config: Config) -> ViT:
+    """The encoder, initialised from the seed."""
+    torch.manual_seed(config["seed"])
+    return ViT(**{key: value for key, value in config["backbone"].items() if key != "name"})
+
+
+def build_views(config: Config) -> MultiCrop:
+    """The method's views. Raises `ValueError` for a key they do not have, and when a size does not fit the patch."""
+    views, patch = config["method"]["views"], config["backbone"]["patch_size"]
+    for crop in (*views["globals"], *views["locals"]):
+        check_keys("key of method.views", crop, field_names(Crop))
+        if crop["size"] % patch:
+            raise ValueError(f"method.views: image size {crop['size']} is not divisible by the patch size {patch}")
+    first, rest = ([Crop(**_tuples(crop)) for crop in views[kind]] for kind in ("globals", "locals"))
+    precrop = views.get("precrop") or {}
+    check_keys("key of method.views.precrop", precrop, field_names(Precrop))
+    return MultiCrop(first, rest, Precrop(**_tuples(precrop)) if precrop else None)
+
+
+def batch_of(config: Config, views: MultiCrop) -> Batch:
+    """What a step brings to the method."""
+    num_globals, num_locals = (sum(crop.num for crop in crops) for crops in (views.globals, views.locals))
+    return Batch(config["batch_size"], config["method"]["num_frames"], num_globals, num_locals)
+
+
+def build_method(config: Config, duration: Duration) -> Method:
+    """The method with the arguments of its yaml. Raises `ValueError` for one that its class does not have."""
+    cls = METHODS[config["method"]["name"]]
+    arguments = {key: value for key, value in config["method"].items() if key not in NOT_ARGUMENTS}
+    ours = [base for base in cls.__mro__ if issubclass(base, Method)]
+    known = {name for base in ours for name in inspect.signature(base.__init__).parameters}
+    check_keys(f"argument of method {cls.name}:", arguments, sorted(known - {"self", "backbone", "duration"}))
+    return cls(build_backbone(config), duration, seed=config["seed"], **arguments)
+
+
+def build_evaluation(keys: Mapping[str, Any]) -> Downstream:
+    """An evaluation from its yaml: `task` names the class, the rest are its fields."""
+    cls = DOWNSTREAM[keys["task"]]
+    arguments: dict[str, Any] = {key: value for key, value in keys.items() if key != "task"}
+    check_keys(f"key of evaluation {keys['task']}:", arguments, field_names(cls))
+    for field in fields(cls):
+        if str(field.type).startswith("tuple") and field.name in arguments:  # a yaml has lists alone
+            arguments[field.name] = tuple(arguments[field.name])
+    return cls(**arguments)
+
+
+def check_keys(kind: str, given: Mapping[str, Any], known: list[str]) -> None:
+    """Raise `ValueError`, with the nearest right name, for a key that is not known."""
+    for key in given:
+        if key not in known:
+            raise ValueError(unknown(kind, key, known))
+
+
+def field_names(cls: Any) -> list[str]:
+    return [field.name for field in fields(cls)]
+
+
+def _tuples(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()}
+
+
+def interrupted_run(config: Config) -> Path:
+    """The latest run folder of the same configuration. Raises `ValueError` when there is none."""
+    records = sorted(Path(config["output"]).glob("*/run.json"), reverse=True)
+    for record in records:
+        found = json.loads(record.read_text())
+        if (found["config_hash"], found["config"].get("checkpoint")) == (config_hash(config), config["checkpoint"]):
+            return record.parent
+    there = ", ".join(record.parent.name for record in records) or "none"
+    raise ValueError(
+        f"resume=true: no run of this configuration in {config['output']} (runs there: {there}); start it without resume"
+    )
+
+
+def description(plan: Plan) -> Table:
+    """The plan for people."""
+    config = plan.config
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    if plan.duration is not None:
+        steps = f"{config['epochs']} epochs of {plan.duration.steps_per_epoch} steps of {config['batch_size']} clips"
+        table.add_row(
+            "train",
+            f"{config['method']['name']} on {config['backbone']['name']}: {steps}, T = {config['method']['num_frames']}",
+        )
+        table.add_row("data", plan.data)
+        table.add_row(
+            "on",
+            f"{config['device']}, {config['trainer']['precision']}, {config['num_workers']} data worker(s), seed {config['seed']}",
+        )
+    elif config["checkpoint"] is not None:
+        table.add_row("encoder", str(config["checkpoint"]))
+    else:
+        table.add_row("encoder", f"{config['backbone']['name']}, randomly initialised, seed {config['seed']}")
+    table.add_row("evaluate", ", ".join(plan.runnable) or "nothing")
+    for name, lacks in plan.missing.items():
+        table.add_row("cannot", f"{name}: {' '.join(lacks)}")
+    return table

@@ -1,0 +1,125 @@
+"""From an encoder to rows: evaluate, keep every item's outcome, add the row, say what it means."""
+
+import datetime
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+
+from longtake.backbones.vit import ViT
+from longtake.backbones.weights import weights_hash
+from longtake.console import console
+from longtake.downstream.base import Downstream
+from longtake.engine.boards import TRACKED
+from longtake.engine.freshness import UNKNOWN as UNKNOWN_CODE
+from longtake.engine.freshness import evaluation_hash
+from longtake.engine.git import DIRTY, UNKNOWN, code_commit
+from longtake.leaderboards.outcomes import compare, has_outcomes, items_hash, load_outcomes, save_outcomes
+from longtake.leaderboards.render import comparison, console_table, method_name
+from longtake.leaderboards.rows import read, upsert
+from longtake.leaderboards.schema import Key, Provenance, Row
+from longtake.leaderboards.statistics import Estimate, interval
+from longtake.parallel import is_first
+
+METRICS_SHOWN = 3  # at the end of a run; run task=leaderboard shows all
+
+
+class Board(NamedTuple):
+    """One evaluation and where its rows go."""
+
+    folder: Path
+    name: str
+    task: Downstream
+    protocol: str
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.name}.csv"
+
+
+def evaluate(
+    board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], trained_by: str, workdir: Path
+) -> Row | None:
+    """Evaluate an encoder; its row and the outcome of every item go into the leaderboard. None but in the first process.
+
+    `trained_by` is the hash of the code that trained it.
+    """
+    board.task.evaluate(encoder, workdir)
+    if not is_first():
+        return None
+    with np.load(workdir / "outcomes.npz") as file:
+        outcomes = dict(file)
+    provenance = Provenance(
+        checkpoint_hash=weights_hash(encoder),
+        code_commit=code_commit(),
+        command=command_line(),
+        code_hash=f"{trained_by}-{evaluation_hash(board.name)}",
+        data_hash=items_hash(outcomes),
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **cost,
+    )
+    measured = {metric: _estimate(outcomes, metric) for metric in board.task.metrics if metric in outcomes}
+    row = Row(key, measured, provenance)
+    save_outcomes(board.folder, board.name, key, outcomes)
+    upsert(board.path, [row], board.task.metrics)
+    return row
+
+
+def command_line() -> str:
+    """The command of this run, one of them where it is a sweep's; "" where it was not given as one."""
+    if not HydraConfig.initialized():
+        return ""
+    return shlex.join(["run", *HydraConfig.get().overrides.task])
+
+
+def _estimate(outcomes: Mapping[str, np.ndarray], metric: str) -> Estimate:
+    """Mean and interval over the items that count for a metric."""
+    values = outcomes[metric].astype(np.float64)
+    counts = ~np.isnan(values)
+    return interval(values[counts], outcomes["groups"][counts] if "groups" in outcomes else None)
+
+
+def known(board: Board, key: Key, trained_by: str, weights: str) -> Row | None:
+    """The row of this key when the same code, by its hash, has measured the same `weights` before: intact, with its outcomes.
+
+    A published one is taken over. From a clean commit, one of uncommitted code is none: measured again, it can be published.
+    """
+    for folder in (board.folder, TRACKED):
+        row = _made(folder, board, key, trained_by)
+        if row is not None and row.provenance.checkpoint_hash == weights:
+            if folder != board.folder:
+                save_outcomes(board.folder, board.name, key, load_outcomes(folder, board.name, key))
+                upsert(board.path, [row], board.task.metrics)
+                console.print(
+                    f"{method_name(key.method)}, seed {key.seed}: the published row, of the same code and weights"
+                )
+            return row
+    return None
+
+
+def _made(folder: Path, board: Board, key: Key, trained_by: str) -> Row | None:
+    """The row of a folder, when this code has made it and it is all there."""
+    path = folder / board.path.name
+    row = next((row for row in read(path, board.task.metrics) if row.key == key), None)
+    if row is None or row.broken_seal or trained_by == UNKNOWN_CODE:
+        return None
+    of_this_code = row.provenance.code_hash == f"{trained_by}-{evaluation_hash(board.name)}"
+    better_now = _unpublishable(row.provenance.code_commit) and not _unpublishable(code_commit())
+    return row if of_this_code and has_outcomes(folder, board.name, key) and not better_now else None
+
+
+def _unpublishable(commit: str) -> bool:
+    return commit == UNKNOWN or commit.endswith(DIRTY)
+
+
+def report(board: Board, row: Row, baseline: Row | None) -> None:
+    """Print the added row beside random init, and whether they differ."""
+    shown = [metric for metric in board.task.metrics if metric in row.metrics][:METRICS_SHOWN]
+    console.print(console_table(board.name, [row] if baseline is None else [row, baseline], shown))
+    if baseline is not None:
+        for metric in (m for m in board.task.primary or shown[:1] if m in row.metrics):
+            difference = compare(board.folder, board.name, metric, row.key, baseline.key)
+            console.print(comparison(board.name, metric, row, baseline, difference))

@@ -1,0 +1,207 @@
+"""One run, from a checked plan to rows: train or load an encoder, evaluate it and random init, say where everything is."""
+
+import datetime
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from longtake.backbones.checkpoints import open_encoder
+from longtake.backbones.vit import ViT
+from longtake.backbones.weights import architecture_of, load_encoder, read_header, weights_hash
+from longtake.console import console
+from longtake.datasets.clips import Clips
+from longtake.engine.fit import Interrupted, fit
+from longtake.engine.freshness import UNKNOWN, training_hash
+from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
+from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
+from longtake.engine.progress import draw_curves, health_line
+from longtake.engine.record import Board, evaluate, known, report
+from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
+from longtake.parallel import agreed, is_first, join
+
+ENCODER, RECORD = "encoder.safetensors", "run.json"
+INHERITED = "LONGTAKE_RUN"  # the folder, for the processes that Lightning starts beside the first one
+# Fields of a row's key and of its provenance that an encoder file carries in its header.
+IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs", "seed")
+COST = ("config_hash", "frames_seen", "hours", "peak_memory_gb", "device")
+
+
+def open_clips(plan: Plan) -> Clips | None:
+    """The clips to train on, decoded or rendered where they are not there yet. Raises `ValueError` for data of no use."""
+    if plan.source is None:
+        return None
+    return Clips(
+        plan.source.open(),
+        num_frames=plan.config["method"]["num_frames"],
+        stride_seconds=plan.source.stride_seconds,
+        clips_per_epoch=plan.source.clips_per_epoch,
+        seed=plan.config["seed"],
+        views=build_views(plan.config),
+        late_views=plan.config["trainer"]["augment"] == "device",
+        cross_cuts=plan.source.cuts == "cross",
+        skip_short=plan.source.collection,
+        min_gap_seconds=plan.source.min_gap_seconds,
+        batch_size=plan.config["batch_size"],
+    )
+
+
+def start_others(plan: Plan) -> None:
+    """Evaluations alone on several devices: this program again, in as many processes (a training starts its own).
+
+    Does not return when it does something. Several machines: `torchrun` on each of them, as for any program.
+    """
+    devices = plan.config["trainer"]["devices"]
+    if plan.source is not None or devices == 1 or "WORLD_SIZE" in os.environ:
+        return
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices), "-m", "longtake.run"]
+    os.execv(sys.executable, [sys.executable, *launcher, *sys.argv[1:]])
+
+
+def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
+    """Do what the plan says; `recipe` is the same choice of method, data and tasks with no value changed.
+
+    Several processes (those of a training, or of `torchrun`) share the evaluations that can be shared; the first one does the
+    others and adds the rows.
+    """
+    if clips is None:
+        join()
+        folder = agreed(run_folder(plan) if is_first() else None)
+    else:
+        folder = run_folder(plan)
+        train(plan, clips, folder, variant(plan.config, recipe))
+    agreed(None)  # the first process has written the encoder
+    boards = Path(plan.config["output"]) / "leaderboards"
+    encoder, header = subject(plan, folder)
+    for name, task in plan.runnable.items():
+        if not (is_first() or task.shared):
+            continue
+        console.rule(name, align="left")
+        protocol = task.protocol + protocol_suffix(plan.config["eval"][name], recipe["eval"][name])
+        board = Board(boards, name, task, protocol)
+        row = done_before(board, encoder, header) if plan.resumed else None
+        row = row or add_row(board, encoder, header, folder / "eval" / name)
+        baseline = None
+        if plan.config["baseline"] and header["method"] != RANDOM_INIT:
+            baseline = random_init_row(board, encoder, header, folder / "eval_random_init" / name)
+        if row is not None:
+            report(board, row, baseline)
+    console.print(f"\nthis run: {folder}\nits rows: {boards}", soft_wrap=True)
+
+
+def run_folder(plan: Plan) -> Path:
+    """A new folder named by time, method, data and seed; with resume=true the latest one of the same configuration."""
+    if inherited := os.environ.get(INHERITED):
+        return Path(inherited)
+    if plan.resumed is not None:
+        return plan.resumed
+    config = plan.config
+    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    what = "eval" if plan.source is None else plan.source.name
+    folder = Path(config["output"]) / f"{stamp}_{config['method']['name']}_{what}_seed{config['seed']}"
+    while folder.exists():  # another run of the same second
+        folder = folder.with_name(f"{folder.name}+")
+    folder.mkdir(parents=True)
+    (folder / RECORD).write_text(
+        json.dumps({"config_hash": config_hash(config), "config": config}, indent=1, default=str)
+    )
+    return folder
+
+
+def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
+    """Pretrain to the end, unless that is done; a signal ends the program in order and says how to go on."""
+    config = plan.config
+    assert plan.source is not None
+    duration = duration_of(config, clips.clips_per_epoch)
+    identity = {
+        "method": config["method"]["name"],
+        "variant": changed,
+        "pretrain": plan.source.label,
+        "backbone": config["backbone"]["name"],
+        "epochs": config["epochs"],
+        "seed": config["seed"],
+        "config_hash": config_hash(config),
+        "code_hash": training_hash(config["method"]["name"], plan.source.label, config["backbone"]["name"]),
+    }
+    if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
+        console.print(f"pretrained already: {folder / ENCODER}")
+        return
+    os.environ[INHERITED] = str(folder)
+    try:
+        fit(build_method(config, duration), clips, folder, identity, config)
+    except Interrupted as stop:
+        console.print(
+            f"\nstopped in order; nothing is lost: {folder}\nto go on, give the same command with resume=true"
+        )
+        raise SystemExit(128 + stop.args[0]) from None
+    except FloatingPointError as error:
+        raise SystemExit(f"error: {error} What was saved before: {folder}") from error
+    finally:
+        del os.environ[INHERITED]
+    draw_curves(folder)
+    console.print(health_line(folder), soft_wrap=True)
+
+
+def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:
+    """The encoder to evaluate and its header: the one just trained, the checkpoint, or random init."""
+    if plan.source is None and plan.config["checkpoint"] is None:
+        config = plan.config
+        header = {"backbone": config["backbone"]["name"], "seed": config["seed"], "config_hash": config_hash(config)}
+        return random_init(build_backbone(config), header)
+    if plan.source is not None:
+        return load_encoder(folder / ENCODER), read_header(folder / ENCODER)[1]
+    config = plan.config
+    path, key, pos_mode = (config[name] for name in ("checkpoint", "checkpoint_key", "checkpoint_pos_mode"))
+    encoder, header, how = open_encoder(Path(path), key, pos_mode)
+    console.print(how, soft_wrap=True)
+    return encoder, header
+
+
+def random_init(encoder: ViT, header: Mapping[str, Any]) -> tuple[ViT, dict[str, Any]]:
+    """The same architecture and seed before training: what every method has to beat."""
+    seed = header["seed"] or 0  # another code's encoder has none that is known
+    torch.manual_seed(seed)
+    untrained = ViT(**architecture_of(encoder)).eval()
+    cost = {"frames_seen": 0, "hours": 0.0, "peak_memory_gb": 0.0, "device": "none"}
+    header = {**header, "code_hash": training_hash(RANDOM_INIT, "none", header["backbone"])}
+    return untrained, {
+        **header,
+        "method": RANDOM_INIT,
+        "variant": "",
+        "pretrain": "none",
+        "epochs": 0,
+        "seed": seed,
+        **cost,
+    }
+
+
+def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
+    """Evaluate an encoder whose header says what it is. None in the processes that only help."""
+    cost = {field: header[field] for field in COST}
+    return evaluate(board, encoder, _key(header, board.protocol), cost, _trained_by(header), workdir)
+
+
+def done_before(board: Board, encoder: ViT, header: Mapping[str, Any]) -> Row | None:
+    """The row of exactly these weights, when the same code has added it: a continued run does not evaluate twice."""
+    row = known(board, _key(header, board.protocol), _trained_by(header), weights_hash(encoder))
+    return agreed(row) if board.task.shared else row
+
+
+def random_init_row(board: Board, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
+    """Random init of the encoder's architecture and seed, evaluated unless the same code has done it before."""
+    encoder, header = random_init(trained, header)
+    there = known(board, _key(header, board.protocol), _trained_by(header), weights_hash(encoder))
+    there = agreed(there) if board.task.shared else there
+    return there or add_row(board, encoder, header, workdir)
+
+
+def _key(header: Mapping[str, Any], protocol: str) -> Key:
+    return Key(**{field: header[field] for field in IDENTITY}, protocol=protocol, source="run")
+
+
+def _trained_by(header: Mapping[str, Any]) -> str:
+    return header.get("code_hash", UNKNOWN)

@@ -1,0 +1,29 @@
+"""`run task=check_data eval=[NAME]`: every file of an evaluation's data, looked at before any compute is spent on it."""
+
+from longtake.console import console
+from longtake.engine.identity import Config
+from longtake.engine.plan import build_evaluation, resolve_machine
+from longtake.tasks import TASKS
+
+
+@TASKS.named("check_data")
+def check_data(config: Config) -> None:
+    """Print what is missing, wrong or odd, one line each. Raises `ValueError` when an evaluation could not run on its data."""
+    resolve_machine(config)
+    if not config["eval"]:
+        raise ValueError("task=check_data needs evaluations: eval=[lost_voc2012,davis2017]")
+    broken = []
+    for name, keys in config["eval"].items():
+        task = build_evaluation(keys)
+        try:
+            missing = task.check()
+            odd = [] if missing else task.validate()
+        except ValueError as error:
+            missing, odd = [str(error)], []
+        verdict = "[red]cannot run[/]" if missing else "[yellow]odd[/]" if odd else "[green]sound[/]"
+        console.print(f"{name}: {verdict}", soft_wrap=True)
+        for line in missing + odd:
+            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+        broken += [name] if missing else []
+    if broken:
+        raise ValueError(f"the data of {', '.join(broken)} cannot be used as they are")

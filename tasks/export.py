@@ -1,0 +1,101 @@
+"""`run task=export checkpoint=...`: an encoder for everybody, tensors with timm's names and a card whose numbers are rows."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from longtake.backbones.checkpoints import open_encoder
+from longtake.backbones.vit import SIZES, ViT
+from longtake.backbones.weights import weights_hash
+from longtake.engine.identity import Config
+from longtake.leaderboards.render import markdown_table
+from longtake.leaderboards.rows import metrics_of, read
+from longtake.tasks import TASKS
+
+WEIGHTS, CARD = "model.safetensors", "README.md"
+
+
+@TASKS.named("export")
+def export_encoder(config: Config) -> None:
+    """Say where the export is."""
+    print(f"exported: {export(config)}")
+
+
+def export(config: Config) -> Path:
+    """Write `<output>/export/<name>/` with the tensors and the card; returns the folder.
+
+    Raises `ValueError` when no checkpoint is given, when it cannot be read, and for an encoder that timm cannot build.
+    """
+    if config["checkpoint"] is None:
+        raise ValueError("task=export needs checkpoint=FILE")
+    path = Path(config["checkpoint"])
+    encoder, header, report = open_encoder(path, config["checkpoint_key"], config["checkpoint_pos_mode"])
+    arguments = timm_arguments(encoder)
+    digest = weights_hash(encoder)
+    folder = Path(config["output"]) / "export" / f"{header['method']}_{header['backbone']}_{digest[:8]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items() if name != "mask_token"}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    tables = rows_of(digest, Path(config["output"]) / "leaderboards")
+    (folder / CARD).write_text(card(header, report, digest, arguments, tables))
+    return folder
+
+
+def timm_arguments(encoder: ViT) -> dict[str, int]:
+    """What timm's `VisionTransformer` needs to be the same network. Raises `ValueError` where it has no such thing."""
+    width, depth, heads = SIZES[encoder.arch]
+    if encoder.last_heads != heads:
+        raise ValueError(
+            f"task=export: the last block has {encoder.last_heads} heads, the others {heads}; timm has no such ViT"
+        )
+    size = {"img_size": encoder.image_size, "patch_size": encoder.patch_size}
+    return size | {"embed_dim": width, "depth": depth, "num_heads": heads, "num_classes": 0}
+
+
+def rows_of(digest: str, folder: Path) -> list[str]:
+    """Markdown tables of the rows that were measured on exactly these tensors."""
+    tables = []
+    for path in sorted(folder.glob("*.csv")):
+        metrics = metrics_of(path)
+        if rows := [row for row in read(path, metrics) if row.provenance.checkpoint_hash == digest]:
+            tables.append(markdown_table(path.stem, rows, metrics))
+    return tables
+
+
+def card(header: dict[str, Any], report: str, digest: str, arguments: dict[str, int], tables: list[str]) -> str:
+    """What it is, how to load it, what it scored."""
+    known = {
+        "method": " ".join(v for v in (header["method"], header["variant"]) if v),
+        "pretrained on": header["pretrain"],
+        "epochs": header["epochs"],
+        "frames seen": header["frames_seen"],
+        "seed": header["seed"],
+        "SHA-256 of the tensors": digest,
+        "read from": report,
+    }
+    about = "\n".join(f"- {name}: {value}" for name, value in known.items() if value not in (None, ""))
+    call = ", ".join(f"{name}={value}" for name, value in arguments.items())
+    scores = "\n".join(tables) if tables else "None was measured on these tensors."
+    return f"""# {header["method"]} on {header["pretrain"]}, {header["backbone"]}
+
+{about}
+
+## Use
+
+```python
+import timm
+from safetensors.torch import load_file
+
+model = timm.create_model("vit_tiny_patch16_224", {call})
+model.load_state_dict(load_file("{WEIGHTS}"))  # strict
+```
+
+Images: RGB, ImageNet's mean and standard deviation.
+
+## Scores
+
+In per cent with 95 % intervals over the test items.
+
+{scores}
+"""

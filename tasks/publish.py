@@ -1,0 +1,109 @@
+"""From a run's rows to the tracked leaderboards: only results whose code can be looked up get there."""
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from longtake.engine.boards import TRACKED, write_ledger
+from longtake.engine.git import DIRTY, UNKNOWN, git
+from longtake.engine.identity import Config
+from longtake.leaderboards.outcomes import outcomes_path
+from longtake.leaderboards.rows import metrics_of, read, upsert
+from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
+from longtake.tasks import TASKS
+from longtake.tasks.leaderboard import write_readme
+
+OF_THE_MACHINE = ("output=", "resume=")  # words of a command that do not change its numbers
+FOLDER = re.compile(r"(?<=[=\[, ])(?:/|~[^/,\]]*/)(?:[^,\]]*/)?(?=[^,\]/])")  # of an absolute path, alone or in a list
+
+
+@dataclass
+class Publication:
+    """What `publish` did, by evaluation; `print` it."""
+
+    published: list[tuple[str, Key]] = field(default_factory=list)
+    refused: list[tuple[str, Key, str]] = field(default_factory=list)  # with the reason
+
+    def __str__(self) -> str:
+        lines = [f"published {evaluation}: {key}" for evaluation, key in self.published]
+        lines += [f"refused {evaluation}: {key}: {reason}" for evaluation, key, reason in self.refused]
+        return "\n".join([*lines, f"{len(self.published)} published, {len(self.refused)} refused"])
+
+
+@TASKS.named("publish")
+def publish_rows(config: Config) -> None:
+    """Publish the rows of `output`, with the paper's numbers beside them, and make README's table anew."""
+    print(publish(Path(config["output"]) / "leaderboards", TRACKED))
+    write_ledger(TRACKED)
+    write_readme()
+
+
+def publish(source: Path, target: Path) -> Publication:
+    """Copies the rows of every CSV in `source` into the CSV of the same name in `target`, a folder of a git repository.
+
+    With each row goes the file of its items' outcomes, so that whoever has the repository can repeat the comparisons.
+
+    A row's command loses what it says of the machine: `output=`, `resume=` and the folders of absolute paths.
+
+    A row without complete provenance, or of code that no commit holds, is refused and stays where it is.
+
+    Raises:
+        ValueError: there are no rows, the repository has uncommitted changes, or a file of either folder cannot be
+            read; then nothing was published.
+    """
+    if (changes := git(target, "status", "--porcelain")) is None:
+        raise ValueError(f"{target} is not in a git repository; publish from a clone of this one")
+    if changes:
+        names = "; ".join(changes.splitlines())
+        raise ValueError(f"the repository has uncommitted changes ({names}); commit them first")
+    boards = {path: (metrics := metrics_of(path), read(path, metrics)) for path in sorted(source.glob("*.csv"))}
+    if not boards:
+        raise ValueError(f"no rows in {source}; run an evaluation first")
+    for path, (metrics, _) in boards.items():
+        read(target / path.name, metrics)  # all of them before the first is written
+    publication = Publication()
+    for path, (metrics, rows) in boards.items():
+        reasons = {row.key: "; ".join(_reasons(row)) for row in rows}
+        accepted = [row for row in rows if not reasons[row.key]]
+        if accepted:
+            upsert(target / path.name, map(_for_everybody, accepted), metrics)
+        for row in accepted:
+            if (kept := outcomes_path(source, path.stem, row.key)).exists():
+                copy = outcomes_path(target, path.stem, row.key)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(kept, copy)
+        publication.published += [(path.stem, row.key) for row in accepted]
+        publication.refused += [(path.stem, key, reason) for key, reason in reasons.items() if reason]
+    return publication
+
+
+def _for_everybody(row: Row) -> Row:
+    """A row that tells nothing of the machine it was made on but the device."""
+    return replace(row, provenance=row.provenance._replace(command=_without_places(row.provenance.command)))
+
+
+def _without_places(command: str) -> str:
+    """A command line as anybody could give it; one that no shell would read stays as it is."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    return shlex.join(FOLDER.sub("", word.rstrip("/")) for word in words if not word.startswith(OF_THE_MACHINE))
+
+
+def _reasons(row: Row) -> Iterator[str]:
+    """Why a row cannot be published, if anything."""
+    if row.broken_seal:
+        yield "its seal is broken: somebody changed it"
+    empty = [name for name, value in row.provenance._asdict().items() if value in ("", None) and name != "note"]
+    if row.key.method == RANDOM_INIT and "checkpoint_hash" in empty:
+        empty.remove("checkpoint_hash")  # random init comes from the seed, not from a file
+    if empty:
+        yield f"no {', '.join(empty)}"
+    if row.provenance.code_commit == UNKNOWN:
+        yield "its code is not known"
+    if row.provenance.code_commit.endswith(DIRTY):
+        yield f"its code had uncommitted changes ({row.provenance.code_commit})"

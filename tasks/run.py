@@ -1,0 +1,23 @@
+"""`run`: say what will be done, then train, evaluate and record."""
+
+from longtake.console import console
+from longtake.engine import session
+from longtake.engine.config import recipe_of
+from longtake.engine.identity import Config
+from longtake.engine.plan import description, make_plan
+from longtake.tasks import TASKS
+
+
+@TASKS.named("run")
+def run(config: Config) -> None:
+    """Raises `ValueError` for whatever is wrong with the configuration or the data, before anything is computed."""
+    try:
+        plan = make_plan(config)
+        console.print(description(plan))
+        if config["dry_run"]:
+            return
+        session.start_others(plan)
+        clips = session.open_clips(plan)
+    except ValueError as error:  # whoever raised it: it is about what the user gave
+        raise ValueError(str(error)) from error
+    session.run(plan, recipe_of(config), clips)

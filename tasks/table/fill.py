@@ -1,0 +1,151 @@
+"""`run task=table table=5`: which cells of a table there are and what the others cost; run what can be run; show the table."""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from longtake.backbones.weights import read_header
+from longtake.console import console
+from longtake.engine.config import CONFIG_MODULE, plainly
+from longtake.engine.freshness import training_hash
+from longtake.engine.identity import Config
+from longtake.engine.plan import interrupted_run, resolve_machine
+from longtake.engine.probe import probe
+from longtake.engine.session import ENCODER
+from longtake.leaderboards.schema import RANDOM_INIT
+from longtake.tasks.table.cells import NO_DATA, RUNNABLE, Cell, Encoder, cells, entries, table, training
+from longtake.tasks.table.show import markdown, scores, states
+
+STOPPED = (128 + 2, 128 + 15)  # exit codes of a run that ended in order after a signal
+
+
+def fill_table(config: Config, launcher: Sequence[str]) -> bool:
+    """Do what `config` says; whether every run ended well. `launcher` is what the command line says of how runs are started.
+
+    Raises `ValueError` for a table or a seed that is none.
+    """
+    if config["table"] is None:
+        raise ValueError("task=table: which? table=5, or table=mini for the comparison on the mini world")
+    folder = Path(config["output"]) / "leaderboards"
+    plan = table(str(config["table"]), config["seeds"])
+    found = cells(plan, folder)
+    console.print(states(plan, found))
+    _say_why(found)
+    wanted = [cell for cell in found if cell.status in (*RUNNABLE, NO_DATA)]
+    _say_cost(wanted, config)
+    well = True
+    if not config["dry_run"]:
+        well = _run([cell for cell in found if cell.status in RUNNABLE], config, launcher)
+        found = cells(plan, folder)
+    measured = entries(plan, found, folder)
+    if any(measured.values()):
+        console.print(scores(plan, measured))
+    target = Path(config["output"]) / "tables" / f"table_{plan.name}.md"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(markdown(plan, measured), encoding="utf-8")
+    console.print(f"as Markdown: {target}", soft_wrap=True, highlight=False)
+    return well
+
+
+def _say_why(found: Sequence[Cell]) -> None:
+    """Each reason once."""
+    for (status, why), count in Counter((cell.status, cell.why) for cell in found if cell.why).items():
+        console.print(
+            f"{status} ({count} cell{'s' * (count > 1)}): {why}", soft_wrap=True, markup=False, highlight=False
+        )
+
+
+def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
+    """Of every training and evaluation that is wanted, whether or not its data are here."""
+    total = 0.0
+    trainings = dict.fromkeys((cell.encoder, cell.seed) for cell in wanted)
+    for encoder in dict.fromkeys(encoder for encoder, _ in trainings):
+        seeds = [seed for other, seed in trainings if other is encoder and not _begun(encoder, seed, config)]
+        if encoder.identity[0] == RANDOM_INIT or not seeds:
+            continue
+        cost = probe(_machine(encoder, seeds[0], config))
+        total += cost.hours * len(seeds)
+        times = f" x {len(seeds)} seeds" if len(seeds) > 1 else ""
+        console.print(
+            f"train {encoder.label}: {_time(cost.hours)}{times} on {cost.device} ({cost.steps:,} steps)",
+            highlight=False,
+        )
+    for name in dict.fromkeys(cell.evaluation for cell in wanted):
+        count = sum(cell.evaluation == name for cell in wanted)
+        console.print(f"evaluate {name} x {count}: {cost_of(name)}", soft_wrap=True, highlight=False)
+    if trainings:
+        console.print(
+            f"training in all: {_time(total)}, by a step or two of noise; reading the data is not in it",
+            highlight=False,
+        )
+
+
+def cost_of(evaluation: str) -> str:
+    """What the preset's first comment says of its cost."""
+    text = (files(CONFIG_MODULE) / "eval" / f"{evaluation}.yaml").read_text()
+    comment = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+    _, found, rest = comment.partition("Cost: ")
+    return rest.split(". ")[0].rstrip(".") if found else "not known"
+
+
+def _time(hours: float) -> str:
+    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 72 else f"{hours / 24:,.0f} days"
+
+
+def _machine(encoder: Encoder, seed: int, config: Config) -> Config:
+    """The configuration of a training, as its process will see it."""
+    found = plainly([*training(encoder, seed, config), "eval=[]"])
+    resolve_machine(found)
+    return found
+
+
+def _begun(encoder: Encoder, seed: int, config: Config) -> bool:
+    """Whether there is a run of this training to go on from: interrupted, or ended with the code of today."""
+    try:
+        folder = interrupted_run(_machine(encoder, seed, config))
+    except ValueError:
+        return False
+    trained = folder / ENCODER
+    method, _, pretrain, backbone, _ = encoder.identity
+    return not trained.is_file() or read_header(trained)[1].get("code_hash") == training_hash(
+        method, pretrain, backbone
+    )
+
+
+def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> bool:
+    """A process for each encoder and seed, one after the other; with a launcher of jobs all at once."""
+    commands = {}
+    for encoder, seed in dict.fromkeys((cell.encoder, cell.seed) for cell in wanted):
+        evaluations = [cell.evaluation for cell in wanted if cell.encoder is encoder and cell.seed == seed]
+        words = [*training(encoder, seed, config), f"eval=[{','.join(evaluations)}]", "baseline=false", *launcher]
+        if _begun(encoder, seed, config):
+            words.append("resume=true")
+        commands[f"{encoder.label}, seed {seed}"] = [sys.executable, "-m", "longtake.run", *words]
+    codes = _at_once(commands) if "launcher=slurm" in launcher else _in_turn(commands)
+    failed = [name for name, code in codes.items() if code]
+    for name in failed:
+        console.print(f"[bold]failed[/]: {name} (exit code {codes[name]})")
+    if failed:
+        console.print("the same command goes on with what is missing")
+    return not failed
+
+
+def _at_once(commands: dict[str, list[str]]) -> dict[str, int]:
+    processes = {name: subprocess.Popen(command) for name, command in commands.items()}
+    return {name: process.wait() for name, process in processes.items()}
+
+
+def _in_turn(commands: dict[str, list[str]]) -> dict[str, int]:
+    codes = {}
+    for number, (name, command) in enumerate(commands.items(), 1):
+        console.rule(f"{number} of {len(commands)}: {name}", align="left")
+        try:
+            codes[name] = subprocess.run(command).returncode
+        except KeyboardInterrupt:
+            codes[name] = STOPPED[0]
+        if codes[name] in STOPPED:  # and so are we
+            raise SystemExit("stopped; to go on, give the same command again")
+    return codes

@@ -1,0 +1,193 @@
+"""What reaches the tracked leaderboards, in a git repository made for the test."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longtake.engine.git import code_commit
+from longtake.leaderboards.outcomes import load_outcomes, outcomes_path, save_outcomes
+from longtake.leaderboards.rows import Key, Provenance, Row, read, upsert
+from longtake.leaderboards.statistics import Estimate
+from longtake.tasks.publish import publish
+
+COMPLETE = Provenance(
+    "c0ffee", "beef", "0123456789", "2026-11-15", 4800, 0.05, 1.5, "cpu", "run method=dino", "c0de", "da7a"
+)  # fmt: skip
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", "-C", folder, *identity, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def make_row(method: str = "dino", provenance: Provenance = COMPLETE) -> Row:
+    key = Key(method, "", "mini", "vit_mini", 10, "mini.v1", 0, "run")
+    return Row(key, {"top1": Estimate(41.0, 38.0, 44.0)}, provenance)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    folder = tmp_path / "clone"
+    (folder / "leaderboards").mkdir(parents=True)
+    (folder / "run.py").write_text("pass\n")
+    (folder / ".gitignore").write_text("outputs/\n")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "first")
+    return folder
+
+
+def test_complete_rows_are_published_and_named(clone: Path) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    random_init = make_row("none", COMPLETE._replace(checkpoint_hash=""))
+    upsert(source / "knn_mini.csv", [make_row("dino"), random_init], ["top1"])
+    upsert(source / "linear_mini.csv", [make_row("dino")], ["top1"])
+    publication = publish(source, target)
+    assert str(publication).splitlines() == [
+        "published knn_mini: dino pretrain=mini backbone=vit_mini epochs=10 protocol=mini.v1 seed=0 source=run",
+        "published knn_mini: none pretrain=mini backbone=vit_mini epochs=10 protocol=mini.v1 seed=0 source=run",
+        "published linear_mini: dino pretrain=mini backbone=vit_mini epochs=10 protocol=mini.v1 seed=0 source=run",
+        "3 published, 0 refused",
+    ]
+    for name in ("knn_mini", "linear_mini"):
+        assert (target / f"{name}.csv").read_bytes() == (source / f"{name}.csv").read_bytes()
+    # Nothing but the leaderboards themselves: no lock, no temporary file.
+    assert git(clone, "status", "--porcelain", "--untracked-files=all").split() == [
+        "??",
+        "leaderboards/knn_mini.csv",
+        "??",
+        "leaderboards/linear_mini.csv",
+    ]
+
+
+def test_the_outcomes_of_a_row_go_with_it(clone: Path) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino"), make_row("ibot", Provenance())], ["top1"])
+    for method in ("dino", "ibot"):
+        outcomes = {"items": np.array(["a", "b"]), "top1": np.array([1.0, 0.0])}
+        save_outcomes(source, "knn_mini", make_row(method).key, outcomes)
+    publish(source, target)
+    assert load_outcomes(target, "knn_mini", make_row("dino").key)["top1"].tolist() == [1.0, 0.0]
+    assert not outcomes_path(target, "knn_mini", make_row("ibot").key).exists(), "refused with its row"
+    assert not code_commit(clone).endswith("+dirty"), "rows and outcomes are no code"
+
+
+def test_published_rows_stay_beside_new_ones(clone: Path) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    older = make_row("dino", COMPLETE._replace(config_hash="old"))
+    upsert(target / "knn_mini.csv", [make_row("simclr"), older], ["top1"])
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "rows")
+    upsert(source / "knn_mini.csv", [make_row("dino")], ["top1"])
+    publish(source, target)
+    assert read(target / "knn_mini.csv", ["top1"]) == [make_row("dino"), make_row("simclr")]
+
+
+@pytest.mark.parametrize(
+    ("provenance", "reason"),
+    [
+        (COMPLETE._replace(code_commit="0123456789+dirty"), r"its code had uncommitted changes \(0123456789\+dirty\)"),
+        (COMPLETE._replace(code_commit="unknown"), "its code is not known"),
+        (COMPLETE._replace(checkpoint_hash="", hours=None), "no checkpoint_hash, hours"),
+        (Provenance(), f"no {', '.join(name for name in Provenance._fields if name != 'note')}"),
+    ],
+)
+def test_a_row_without_proof_is_refused_by_name(clone: Path, provenance: Provenance, reason: str) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino", provenance), make_row("ibot")], ["top1"])
+    lines = str(publish(source, target)).splitlines()
+    assert lines[0].startswith("published knn_mini: ibot ")
+    assert re.fullmatch(f"refused knn_mini: dino pretrain=mini .* source=run: {reason}", lines[1])
+    assert lines[2] == "1 published, 1 refused"
+    assert read(target / "knn_mini.csv", ["top1"]) == [make_row("ibot")]
+
+
+@pytest.mark.parametrize(
+    ("command", "published"),
+    [
+        ("run method=dino output=/data/alice/out resume=true seed=1", "run method=dino seed=1"),
+        ("run checkpoint=/data/alice/dino.pth", "run checkpoint=dino.pth"),
+        ("run 'checkpoint=/data/my runs/dino.pth'", "run checkpoint=dino.pth"),
+        ("run 'pretrain.path=[/data/a.mp4, ~/b.mp4,walks/c.mp4]'", "run 'pretrain.path=[a.mp4, b.mp4,walks/c.mp4]'"),
+        ("run eval.knn_imagenet1k.root=/data/imagenet/", "run eval.knn_imagenet1k.root=imagenet"),
+        ("run 'eval=[knn_mini,lost_mini]' optimizer.lr=1/2", "run 'eval=[knn_mini,lost_mini]' optimizer.lr=1/2"),
+        ("run output=relative pretrain.output=/x", "run pretrain.output=x"),
+        ("run 'method=dino", "run 'method=dino"),
+    ],
+)
+def test_a_published_command_says_nothing_of_the_machine(clone: Path, command: str, published: str) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino", COMPLETE._replace(command=command))], ["top1"])
+    publish(source, target)
+    (row,) = read(target / "knn_mini.csv", ["top1"])
+    assert row.provenance.command == published
+    assert not row.broken_seal
+    assert read(source / "knn_mini.csv", ["top1"])[0].provenance.command == command, "ours stays as it was given"
+
+
+def test_a_row_with_a_broken_seal_is_refused(clone: Path) -> None:
+    source = clone / "outputs" / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino")], ["top1"])
+    (source / "knn_mini.csv").write_text((source / "knn_mini.csv").read_text().replace(",41.0,", ",42.0,"))
+    (refused,) = publish(source, clone / "leaderboards").refused
+    assert refused[2] == "its seal is broken: somebody changed it"
+    assert not (clone / "leaderboards" / "knn_mini.csv").exists()
+
+
+def test_zero_frames_and_hours_are_known(clone: Path) -> None:
+    source = clone / "outputs" / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("none", COMPLETE._replace(frames_seen=0, hours=0.0))], ["top1"])
+    assert not publish(source, clone / "leaderboards").refused
+
+
+def test_nothing_is_published_from_a_tree_with_changes(clone: Path) -> None:
+    source = clone / "outputs" / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row()], ["top1"])
+    (clone / "run.py").write_text("changed\n")
+    with pytest.raises(ValueError, match=r"uncommitted changes \(M run.py\); commit them first"):
+        publish(source, clone / "leaderboards")
+    assert not (clone / "leaderboards" / "knn_mini.csv").exists()
+
+
+def test_nothing_is_published_outside_a_repository(tmp_path: Path) -> None:
+    upsert(tmp_path / "from" / "knn_mini.csv", [make_row()], ["top1"])
+    with pytest.raises(ValueError, match="is not in a git repository"):
+        publish(tmp_path / "from", tmp_path)
+
+
+def test_without_rows_there_is_nothing_to_publish(clone: Path) -> None:
+    with pytest.raises(ValueError, match=r"no rows in .*; run an evaluation first"):
+        publish(clone / "outputs" / "leaderboards", clone / "leaderboards")
+
+
+def test_one_broken_board_keeps_all_from_being_published(clone: Path) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    (target / "linear_mini.csv").write_text("edited\n")
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "broken")
+    upsert(source / "knn_mini.csv", [make_row()], ["top1"])
+    upsert(source / "linear_mini.csv", [make_row()], ["top1"])
+    with pytest.raises(ValueError, match=r"linear_mini.csv: line 1"):
+        publish(source, target)
+    assert not (target / "knn_mini.csv").exists()
+
+
+def test_the_commit_of_the_code(clone: Path) -> None:
+    commit = code_commit(clone)
+    assert len(commit) == 10
+    assert git(clone, "rev-parse", "HEAD").startswith(commit)
+    (clone / "leaderboards" / "knn_mini.csv").write_text("rows are no code\n")
+    assert code_commit(clone) == commit
+    (clone / "method.py").write_text("code is\n")
+    assert code_commit(clone) == f"{commit}+dirty"
+
+
+def test_the_commit_is_unknown_outside_the_root_of_a_repository(clone: Path, tmp_path: Path) -> None:
+    assert code_commit(tmp_path) == "unknown"
+    assert code_commit(clone / "leaderboards") == "unknown"
+    git(tmp_path, "init", "--quiet", "empty")
+    assert code_commit(tmp_path / "empty") == "unknown"
