@@ -54,12 +54,8 @@ class Registry(Generic[T]):
             for entry in entry_points(group=self.package, name=name):
                 entry.load()
         if name not in self._known:
-            raise UnknownName(unknown(self.kind, name, self.names()))
+            raise UnknownName(unknown(self.kind, name, sorted({*self._known, *self.outside()})))
         return self._known[name]
-
-    def names(self) -> list[str]:
-        """Names that are registered so far, and those that installed packages offer."""
-        return sorted({*self._known, *self.outside()})
 
     def modules(self) -> list[str]:
         """Names of the modules in the package: the only ones that are ever imported for a name."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from longtake.datasets.detect import detector_of
 from longtake.datasets.frame_store import FrameStore
-from longtake.datasets.mini.world import WORLDS, world_folder
+from longtake.datasets.mini.worlds import WORLDS, world_folder
 from longtake.datasets.prepare import prepare
 from longtake.datasets.roots import data_root
 from longtake.datasets.sources import Source

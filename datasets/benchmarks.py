@@ -9,7 +9,7 @@ from longtake.datasets.got10k import GOT10k
 from longtake.datasets.mini.dense import CLASSES_OF_PIXELS, prepare_ade20k, prepare_coco
 from longtake.datasets.mini.formats import VOC_CLASSES, prepare_davis, prepare_voc
 from longtake.datasets.mini.tracks import prepare_got10k
-from longtake.datasets.mini.world import WORLDS
+from longtake.datasets.mini.worlds import WORLDS
 from longtake.datasets.roots import data_root, expanded
 from longtake.datasets.voc import VOC
 

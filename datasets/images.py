@@ -23,7 +23,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import InterpolationMode, v2
 
 from longtake.datasets.draws import drawn_from
-from longtake.datasets.mini.world import WORLDS, prepare
+from longtake.datasets.mini.world import prepare
+from longtake.datasets.mini.worlds import WORLDS
 from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD, UnreadableImage, read_picture
 from longtake.datasets.roots import data_root
 from longtake.files import whole

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from longtake.datasets.frames import FrameStore, StoreSpec, build
 from longtake.datasets.image_store import ImageStore
-from longtake.datasets.mini.world import WORLDS, prepare
+from longtake.datasets.mini.world import prepare
+from longtake.datasets.mini.worlds import WORLDS
 from longtake.datasets.roots import data_root, expanded
 from longtake.datasets.tours import how_to_get, normalized, origin_of
 from longtake.datasets.video import VideoInfo, probe

@@ -11,7 +11,7 @@ from longtake.datasets.flowers import Flowers
 from longtake.datasets.images import eval_transform, missing_splits, odd_splits, open_splits
 from longtake.datasets.inaturalist import INat18
 from longtake.datasets.labelled import FileImages, ImageSet, LabelledImages
-from longtake.datasets.mini.world import WORLDS
+from longtake.datasets.mini.worlds import WORLDS
 from longtake.datasets.roots import expanded
 
 SETS: dict[str, type[ImageSet]] = {

@@ -1,14 +1,6 @@
-"""Whether a row's numbers are still those of this code: hashes of what trained and of what measured it, and seals.
+"""Whether a row's numbers are still those of this code: by the hashes of what trained and of what measured it, and by its seal."""
 
-A row's code hash has two parts, `training-evaluation`. The first is that of the method's modules, the training loop and the yamls
-of its recipe when the encoder was trained, of the backbone alone for random init, `foreign` for other codes' encoders; the second
-that of the evaluation's modules and preset. A change in how data are read or in what a module merely imports makes a row stale,
-too: better once too often. What no hash knows of: the libraries, and what is in a picture that keeps its name.
-"""
-
-import hashlib
-import inspect
-import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,22 +8,15 @@ from typing import NamedTuple
 
 from longtake.backbones.checkpoints import FOREIGN
 from longtake.console import console
-from longtake.downstream.base import HARMLESS
 from longtake.downstream.got10k import GOT10K_BOARD, GOT10K_LOCAL
-from longtake.engine.boards import task_of
-from longtake.engine.config import choices, composed, plainly
-from longtake.engine.git import REPOSITORY, git
+from longtake.engine.boards import board_files, task_of
+from longtake.engine.code_hash import UNKNOWN, evaluation_hash, split, training_hash, vouchers
+from longtake.engine.git import git
 from longtake.engine.history import committed
-from longtake.engine.identity import IN_KEY, TRAINING, Config, flat
-from longtake.engine.source_hash import source_hash
 from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
 from longtake.leaderboards.rows import metrics_of, read
-from longtake.leaderboards.schema import PAPER, RANDOM_INIT, Key, Row, cells_of, columns
-from longtake.methods.base import METHODS
+from longtake.leaderboards.schema import PAPER, Key, Row, cells_of, columns
 from longtake.registry import UnknownName
-
-FOR_PEOPLE = frozenset({"console", "engine.progress", "downstream.gallery"})  # what is printed and drawn
-UNKNOWN = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
 
 
 class Finding(NamedTuple):
@@ -42,69 +27,47 @@ class Finding(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def training_hash(method: str, pretrain: str, backbone: str) -> str:
-    """Of what trains an encoder; of the backbone alone for random init (`none`). The names are those of a row's key.
-
-    Raises `UnknownName` for a method that is not installed.
-    """
-    known = pretrain if pretrain in choices("pretrain") else "video"  # a file of the user's has its own name
-    return _training_hash(method, known, backbone)
-
-
-@cache
-def _training_hash(method: str, pretrain: str, backbone: str) -> str:
-    if method == RANDOM_INIT:
-        code = source_hash([REPOSITORY / "backbones" / "vit.py"], REPOSITORY)
-        return _with(
-            code, {key: v for key, v in recipe(method, pretrain, backbone).items() if key.startswith("backbone")}
-        )
-    code = source_hash([_file(METHODS[method]), REPOSITORY / "engine" / "fit.py"], REPOSITORY, FOR_PEOPLE)
-    return _with(code, recipe(method, pretrain, backbone))
-
-
-@cache
-def evaluation_hash(evaluation: str) -> str:
-    """Of what measures. Raises `ValueError` where there is no such evaluation."""
-    preset = flat(plainly([f"eval=[{evaluation}]"])["eval"][evaluation])
-    code = source_hash([_file(task_of(evaluation))], REPOSITORY, FOR_PEOPLE)
-    return _with(code, {key: value for key, value in preset.items() if key not in HARMLESS})
-
-
-def recipe(method: str, pretrain: str, backbone: str) -> Config:
-    """What the yamls say of a training, by dotted key; what a row's key says itself is left out."""
-    yaml = backbones().get(backbone)
-    words = [f"method={method}", f"pretrain={pretrain}", *([f"backbone={yaml}"] if yaml else [])]
-    config = plainly(words)
-    chosen = flat({key: config[key] for key in TRAINING})
-    return {key: value for key, value in chosen.items() if key not in IN_KEY}
-
-
-@cache
-def backbones() -> dict[str, str]:
-    """The yaml of each backbone by the name that a row has."""
-    return {composed([f"backbone={name}"]).backbone.name: name for name in choices("backbone")}
-
-
-def _with(code: str, settings: Config) -> str:
-    return hashlib.sha256(f"{code} {json.dumps(settings, sort_keys=True, default=str)}".encode()).hexdigest()[:12]
-
-
-def _file(cls: type) -> Path:
-    return Path(inspect.getfile(cls)).resolve()
-
-
 def verify(folders: list[Path]) -> bool:
     """Print which rows of the folders' CSVs are edited, stale or of unknown code; whether there is none.
 
     Raises `ValueError` for a file that is no leaderboard.
     """
-    boards = [path for folder in folders for path in sorted(folder.glob("*.csv"))]
+    boards = [path for folder in folders for path in board_files(folder)]
     checked = [(path, row) for path in boards for row in read(path, metrics_of(path))]
     findings = [Finding(path, row.key, found) for path, row in checked if (found := tuple(reasons(path, row)))]
     for path, key, found in findings:
-        console.print(f"{path}: {key}: {'; '.join(found)}", soft_wrap=True, markup=False, highlight=False)
+        _say(f"{path}: {key}: {'; '.join(found)}")
+    for path in boards:
+        older = Counter(vouched_by(path, row) for board, row in checked if board == path)
+        for commits, count in older.items():
+            if commits:
+                _say(f"{path}: {count} rows of older code, the same numbers by {', '.join(commits)} (same_numbers.csv)")
+    for reason, count in Counter(
+        reason.partition(":")[0] for _, _, found in findings for reason in found
+    ).most_common():
+        _say(f"{count} rows: {reason}")
     console.print(f"{len(checked)} rows in {len(boards)} leaderboards: {len(findings)} not as they should be")
     return not findings
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def vouched_by(path: Path, row: Row) -> tuple[str, ...]:
+    """The pairs of commits (OLD..NEW) that vouch for a row of older code; () where none is needed or none can."""
+    trained, evaluated = split(row.provenance.code_hash)
+    if row.key.source.startswith(PAPER) or not evaluated or tuple(reasons(path, row)):
+        return ()
+    hashes = [(evaluated, evaluation_hash(_measuring(path.stem)))]
+    if trained != FOREIGN:
+        hashes.append((trained, training_hash(row.key.method, row.key.pretrain, row.key.backbone)))
+    return tuple(dict.fromkeys(line.commit for old, new in hashes for line in vouchers(old, new) or ()))
+
+
+def _measuring(board: str) -> str:
+    """The evaluation that made a leaderboard's rows: of a test server's, the one that made the archive."""
+    return GOT10K_LOCAL if board == GOT10K_BOARD else board
 
 
 def reasons(path: Path, row: Row) -> Iterator[str]:
@@ -113,8 +76,9 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
         yield f"edited{_where(path, row)}"
     if row.key.source.startswith(PAPER):
         return
-    evaluation = GOT10K_LOCAL if path.stem == GOT10K_BOARD else path.stem  # which made the archive for the server
-    yield from _of_code(evaluation, row.key._replace(seed=None, epochs=None, variant=""), row.provenance.code_hash)
+    yield from _of_code(
+        _measuring(path.stem), row.key._replace(seed=None, epochs=None, variant=""), row.provenance.code_hash
+    )
     if has_outcomes(path.parent, path.stem, row.key):
         yield from _of_outcomes(path, row)
 
@@ -122,12 +86,12 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
 @cache
 def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
     """What of the code is not, or is not known to be, that of today."""
-    trained, _, evaluated = code_hash.partition("-")
+    trained, evaluated = split(code_hash)
     if not evaluated or trained == UNKNOWN:
         return ("unknown: no hash of its code",)
     found = []
     try:
-        if trained != FOREIGN and trained != training_hash(key.method, key.pretrain, key.backbone):
+        if trained != FOREIGN and vouchers(trained, training_hash(key.method, key.pretrain, key.backbone)) is None:
             found.append(f"stale: the code or recipe of {key.method} has changed")
     except UnknownName:
         found.append(f"unknown: no method is called {key.method!r}")
@@ -135,7 +99,7 @@ def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
         task = task_of(evaluation)
     except ValueError as error:
         return (*found, f"unknown: {error}")
-    if evaluated != evaluation_hash(evaluation):
+    if vouchers(evaluated, evaluation_hash(evaluation)) is None:
         found.append(f"stale: the code or preset of {evaluation} has changed")
     if not key.protocol.strip():
         found.append("unknown: no protocol")

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from longtake.engine.boards import board_files
 from longtake.engine.git import git, git_bytes
 from longtake.leaderboards.rows import rows_in
+from longtake.leaderboards.same_numbers import NAME as SAME_NUMBERS
 from longtake.leaderboards.schema import PAPER, Key, Row, cells_of, columns
 
 WORKING_TREE = ""
@@ -53,10 +55,10 @@ def diff(folder: Path, revisions: str) -> list[Change]:
 def _boards(folder: Path, revision: str) -> dict[str, dict[Key, Row]]:
     """The rows of every CSV by key, as a commit has them."""
     if revision == WORKING_TREE:
-        return {path.stem: _by_key(path.read_bytes(), str(path)) for path in sorted(folder.glob("*.csv"))}
+        return {path.stem: _by_key(path.read_bytes(), str(path)) for path in board_files(folder)}
     commit = _commit(folder, revision)
     listed = (git(folder, "ls-tree", "--name-only", commit, "./") or "").splitlines()
-    names = [Path(name).name for name in listed if name.endswith(".csv")]
+    names = [Path(name).name for name in listed if name.endswith(".csv") and Path(name).name != SAME_NUMBERS]
     return {Path(name).stem: committed(folder, commit, name, revision) for name in names}
 
 

@@ -14,8 +14,8 @@ from longtake.backbones.weights import weights_hash
 from longtake.console import console
 from longtake.downstream.base import Downstream
 from longtake.engine.boards import TRACKED
-from longtake.engine.freshness import UNKNOWN as UNKNOWN_CODE
-from longtake.engine.freshness import evaluation_hash
+from longtake.engine.code_hash import UNKNOWN as UNKNOWN_CODE
+from longtake.engine.code_hash import evaluation_hash, same_code
 from longtake.engine.git import DIRTY, UNKNOWN, code_commit
 from longtake.leaderboards.outcomes import compare, has_outcomes, items_hash, load_outcomes, save_outcomes
 from longtake.leaderboards.render import comparison, console_table, method_name
@@ -106,7 +106,7 @@ def _made(folder: Path, board: Board, key: Key, trained_by: str) -> Row | None:
     row = next((row for row in read(path, board.task.metrics) if row.key == key), None)
     if row is None or row.broken_seal or trained_by == UNKNOWN_CODE:
         return None
-    of_this_code = row.provenance.code_hash == f"{trained_by}-{evaluation_hash(board.name)}"
+    of_this_code = same_code(row.provenance.code_hash, trained_by, board.name)
     better_now = _unpublishable(row.provenance.code_commit) and not _unpublishable(code_commit())
     return row if of_this_code and has_outcomes(folder, board.name, key) and not better_now else None
 

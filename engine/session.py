@@ -15,8 +15,8 @@ from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
+from longtake.engine.code_hash import UNKNOWN, training_hash
 from longtake.engine.fit import Interrupted, fit
-from longtake.engine.freshness import UNKNOWN, training_hash
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.engine.progress import draw_curves, health_line

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import SIZES, ViT
 from longtake.backbones.weights import weights_hash
+from longtake.engine.boards import board_files
 from longtake.engine.identity import Config
 from longtake.leaderboards.render import markdown_table
 from longtake.leaderboards.rows import metrics_of, read
@@ -56,7 +57,7 @@ def timm_arguments(encoder: ViT) -> dict[str, int]:
 def rows_of(digest: str, folder: Path) -> list[str]:
     """Markdown tables of the rows that were measured on exactly these tensors."""
     tables = []
-    for path in sorted(folder.glob("*.csv")):
+    for path in board_files(folder):
         metrics = metrics_of(path)
         if rows := [row for row in read(path, metrics) if row.provenance.checkpoint_hash == digest]:
             tables.append(markdown_table(path.stem, rows, metrics))

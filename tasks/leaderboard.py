@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from longtake.console import console
-from longtake.engine.boards import TRACKED, metrics_for, primary_for, rows_of
+from longtake.engine.boards import TRACKED, board_files, metrics_for, primary_for, rows_of
 from longtake.engine.config import asked_for, composed
 from longtake.engine.freshness import reasons, verify
 from longtake.engine.git import REPOSITORY, code_commit
@@ -99,7 +99,7 @@ def leaderboard(folder: Path, evaluations: Sequence[str] | None) -> None:
 
 def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Board]:
     """Every leaderboard that has rows, of these evaluations or of all, with what is stale in it."""
-    names = evaluations or sorted({path.stem for folder in folders for path in folder.glob("*.csv")})
+    names = evaluations or sorted({path.stem for folder in folders for path in board_files(folder)})
     boards = []
     for name in names:
         rows = rows_of(name, folders)

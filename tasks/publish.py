@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from longtake.engine.boards import TRACKED, write_ledger
+from longtake.engine.boards import TRACKED, board_files, write_ledger
 from longtake.engine.git import DIRTY, UNKNOWN, git
 from longtake.engine.identity import Config
 from longtake.leaderboards.outcomes import outcomes_path
@@ -59,7 +59,7 @@ def publish(source: Path, target: Path) -> Publication:
     if changes:
         names = "; ".join(changes.splitlines())
         raise ValueError(f"the repository has uncommitted changes ({names}); commit them first")
-    boards = {path: (metrics := metrics_of(path), read(path, metrics)) for path in sorted(source.glob("*.csv"))}
+    boards = {path: (metrics := metrics_of(path), read(path, metrics)) for path in board_files(source)}
     if not boards:
         raise ValueError(f"no rows in {source}; run an evaluation first")
     for path, (metrics, _) in boards.items():

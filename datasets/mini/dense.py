@@ -27,7 +27,8 @@ from longtake.datasets.mini.formats import (
 from longtake.datasets.mini.jobs import in_order
 from longtake.datasets.mini.objects import CLASSES
 from longtake.datasets.mini.street import STUFF
-from longtake.datasets.mini.world import SPLITS, World, street_of
+from longtake.datasets.mini.world import street_of
+from longtake.datasets.mini.worlds import SPLITS, World
 
 SIZE = VOC_SIZE
 KEY_DENSE = 103  # among the seeds

@@ -22,11 +22,9 @@ from longtake.datasets.mini.layout import picture_scene, walk_scene
 from longtake.datasets.mini.objects import CLASSES
 from longtake.datasets.mini.scene import Rendered, render
 from longtake.datasets.mini.street import Street
-from longtake.datasets.mini.world import SPLITS, World, street_of, world_folder
+from longtake.datasets.mini.world import street_of
+from longtake.datasets.mini.worlds import FORMATS_VERSION, SPLITS, World, world_folder
 from longtake.datasets.voc import VOID, Annotated, write_voc
-
-FORMATS_VERSION = 3
-"""Part of the folders' names: raise it with any change of what is written."""
 
 VOC_SIZE, VOC_OBJECT = (120, 160), 104  # pixels; pixels of the square that the main object fills mostly
 # Pictures of each class, by the lists they are in; those of the training list show another street.

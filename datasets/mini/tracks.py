@@ -20,7 +20,8 @@ from longtake.datasets.mini.jobs import in_order
 from longtake.datasets.mini.layout import walk_scene
 from longtake.datasets.mini.objects import CLASSES
 from longtake.datasets.mini.scene import Rendered, Seen, render
-from longtake.datasets.mini.world import SPLITS, World, street_of
+from longtake.datasets.mini.world import street_of
+from longtake.datasets.mini.worlds import SPLITS, World
 
 NUM_SEQUENCES = {"train": 240, "val": 40}
 PER_STREET = 8  # attempts to find a sequence in one street

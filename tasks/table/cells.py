@@ -10,8 +10,9 @@ from longtake.datasets.sources import Source
 from longtake.downstream.base import Downstream
 from longtake.downstream.got10k import GOT10K_BOARD, GOT10K_SOURCE
 from longtake.engine.boards import TRACKED, primary_for, rows_of
+from longtake.engine.code_hash import backbones
 from longtake.engine.config import choices, composed, plainly
-from longtake.engine.freshness import backbones, reasons
+from longtake.engine.freshness import reasons
 from longtake.engine.identity import Config
 from longtake.engine.plan import build_evaluation, resolve_machine
 from longtake.leaderboards import paper

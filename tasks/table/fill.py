@@ -9,8 +9,8 @@ from pathlib import Path
 
 from longtake.backbones.weights import read_header
 from longtake.console import console
+from longtake.engine.code_hash import UNKNOWN, training_hash, vouchers
 from longtake.engine.config import CONFIG_MODULE, plainly
-from longtake.engine.freshness import training_hash
 from longtake.engine.identity import Config
 from longtake.engine.plan import interrupted_run, resolve_machine
 from longtake.engine.probe import probe
@@ -110,9 +110,10 @@ def _begun(encoder: Encoder, seed: int, config: Config) -> bool:
         return False
     trained = folder / ENCODER
     method, _, pretrain, backbone, _ = encoder.identity
-    return not trained.is_file() or read_header(trained)[1].get("code_hash") == training_hash(
-        method, pretrain, backbone
-    )
+    if not trained.is_file():
+        return True
+    of = read_header(trained)[1].get("code_hash", UNKNOWN)
+    return vouchers(of, training_hash(method, pretrain, backbone)) is not None
 
 
 def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> bool:

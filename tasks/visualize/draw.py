@@ -19,7 +19,8 @@ from longtake.backbones.vit import Tokens, ViT, cls_attention
 from longtake.console import console
 from longtake.datasets.augment import normalize
 from longtake.datasets.clips import Clips
-from longtake.datasets.mini.world import WORLDS, walk_truth, world_folder
+from longtake.datasets.mini.world import walk_truth
+from longtake.datasets.mini.worlds import WORLDS, world_folder
 from longtake.datasets.roots import data_root
 from longtake.datasets.sources import Source
 from longtake.engine.identity import Config

@@ -7,7 +7,8 @@ import pytest
 
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.frames import StoreSpec, build
-from longtake.datasets.mini.world import World, prepare
+from longtake.datasets.mini.world import prepare
+from longtake.datasets.mini.worlds import World
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from longtake.datasets.images import (
     open_splits,
     train_transform,
 )
-from longtake.datasets.mini.world import WORLDS, World
+from longtake.datasets.mini.worlds import WORLDS, World
 
 
 def write_image(path: Path, size: tuple[int, int] = (40, 30), seed: int = 0) -> None:

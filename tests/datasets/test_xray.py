@@ -16,7 +16,8 @@ from longtake.datasets.detect import detector_of, regions
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.mini import jobs
 from longtake.datasets.mini.objects import CLASSES
-from longtake.datasets.mini.world import WORLDS, World, prepare, walk_truth
+from longtake.datasets.mini.world import prepare, walk_truth
+from longtake.datasets.mini.worlds import WORLDS, World
 from longtake.datasets.sources import Source
 from longtake.datasets.xray import class_counts, difference_hash, look, repeated, sampled, sharpness, summary
 from longtake.engine.config import composed

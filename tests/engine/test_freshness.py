@@ -10,10 +10,11 @@ import pytest
 from longtake.console import console
 from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.got10k import GOT10K_BOARD, GOT10K_LOCAL, GOT10K_SOURCE, SUBMITTED
-from longtake.engine import freshness
+from longtake.engine import code_hash, freshness
 from longtake.engine.boards import task_of
+from longtake.engine.code_hash import evaluation_hash, training_hash
 from longtake.engine.config import plainly
-from longtake.engine.freshness import evaluation_hash, training_hash, verify
+from longtake.engine.freshness import verify
 from longtake.leaderboards.outcomes import items_hash, save_outcomes
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
@@ -92,17 +93,17 @@ def test_stale_rows_are_named(tmp_path: Path, row: Row, reason: str) -> None:
 
 def test_a_changed_constant_of_the_loss_makes_rows_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, fresh("dora"), fresh("none"))
-    changed = (freshness.REPOSITORY / "methods" / "dora.py").read_text() + "\nWEIGHT = 2.0\n"
+    changed = (code_hash.REPOSITORY / "methods" / "dora.py").read_text() + "\nWEIGHT = 2.0\n"
     (tmp_path / "dora.py").write_text(changed)
-    file_of = freshness._file
+    file_of = code_hash._file
     monkeypatch.setattr(
-        freshness, "_file", lambda cls: tmp_path / "dora.py" if cls.__name__ == "DoRA" else file_of(cls)
+        code_hash, "_file", lambda cls: tmp_path / "dora.py" if cls.__name__ == "DoRA" else file_of(cls)
     )
-    freshness._training_hash.cache_clear()
+    code_hash._training_hash.cache_clear()
     try:
         well, text = said(tmp_path)
     finally:
-        freshness._training_hash.cache_clear()
+        code_hash._training_hash.cache_clear()
     assert not well
     assert "stale: the code or recipe of dora has changed" in text
     assert "1 not as they should be" in text
@@ -132,8 +133,8 @@ def test_a_changed_yaml_makes_rows_stale(
             place[last] = value
         return config
 
-    monkeypatch.setattr(freshness, "plainly", changed)
-    hashes = (freshness._training_hash, freshness.evaluation_hash)
+    monkeypatch.setattr(code_hash, "plainly", changed)
+    hashes = (code_hash._training_hash, code_hash.evaluation_hash)
     for hashed in hashes:
         hashed.cache_clear()
     try:

@@ -8,7 +8,7 @@ from made_rows import make_key
 
 from longtake.downstream.base import DOWNSTREAM
 from longtake.engine import record
-from longtake.engine.freshness import evaluation_hash
+from longtake.engine.code_hash import evaluation_hash
 from longtake.engine.record import Board, known
 from longtake.leaderboards.outcomes import outcomes_path, save_outcomes
 from longtake.leaderboards.rows import read, upsert

@@ -39,8 +39,20 @@ class Ours(Base, metaclass=Meta):
         except* ValueError as error:
             raise RuntimeError(u"text", b"bytes") from error
 """
-SAMPLES_HASH = "e726e48e4134"
-LOSS = '"""A loss."""\n\nimport math\n\nWEIGHT = 0.5\n\n\ndef distance(x):\n    return WEIGHT * math.sqrt(x)\n'
+SAMPLES_HASH = "c25bac708b8a"
+LOSS = '''"""A loss."""
+
+import math
+
+WEIGHT = 0.5
+
+
+def distance(x):
+    assert x == x, "no number"
+    if x < 0:
+        raise ValueError(f"got {x}")
+    return WEIGHT * math.sqrt(x)
+'''
 
 
 @pytest.fixture
@@ -79,6 +91,8 @@ def test_what_is_imported_belongs_to_it_wherever_the_import_stands(package: Path
         ("loss", '"""A loss."""', '"""The loss of the paper."""'),
         ("loss", "WEIGHT * math.sqrt(x)", "(\n        WEIGHT\n        * math.sqrt(x)\n    )"),
         ("ours", '    """Learns."""\n\n', ""),
+        ("loss", 'f"got {x}"', 'f"got {x}, expected a positive number"'),
+        ("loss", '"no number"', '"not a number"'),
         ("other", "import longtake.methods.base", "import longtake.methods.base as b"),
     ],
 )
@@ -91,6 +105,8 @@ def test_words_and_layout_do_not_matter(package: Path, name: str, old: str, new:
     ("name", "old", "new"),
     [
         ("loss", "WEIGHT = 0.5", "WEIGHT = 0.6"),
+        ("loss", "raise ValueError", "raise TypeError"),
+        ("loss", "x < 0", "x <= 0"),
         ("base", "    pass", "    momentum = 0.9"),
         ("ours", "return distance(views)", "return -distance(views)"),
     ],

@@ -12,8 +12,8 @@ from made_rows import make_rows
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import save_encoder
 from longtake.console import console
+from longtake.engine.code_hash import training_hash
 from longtake.engine.config import choices, plainly
-from longtake.engine.freshness import training_hash
 from longtake.engine.identity import config_hash, variant
 from longtake.engine.plan import resolve_machine
 from longtake.engine.probe import FRAMES, Cost, clips_of, probe

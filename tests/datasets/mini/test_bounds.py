@@ -14,7 +14,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.datasets.mini.world import CLASSES, WORLDS, prepare
+from longtake.datasets.mini.world import CLASSES, prepare
+from longtake.datasets.mini.worlds import WORLDS
 from longtake.datasets.roots import data_root
 
 pytestmark = pytest.mark.slow

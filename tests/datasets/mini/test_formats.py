@@ -8,7 +8,7 @@ import pytest
 
 from longtake.datasets.mini import formats as mini_formats
 from longtake.datasets.mini.formats import davis_sequences, prepare_davis, prepare_voc, voc_pictures
-from longtake.datasets.mini.world import World
+from longtake.datasets.mini.worlds import World
 from longtake.datasets.voc import VOC
 
 TINY = World("tiny", seconds=2, texels_per_metre=8)

@@ -11,7 +11,7 @@ from longtake.datasets.got10k import GOT10k
 from longtake.datasets.mini import formats as mini_formats
 from longtake.datasets.mini import tracks as mini_tracks
 from longtake.datasets.mini.tracks import cover_level, prepare_got10k, track_sequences
-from longtake.datasets.mini.world import World
+from longtake.datasets.mini.worlds import World
 
 TINY = World("tiny", seconds=2, texels_per_metre=8)
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from longtake.datasets.mini import world as mini
-from longtake.datasets.mini.world import CLASSES, SPLITS, World, prepare, walk_truth, world_folder
+from longtake.datasets.mini.world import CLASSES, prepare, walk_truth
+from longtake.datasets.mini.worlds import SPLITS, World, world_folder
 
 TINY = World(
     "tiny", height=64, width=96, fps=10, seconds=2, gop=8, num_cuts=1, texels_per_metre=8, image_size=32,

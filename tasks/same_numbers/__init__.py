@@ -1,0 +1,155 @@
+"""`run task=same_numbers since=REV`: show that a change of code has changed no number, and write it down so that rows stay fresh.
+
+The commit REV and this one are run side by side, on this machine, on the same small fixtures: trainings through `run`, whole and
+continued, and every evaluation of a fixed encoder. A line of `leaderboards/same_numbers.csv` is written for each hash that
+changed while settings agree, the numbers are bit-equal, and every changed statement was executed in both trees. Whatever else
+changed is listed with the reason; such rows are stale. Without `since` the lines that lead to today's code are tried again
+(`.ci/run` does).
+"""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from longtake.console import console
+from longtake.engine.boards import TRACKED, board_files
+from longtake.engine.code_hash import evaluation_hash, training_hash
+from longtake.engine.config import choices
+from longtake.engine.git import REPOSITORY, code_commit
+from longtake.engine.identity import Config
+from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.same_numbers import NAME, Equivalence, add_equivalences, read_equivalences
+from longtake.leaderboards.schema import PAPER, RANDOM_INIT
+from longtake.tasks import TASKS
+from longtake.tasks.same_numbers.compare import Verdict, compared
+from longtake.tasks.same_numbers.fixtures import (
+    WORLD,
+    Fixture,
+    of_evaluation,
+    of_processes,
+    of_source,
+    of_training,
+    write_data,
+)
+from longtake.tasks.same_numbers.trees import Tree, ask, checked_out
+
+
+@TASKS.named("same_numbers")
+def same_numbers(config: Config) -> None:
+    """Exit code 1 where a line that leads to today's code does not hold. Raises `ValueError` for uncommitted changes."""
+    commit = code_commit()
+    if not commit.isalnum():
+        raise ValueError(f"task=same_numbers compares commits: this tree is {commit}; commit first")
+    if config["since"] is not None:
+        lines = vouch(str(config["since"]), commit, subjects(Path(config["output"]) / "leaderboards"))
+        add_equivalences(TRACKED / NAME, lines)
+        console.print(f"{len(lines)} lines: {TRACKED / NAME}")
+    elif not recompute(commit):
+        raise SystemExit(1)
+
+
+def subjects(folder: Path) -> list[str]:
+    """What lines can be about: the trainings of all rows that there are, by each method for the mini world, and all evaluations."""
+    trained = {(method, "none" if method == RANDOM_INIT else "mini", "vit_mini_8") for method in choices("method")}
+    for place in (TRACKED, folder):
+        for path in board_files(place) if place.is_dir() else ():
+            rows = [row.key for row in read(path, metrics_of(path)) if not row.key.source.startswith(PAPER)]
+            trained |= {
+                (key.method, _known(key.pretrain), key.backbone) for key in rows if key.method in choices("method")
+            }
+    return [f"training {' '.join(names)}" for names in sorted(trained)] + [
+        f"evaluation {name}" for name in choices("eval")
+    ]
+
+
+def _known(pretrain: str) -> str:
+    """What is learnt from as a yaml calls it: a user's own video has its own name."""
+    return pretrain if pretrain == "none" or pretrain in choices("pretrain") else "video"
+
+
+def today(what: str) -> str:
+    """The hash of this tree."""
+    kind, *names = what.split(" ")
+    return training_hash(*names) if kind == "training" else evaluation_hash(*names)
+
+
+def vouch(since: str, commit: str, whats: Sequence[str]) -> list[Equivalence]:
+    """The lines that can be written; everything else is printed, with the reason."""
+    verdicts = side_by_side(since, commit, whats)
+    changed = [verdict for verdict in verdicts if verdict.old != verdict.new]
+    if len(changed) < len(verdicts):
+        console.print(f"{len(verdicts) - len(changed)} of {len(verdicts)} hashes are the same in both commits")
+    for reason, names in _by_reason(changed).items():
+        console.print(f"[bold]not vouched for[/]: {', '.join(names)}:", soft_wrap=True, highlight=False)
+        console.print(reason, soft_wrap=True, highlight=False, markup=False)
+    return [verdict.line for verdict in changed if not verdict.against]
+
+
+def _by_reason(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for verdict in verdicts:
+        if verdict.against:
+            found["\n".join(f"  {reason}" for reason in verdict.against)].append(verdict.what)
+    return found
+
+
+def recompute(commit: str) -> bool:
+    """Whether every line that leads to a hash of today holds when it is tried again."""
+    lines = [line for line in read_equivalences(TRACKED / NAME) if _is_current(line)]
+    well = True
+    for old in sorted({line.commit.partition("..")[0] for line in lines}):
+        mine = {line.what: line for line in lines if line.commit.startswith(f"{old}..")}
+        for verdict in side_by_side(old, commit, list(mine)):
+            line = mine[verdict.what]
+            wrong = [
+                *verdict.against,
+                *([] if (line.old, line.new) == (verdict.old, verdict.new) else ["other hashes"]),
+            ]
+            well = well and not wrong
+            for reason in wrong:
+                console.print(
+                    f"{NAME}: {line.what}, {line.commit}: {reason}", soft_wrap=True, markup=False, highlight=False
+                )
+    console.print(f"{len(lines)} lines lead to today's code: {'all of them hold' if well else 'not all of them hold'}")
+    return well
+
+
+def _is_current(line: Equivalence) -> bool:
+    try:
+        return today(line.what) == line.new
+    except ValueError:  # of a method or an evaluation that there is no more
+        return False
+
+
+def side_by_side(since: str, commit: str, whats: Sequence[str]) -> list[Verdict]:
+    """Run both trees: first for their hashes, then on the fixtures of what differs."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder).resolve()
+        data = scratch / "data"
+        data.mkdir()
+        write_data(data)
+        with checked_out(REPOSITORY, since, scratch) as old:
+            trees = [old, Tree(commit, REPOSITORY)]
+            job: dict[str, Any] = {"world": WORLD, "data": str(scratch / "root"), "whats": list(whats), "fixtures": []}
+            before, now = ask(trees, job, scratch / "hashes")
+            differing = [what for what in whats if before["abouts"][what]["hash"] != now["abouts"][what]["hash"]]
+            fixtures = fixtures_of(differing, data)
+            console.print(f"{len(differing)} hashes differ; {len(fixtures)} fixtures on {old.commit} and on {commit}")
+            with console.status("running both trees on the fixtures"):
+                answers = (
+                    ask(trees, {**job, "fixtures": [f._asdict() for f in fixtures]}, scratch / "numbers")
+                    if fixtures
+                    else []
+                )
+            return compared(trees, answers or [before, now], whats)
+
+
+def fixtures_of(whats: Sequence[str], data: Path) -> list[Fixture]:
+    """Each of them once."""
+    methods = sorted({what.split(" ")[1] for what in whats if what.startswith("training")} - {"none"})
+    fixtures = [fixture for method in methods for fixture in of_training(method)]
+    fixtures += of_source(data) if methods else []
+    names = [what.split(" ")[1] for what in whats if what.startswith("evaluation")]
+    return [*fixtures, *(f for name in names for f in of_evaluation(name, data)), *of_processes(names, data)]

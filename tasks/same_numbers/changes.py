@@ -1,0 +1,141 @@
+"""What differs between the code that a number hangs on in two trees, statement by statement, and whether it was executed.
+
+A *unit* is a function, or the statements of a module or a class outside functions. A unit that some file of the other tree has,
+too, has only moved. Imports do not count (what they bring is looked at itself), nor does a block that ends in a `raise`: it makes
+no number.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from difflib import SequenceMatcher
+from typing import Any, NamedTuple
+
+Trees = Mapping[str, ast.Module]  # by file, as `engine.source_hash.closure` gives them
+Executed = Mapping[str, frozenset[int]]  # line numbers by file
+
+
+class Statement(NamedTuple):
+    """A statement, or the head of a compound one."""
+
+    text: str  # indented as deep as it stands
+    file: str
+    lines: range
+    in_function: bool
+
+
+class Place(NamedTuple):
+    """A changed statement that no fixture has executed."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text.strip()}"
+
+
+def not_executed(ours: Trees, theirs: Trees, executed: Executed, imported: Executed) -> list[Place]:
+    """Statements of `ours` that `theirs`, the whole other package, does not have, and that did not run.
+
+    Functions have to run by `executed`, statements outside of functions by `imported`.
+    """
+    return [
+        Place(statement.file, statement.lines.start, statement.text)
+        for statement in changed(ours, theirs)
+        if not (executed if statement.in_function else imported)
+        .get(statement.file, frozenset())
+        .intersection(statement.lines)
+    ]
+
+
+def changed(ours: Trees, theirs: Trees) -> Iterator[Statement]:
+    """Statements of `ours` that are not in the unit of the same name, or not at the same place of it, in `theirs`.
+
+    Left out are functions that only one side has: whatever calls them differs, too. Methods are looked at: a class that is not in
+    sight may call them.
+    """
+    others: dict[str, list[list[Statement]]] = {}
+    for name, statements in units(theirs):
+        others.setdefault(name, []).append(statements)
+    loose = {s.text for statements in others.get("", []) for s in statements}
+    for name, statements in units(ours):
+        if not name:  # of modules and classes: each is executed when it is imported, in whatever file
+            yield from (s for s in statements if s.text not in loose)
+        elif name in others or "." in name:
+            yield from min((_differing(statements, other) for other in others.get(name, [[]])), key=len)
+
+
+def _differing(ours: list[Statement], theirs: list[Statement]) -> list[Statement]:
+    matcher = SequenceMatcher(None, [s.text for s in ours], [s.text for s in theirs], autojunk=False)
+    return [s for kind, first, last, *_ in matcher.get_opcodes() if kind != "equal" for s in ours[first:last]]
+
+
+def units(trees: Trees) -> Iterator[tuple[str, list[Statement]]]:
+    """The units of all files: functions by their qualified names, everything outside of them as one unit "" a file."""
+    for file, tree in trees.items():
+        loose: list[Statement] = []
+        found: list[tuple[str, list[Statement]]] = [("", loose)]
+        _collect(tree.body, file, "", 0, False, loose, found)
+        yield from found
+
+
+def _collect(
+    body: list[ast.stmt],
+    file: str,
+    prefix: str,
+    depth: int,
+    inside: bool,
+    into: list[Statement],
+    found: list[tuple[str, list[Statement]]],
+) -> None:
+    """Append the statements of a block to `into`, and every function in it, with its own, to `found`."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass | ast.Raise):
+            continue
+        into.append(_statement(node, file, depth, inside))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            own: list[Statement] = []
+            found.append((f"{prefix}{node.name}", own))
+            if not _ends_in_raise(node.body):
+                _collect(node.body, file, f"{prefix}{node.name}.", 0, True, own, found)
+        elif isinstance(node, ast.ClassDef):
+            _collect(node.body, file, f"{prefix}{node.name}.", depth + 1, inside, into, found)
+        else:
+            for block in _blocks(node):
+                if not _ends_in_raise(block):
+                    _collect(block, file, prefix, depth + 1, inside, into, found)
+
+
+def _ends_in_raise(block: list[ast.stmt]) -> bool:
+    return bool(block) and isinstance(block[-1], ast.Raise)
+
+
+def _blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """The blocks of a compound statement; a handler of exceptions counts as one, and only where it does not raise."""
+    for name in ("body", "orelse", "finalbody"):
+        yield getattr(node, name, [])
+    for handler in getattr(node, "handlers", []):
+        yield handler.body
+    for case in getattr(node, "cases", []):
+        yield case.body
+
+
+def _statement(node: ast.stmt, file: str, depth: int, inside: bool) -> Statement:
+    """A simple statement whole, of a compound one the head; a function's with its decorators and defaults."""
+    first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+    blocks = [block for block in _blocks(node) if block]
+    end = blocks[0][0].lineno if blocks else (node.end_lineno or node.lineno) + 1
+    text = ast.unparse(_head(node)) if blocks else ast.unparse(node)
+    return Statement("    " * depth + text, file, range(first, max(end, first + 1)), inside)
+
+
+def _head(node: ast.stmt) -> ast.stmt:
+    """A compound statement with nothing in its blocks."""
+    if isinstance(node, ast.Match):
+        return ast.copy_location(ast.Expr(node.subject), node)
+    empty: dict[str, Any] = {"body": [ast.Pass()]}
+    if isinstance(node, ast.Try | ast.TryStar):
+        empty |= {"handlers": [], "orelse": [], "finalbody": [ast.Pass()]}
+    elif hasattr(node, "orelse"):
+        empty["orelse"] = []
+    return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **empty}), node)

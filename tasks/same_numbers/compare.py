@@ -1,0 +1,117 @@
+"""What two trees answered, held against each other: whether a hash of one stands for the numbers of the other."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from longtake.engine.code_hash import NOT_FOLLOWED
+from longtake.engine.source_hash import closure, without_words
+from longtake.leaderboards.same_numbers import Equivalence
+from longtake.tasks.same_numbers.changes import Executed, Trees, not_executed
+from longtake.tasks.same_numbers.trees import Tree
+
+IMPORTS = "imports"  # as the probe calls what runs outside of its fixtures
+OUTSIDE = ("tests", "outputs", "build", ".venv", ".typing")  # folders that are not of the package
+MOST_PLACES = 8  # that a reason names
+# Of a tree that is older than datasets/mini/ and engine/.
+NOT_FOLLOWED_BEFORE = ("datasets.mini", "datasets.mini_*", "progress")
+
+
+class Verdict(NamedTuple):
+    """Two hashes of one thing; `against` says why they may not stand for the same numbers."""
+
+    what: str
+    old: str
+    new: str
+    commit: str
+    digest: str
+    against: tuple[str, ...]
+
+    @property
+    def line(self) -> Equivalence:
+        return Equivalence(self.old, self.new, self.what, self.commit, self.digest)
+
+
+def compared(trees: Sequence[Tree], answers: Sequence[dict[str, Any]], whats: Sequence[str]) -> list[Verdict]:
+    """A verdict on each of `whats`; `trees` and `answers` are the older one's and the newer one's."""
+    verdicts, packages = [], [_package(tree.root) for tree in trees]
+    for what in whats:
+        old, new = (answer["abouts"][what] for answer in answers)
+        against: list[str] = []
+        digests = [_digests(what, answer["digests"]) for answer in answers]
+        if old["hash"] != new["hash"]:
+            against += _settings(old["settings"], new["settings"])
+            against += _numbers(*digests)
+            against += _code(what, trees, answers, packages) if not against else []
+        digest = hashlib.sha256(json.dumps(digests[1], sort_keys=True).encode()).hexdigest()[:12]
+        commit = "..".join(tree.commit for tree in trees)
+        verdicts.append(Verdict(what, old["hash"], new["hash"], commit, digest, tuple(against)))
+    return verdicts
+
+
+def fixtures_for(what: str, names: Sequence[str]) -> list[str]:
+    """Which fixtures speak for it: a method's own and those of the sources; an evaluation's own."""
+    kind, name, *_ = what.split(" ")
+    if kind == "evaluation":
+        return [fixture for fixture in names if fixture == what or fixture.startswith((f"{what} ", "two processes"))]
+    if name == "none":  # random init is the backbone, which every evaluation asks
+        return [fixture for fixture in names if fixture.startswith("evaluation ")]
+    return [fixture for fixture in names if fixture.split(" ")[0] in (name, "source")]
+
+
+def _digests(what: str, digests: Mapping[str, str]) -> dict[str, str]:
+    return {name: digests[name] for name in fixtures_for(what, list(digests))}
+
+
+def _numbers(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    if not new:
+        return ["there is no fixture for it"]
+    failed = [digest for digest in (*old.values(), *new.values()) if digest.startswith("failed")]
+    return failed or [f"other numbers by the fixture '{name}'" for name in new if old[name] != new[name]]
+
+
+def _settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Settings that both trees have and that differ. What one of them does not have, its code does not ask for."""
+    differing = [key for key in sorted({*old} & {*new}) if _plain(old[key]) != _plain(new[key])]
+    return [f"another setting: {key} {old[key]!r} -> {new[key]!r}" for key in differing]
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as numbers, however a yaml or a signature writes them."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    try:
+        return value if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def _code(what: str, trees: Sequence[Tree], answers: Sequence[dict[str, Any]], packages: Sequence[Trees]) -> list[str]:
+    """Changed statements that a tree has not executed."""
+    places: list[str] = []
+    for tree, answer, others in zip(trees, answers, reversed(packages), strict=True):
+        starts = [Path(start).resolve() for start in answer["abouts"][what]["starts"]]
+        own = [IMPORTS, *fixtures_for(what, list(answer["digests"]))]
+        code = closure(starts, tree.root, (*NOT_FOLLOWED, *NOT_FOLLOWED_BEFORE))
+        for place in not_executed(code, others, _executed(answer, own), _executed(answer, list(answer["executed"]))):
+            places.append(f"changed and executed by no fixture, in {tree.commit}: {place}")
+    more = [f"... and {len(places) - MOST_PLACES} more"] if len(places) > MOST_PLACES else []
+    return places[:MOST_PLACES] + more
+
+
+def _package(root: Path) -> Trees:
+    """Every file of a tree's package but the tests."""
+    files = [path for path in root.glob("**/*.py") if path.relative_to(root).parts[0] not in OUTSIDE]
+    return {path.relative_to(root).as_posix(): without_words(ast.parse(path.read_bytes())) for path in files}
+
+
+def _executed(answer: dict[str, Any], contexts: Sequence[str]) -> Executed:
+    """Line numbers by file, in any of these contexts."""
+    found: dict[str, set[int]] = {}
+    for context in contexts:
+        for file, lines in answer["executed"].get(context, {}).items():
+            found.setdefault(file, set()).update(lines)
+    return {file: frozenset(lines) for file, lines in found.items()}

@@ -1,0 +1,275 @@
+"""What one tree answers: its hashes and settings, and the numbers and executed lines of the fixtures. A script, run in either tree.
+
+    python probe.py JOB.json        # PYTHONPATH leads to the tree; the job says where the answer goes
+
+It asks the package through the command line, whose words outlive refactorings, and imports nothing of the tree that has written it.
+"""
+
+import contextlib
+import csv
+import hashlib
+import inspect
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import coverage
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+IMPORTS = "imports"  # the context of what was executed outside of the fixtures
+
+
+def module(*names: str) -> Any:
+    """The first module of these names that the tree has: it may be older than the last move of files."""
+    name = next(name for name in names if find_spec(name.rpartition(".")[0]) and find_spec(name))
+    return import_module(name)
+
+
+def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
+    """By `what`: hash, settings, files that it starts from; by fixture: the digest of its numbers; by context: executed lines."""
+    seen = coverage.Coverage(data_file=None, source=[str(tree)], omit=["*/.venv/*", "*/tests/*"])
+    seen.start()
+    seen.switch_context(IMPORTS)
+    make_small(job["world"])
+    command(
+        ["dry_run=true", "method=none", "eval=[knn_mini]", f"output={job['out']}"]
+    )  # imports what every command does
+    abouts = {what: about(what) for what in job["whats"]}
+    digests, elsewhere = {}, list[dict[str, Any]]()
+    for fixture in job["fixtures"]:
+        began = time.perf_counter()
+        if fixture["processes"] > 1:
+            digests[fixture["name"]], found = together(fixture, job)
+            elsewhere += found
+        else:
+            seen.switch_context(fixture["name"])
+            digests[fixture["name"]] = numbers_of(fixture, Path(job["out"]))
+            seen.switch_context(IMPORTS)
+        print(f"{fixture['name']}: {time.perf_counter() - began:.1f} s", flush=True)
+    seen.stop()
+    return {"abouts": abouts, "digests": digests, "executed": merged([executed(seen, tree), *elsewhere])}
+
+
+def make_small(world: dict[str, Any]) -> None:
+    """A world of a few seconds and pictures beside the others; listings of folders are kept from the first picture on."""
+    worlds = module("longtake.datasets.mini.world", "longtake.datasets.mini")
+    worlds.WORLDS["small"] = worlds.World("small", **world)
+    images: Any = import_module("longtake.datasets.images")
+    images.CACHE_FROM = 1
+
+
+def together(fixture: dict[str, Any], job: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """The fixture in several processes, each a probe, started as torchrun does; the first one's digest, and all their lines."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    count, name = fixture["processes"], fixture["name"]
+    started, paths = [], []
+    for rank in range(count):
+        folder = Path(job["out"]) / "ranks" / name.replace(" ", "_") / str(rank)
+        folder.mkdir(parents=True)
+        own = {"whats": [], "fixtures": [{**fixture, "processes": 1}], "answer": str(folder / "answer.json")}
+        (folder / "job.json").write_text(json.dumps({**job, **own}))
+        places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
+        environment = {**os.environ, "MASTER_ADDR": "localhost", **{key: str(value) for key, value in places.items()}}
+        command = [sys.executable, "-W", "ignore", __file__, str(folder / "job.json")]
+        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        paths.append(folder / "answer.json")
+    codes = [process.wait() for process in started]
+    if any(codes):
+        return f"failed: {name}", []
+    found = [json.loads(path.read_text()) for path in paths]
+    return found[0]["digests"][name], [answer["executed"] for answer in found]
+
+
+def merged(parts: list[dict[str, Any]]) -> dict[str, dict[str, list[int]]]:
+    """Executed lines of several processes as those of one."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for context, file, lines in (
+        (c, f, lines) for part in parts for c, files in part.items() for f, lines in files.items()
+    ):
+        known = found.setdefault(context, {}).setdefault(file, [])
+        known += lines
+    return found
+
+
+def about(what: str) -> dict[str, Any]:
+    """Hash, settings with the class's defaults filled in, and the files that the hash starts from."""
+    freshness = module("longtake.engine.code_hash", "longtake.freshness")
+    kind, *names = what.split()
+    if kind == "training":
+        method, *_ = names
+        settings = freshness.recipe(*names)
+        if method == "none":
+            settings = {key: value for key, value in settings.items() if key.startswith("backbone")}
+            starts = [find_spec("longtake.backbones.vit").origin]  # type: ignore[union-attr]
+        else:
+            cls = import_module("longtake.methods.base").METHODS[method]
+            settings = {**{f"method.{key}": value for key, value in defaults(cls).items()}, **settings}
+            fit = module("longtake.engine.fit", "longtake.fit").__file__
+            starts = [inspect.getfile(cls), fit, *(map(str, getattr(freshness, "sources_of", lambda _: [])(names[1])))]
+        return {"hash": freshness.training_hash(*names), "settings": settings, "starts": starts}
+    (name,) = names
+    cls = module("longtake.engine.boards", "longtake.boards").task_of(name)
+    config = module("longtake.engine.config", "longtake.command").plainly([f"eval=[{name}]"])
+    settings = {**defaults(cls), **config["eval"][name], "version": cls.version}
+    return {"hash": freshness.evaluation_hash(name), "settings": settings, "starts": [inspect.getfile(cls)]}
+
+
+def defaults(cls: type) -> dict[str, Any]:
+    """Of every keyword of a class and of the classes it extends."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if "__init__" in vars(base) and (base.__module__.startswith("longtake.") or base is cls):
+            for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items():
+                if parameter.default is not parameter.empty:
+                    found[name] = parameter.default
+    return found
+
+
+def numbers_of(fixture: dict[str, Any], out: Path) -> str:
+    """Run the command (twice where it is to be stopped in between); the digest of its numbers, or why there is none."""
+    folder = out / fixture["name"].replace(" ", "_")
+    words = [*fixture["words"], f"output={folder}"]
+    printed, found = io.StringIO(), hashlib.sha256()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), watched(found):
+        if fixture.get("stop_after"):
+            with stopping_after(fixture["stop_after"]):
+                code = command(words)
+            if code != 128 + signal.SIGTERM:
+                return f"failed: {fixture['name']} was not stopped (exit code {code}): {printed.getvalue()[-2000:]}"
+            words.append("resume=true")
+        code = command(words)
+    if code:
+        return f"failed: {fixture['name']} ended with exit code {code}: {printed.getvalue()[-2000:]}"
+    left_behind(folder, found)
+    return found.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def watched(found: Any) -> Iterator[None]:
+    """Add what the encoder sees and answers, and what each step of an optimiser makes of the weights: accuracies are coarse."""
+    vit, names = import_module("longtake.backbones.vit").ViT, ("forward", "intermediate")
+    plain = {name: getattr(vit, name) for name in names}
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        elif isinstance(value, list | tuple):
+            for part in value:
+                add(part)
+
+    def wrapped(name: str) -> Any:
+        def call(self: Any, x: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
+            answer = plain[name](self, x, *arguments, **keywords)
+            add((x, answer))
+            return answer
+
+        return call
+
+    def stepped(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        add([parameter for group in optimizer.param_groups for parameter in group["params"]])
+
+    handle = register_optimizer_step_post_hook(stepped)
+    for name in names:
+        setattr(vit, name, wrapped(name))
+    try:
+        yield
+    finally:
+        handle.remove()
+        for name in names:
+            setattr(vit, name, plain[name])
+
+
+def command(words: Sequence[str]) -> int:
+    """What `run` does with these words in this process; its exit code."""
+    run = import_module("longtake.run")
+    before, sys.argv = sys.argv, ["run", *words]
+    try:
+        run.main()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:  # a bug of the tree: an answer, too
+        print(f"{type(error).__name__}: {error}")
+        return 1
+    finally:
+        sys.argv = before
+    return 0
+
+
+@contextlib.contextmanager
+def stopping_after(steps: int) -> Iterator[None]:
+    """SIGTERM comes in the middle of a training, as from a cluster."""
+    method = import_module("longtake.methods.base").Method
+    step, count = method.training_step, iter(range(1, 10**9))
+
+    def counted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if next(count) == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *arguments, **keywords)
+
+    method.training_step = counted
+    try:
+        yield
+    finally:
+        method.training_step = step
+
+
+def left_behind(folder: Path, found: Any) -> None:
+    """Add the encoder and the losses of a training, the outcomes of an evaluation: bytes, not names of files."""
+    for path in sorted(folder.glob("*/encoder.safetensors")):
+        for name, tensor in sorted(load_file(path).items()):
+            found.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
+        for log in sorted(path.parent.glob("logs/*/metrics.csv")):
+            found.update(losses(log))
+    for path in sorted(folder.glob("*/eval/*/outcomes.npz")):
+        with np.load(path) as arrays:
+            for name in sorted(arrays.files):
+                found.update(name.encode() + str(arrays[name].shape).encode() + arrays[name].tobytes())
+
+
+def losses(log: Path) -> bytes:
+    """Step and loss terms of a log, in the order of their names."""
+    with log.open() as file:
+        rows = [{k: v for k, v in row.items() if k == "step" or k.startswith("loss")} for row in csv.DictReader(file)]
+    return json.dumps([sorted(row.items()) for row in rows if any(v for k, v in row.items() if k != "step")]).encode()
+
+
+def executed(seen: coverage.Coverage, tree: Path) -> dict[str, dict[str, list[int]]]:
+    """Line numbers by context and file."""
+    data = seen.get_data()
+    found: dict[str, dict[str, list[int]]] = {}
+    for file in data.measured_files():
+        name = Path(file).resolve().relative_to(tree).as_posix()
+        for line, contexts in data.contexts_by_lineno(file).items():
+            for context in contexts:
+                found.setdefault(context, {}).setdefault(name, []).append(line)
+    return found
+
+
+def main() -> None:
+    job = json.loads(Path(sys.argv[1]).read_text())
+    os.environ["LONGTAKE_DATA"] = job["data"]
+    torch.set_num_threads(1)  # sums have one order
+    tree = Path(find_spec("longtake").origin or "").resolve().parent  # type: ignore[union-attr]
+    answer = answers(job, tree)
+    Path(job["answer"]).write_text(json.dumps(answer, default=str))
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads abort now and then when the interpreter ends
+
+
+if __name__ == "__main__":
+    main()
