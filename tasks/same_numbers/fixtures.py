@@ -164,7 +164,7 @@ def _scene(number: int, draw: np.random.Generator, t: int = 0) -> tuple[np.ndarr
     mask = np.zeros(image.shape[:2], np.uint8)
     for k in range(2):
         label = (number + k) % 3
-        top, left = 6 + 22 * k + 2 * number % 8, 8 + 20 * k + 2 * t
+        top, left = 6 + 22 * k + 2 * number % 8, 8 + 20 * k + t
         mask[top : top + 24, left : left + 28] = label + 1
         image[top : top + 24, left : left + 28] = (COLOURS[label] + draw.integers(-20, 20, (24, 28, 3))).astype(
             np.uint8
