@@ -34,8 +34,10 @@ IMPORTS = "imports"  # the context of what was executed outside of the fixtures
 
 def module(*names: str) -> Any:
     """The first module of these names that the tree has: it may be older than the last move of files."""
-    name = next(name for name in names if find_spec(name.rpartition(".")[0]) and find_spec(name))
-    return import_module(name)
+    for name in names:
+        with contextlib.suppress(ModuleNotFoundError):
+            return import_module(name)
+    raise ModuleNotFoundError(f"none of {', '.join(names)}")
 
 
 def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
