@@ -1,7 +1,7 @@
 """Whether a row's numbers are still those of this code: by the hashes of what trained and of what measured it, and by its seal."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,8 @@ from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcom
 from longtake.leaderboards.rows import metrics_of, read
 from longtake.leaderboards.schema import PAPER, Key, Row, cells_of, columns
 from longtake.registry import UnknownName
+
+STALE = "stale"
 
 
 class Finding(NamedTuple):
@@ -83,6 +85,11 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
         yield from _of_outcomes(path, row)
 
 
+def is_stale(found: Iterable[str]) -> bool:
+    """Whether one of a row's `reasons` is that today's code may give another number."""
+    return any(reason.startswith(STALE) for reason in found)
+
+
 @cache
 def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
     """What of the code is not, or is not known to be, that of today."""
@@ -92,7 +99,7 @@ def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
     found = []
     try:
         if trained != FOREIGN and vouchers(trained, training_hash(key.method, key.pretrain, key.backbone)) is None:
-            found.append(f"stale: the code or recipe of {key.method} has changed")
+            found.append(f"{STALE}: the code or recipe of {key.method} has changed")
     except UnknownName:
         found.append(f"unknown: no method is called {key.method!r}")
     try:
@@ -100,11 +107,11 @@ def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
     except ValueError as error:
         return (*found, f"unknown: {error}")
     if vouchers(evaluated, evaluation_hash(evaluation)) is None:
-        found.append(f"stale: the code or preset of {evaluation} has changed")
+        found.append(f"{STALE}: the code or preset of {evaluation} has changed")
     if not key.protocol.strip():
         found.append("unknown: no protocol")
     elif not key.protocol.split()[0].endswith(f"-v{task.version}"):
-        found.append(f"stale: the protocol is version {task.version} now")
+        found.append(f"{STALE}: the protocol is version {task.version} now")
     return tuple(found)
 
 

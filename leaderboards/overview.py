@@ -32,7 +32,9 @@ class Line:
     label: str
     entries: Mapping[Column, Entry]
     scores: Mapping[Column, Score]  # with letters only where all lines of a column are of one budget
-    mean_rank: float | None  # over the columns in which all lines are; None where there is none
+    mean_rank: (
+        float | None
+    )  # over the columns in which all lines are and none is stale; None where there is no such column
 
     @property
     def untrained(self) -> bool:
@@ -40,6 +42,10 @@ class Line:
 
     def score(self, column: Column) -> Score | None:
         return self.scores.get(column)
+
+    def stale(self, column: Column) -> bool:
+        """Whether the number is of other code than today's: it is shown, and compared with none."""
+        return column in self.entries and self.entries[column].stale
 
 
 def overview(boards: Mapping[Column, Sequence[Entry]]) -> list[Line]:
@@ -50,7 +56,7 @@ def overview(boards: Mapping[Column, Sequence[Entry]]) -> list[Line]:
             if comparable(entry, column.metric):
                 found.setdefault(entry.identity, {})[column] = entry
     labels = _labels(list(found))
-    full = [column for column in boards if all(column in there for there in found.values())]
+    full = [column for column in boards if all(column in there and not there[column].stale for there in found.values())]
     ranks = {column: _ranks(column, found) for column in full}
     scores = {column: _of_one_budget(column, found) for column in boards}
     lines = []
@@ -123,16 +129,17 @@ def markdown_overview(lines: Sequence[Line], columns: Sequence[Column]) -> str:
     for column in columns:
         metric = f"{escape_markdown(column.metric)}, {seeds_in(column, lines)}"
         name = f"{escape_markdown(column.evaluation)}<br><sub>{metric}</sub>"
-        rows.append([name, *(_markdown_cell(line.score(column), place(line, column, lines) == 0) for line in lines)])
+        rows.append([name, *(_markdown_cell(line, column, place(line, column, lines) == 0) for line in lines)])
     ranks = ["" if line.mean_rank is None else f"{line.mean_rank:.1f}" for line in lines]
     return markdown_rows([*rows, ["mean rank", *ranks]])
 
 
-def _markdown_cell(score: Score | None, best: bool) -> str:
+def _markdown_cell(line: Line, column: Column, best: bool) -> str:
+    score = line.score(column)
     if score is None:
         return ""
     value = f"**{score.value:.1f}**" if best else f"{score.value:.1f}"
-    text = f"{value} {score.letters}".rstrip()
+    text = f"{value} {'(stale)' if line.stale(column) else score.letters}".rstrip()
     return f"{text}<br><sub>{score.ends}</sub>" if score.ends else text
 
 
@@ -148,7 +155,7 @@ def latex_table(lines: Sequence[Line], columns: Sequence[Column]) -> str:
     r"""A `tabular` for `booktabs`: the best of a column bold, the second best underlined, half the interval behind +-."""
     rows = [[r"\textbf{method}", *(escape_latex(f"{c.evaluation} {c.metric}") for c in columns)]]
     for line in lines:
-        cells = [_latex_cell(line.score(column), place(line, column, lines)) for column in columns]
+        cells = [_latex_cell(line.score(column), place(line, column, lines), line.stale(column)) for column in columns]
         rows.append([escape_latex(line.label), *cells])
     head, *body = [" & ".join(cells) + r" \\" for cells in rows]
     above = [r"% \usepackage{booktabs}", rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", head, r"\midrule"]
@@ -156,19 +163,21 @@ def latex_table(lines: Sequence[Line], columns: Sequence[Column]) -> str:
 
 
 def place(line: Line, column: Column, lines: Sequence[Line]) -> int:
-    """0 for the best number of a column, 1 for the second best, and so on; numbers that print the same share a place."""
+    """0 for the best number of a column, 1 for the second best; numbers that print the same share a place; -1 for a stale one."""
     sign = 1 if lower_is_better(column.metric) else -1
-    printed = sorted({sign * round(score.value, 1) for other in lines if (score := other.score(column)) is not None})
+    fresh = [score for other in lines if not other.stale(column) and (score := other.score(column)) is not None]
+    printed = sorted({sign * round(score.value, 1) for score in fresh})
     own = line.score(column)
-    return -1 if own is None else printed.index(sign * round(own.value, 1))
+    return -1 if own is None or line.stale(column) else printed.index(sign * round(own.value, 1))
 
 
-def _latex_cell(score: Score | None, number: int) -> str:
+def _latex_cell(score: Score | None, number: int, stale: bool) -> str:
     if score is None:
         return "--"
     value = f"{score.value:.1f}"
     value = rf"\textbf{{{value}}}" if number == 0 else rf"\underline{{{value}}}" if number == 1 else value
-    return value + (rf" {{\scriptsize $\pm$ {score.half}}}" if score.half else "")
+    mark = " (stale)" if stale else ""
+    return value + (rf" {{\scriptsize $\pm$ {score.half}}}" if score.half else "") + mark
 
 
 def escape_latex(text: str) -> str:

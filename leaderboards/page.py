@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,8 @@ def _line(line: Line, columns: Sequence[Column], lines: Sequence[Line]) -> dict[
     scores = []
     for column in columns:
         score = line.score(column)
-        scores.append(None if score is None else _score(score, place(line, column, lines) == 0))
+        shown = None if score is None else _score(score, place(line, column, lines) == 0)
+        scores.append(shown and {**shown, "stale": line.stale(column)})
     return {"label": line.label, "scores": scores, "rank": line.mean_rank}
 
 
@@ -89,8 +91,10 @@ def _board(board: Board) -> dict[str, Any]:
 
 
 def _best(entries: Sequence[Entry], metric: str) -> float:
-    values = [entry.scores[metric].value for entry in entries if metric in entry.scores]
-    return min(values) if lower_is_better(metric) else max(values)
+    """The best of what is not stale; of a paper's numbers, too."""
+    fresh = [entry for entry in entries if not entry.stale] or entries
+    values = [entry.scores[metric].value for entry in fresh if metric in entry.scores]
+    return min(values, default=math.nan) if lower_is_better(metric) else max(values, default=math.nan)
 
 
 def _range(entries: Sequence[Entry], metric: str) -> tuple[float, float]:
@@ -128,7 +132,10 @@ def _entry(
         "source": key.source,
         "protocol": key.protocol,
         "paper": entry.is_paper,
-        "scores": {metric: _score(score, score.value == best[metric]) for metric, score in entry.scores.items()},
+        "scores": {
+            metric: _score(score, score.value == best[metric] and not entry.stale)
+            for metric, score in entry.scores.items()
+        },
         "beside": {metric: value for metric, value in printed.items() if metric in entry.scores},
         "budgets": at,
         "frames": proof.frames_seen,

@@ -52,7 +52,9 @@ def draw_heat_map(lines: Sequence[Line], columns: Sequence[Column], path: Path) 
     for x, column in enumerate(columns):
         for y, line in enumerate(lines):
             if (score := line.score(column)) is not None:
-                text = f"{score.value:.1f}" + (f" {score.letters}" if score.letters else "")
+                text = f"{score.value:.1f}" + (
+                    " (stale)" if line.stale(column) else f" {score.letters}" if score.letters else ""
+                )
                 weight = "bold" if place(line, column, lines) == 0 else "normal"
                 axis.text(x, y, text, ha="center", va="center", fontsize=8, fontweight=weight)
     names = ["\n".join(column) for column in columns]

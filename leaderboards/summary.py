@@ -2,11 +2,11 @@
 
 An *entry* is an encoder over all its seeds. Entries are ranked among those of the same backbone, protocol and budget - frames that
 the encoder saw in pretraining, within `SAME_BUDGET` - because more training alone makes a score better. Random init, which costs
-nothing, is ranked with each of them. Rows that somebody edited are shown and ranked with nobody.
+nothing, is ranked with each of them. Rows that somebody edited, and stale ones, are shown and ranked with nobody.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -74,6 +74,7 @@ class Entry:
     rows: tuple[Row, ...]  # one for each seed
     folders: tuple[Path, ...]  # where each row's CSV and outcomes are
     scores: Mapping[str, Score] = field(default_factory=dict)
+    stale: bool = False  # whether today's code may give one of its rows another number
 
     @property
     def identity(self) -> tuple:
@@ -99,20 +100,27 @@ class Entry:
         return [row.key.seed for row in self.rows if row.key.seed is not None]
 
 
-def summarize(evaluation: str, rows: Sequence[tuple[Path, Row]], metrics: Sequence[str]) -> list[Entry]:
-    """The entries of an evaluation in the order of their first rows; `rows` come with the folders of their CSVs."""
+def summarize(
+    evaluation: str, rows: Sequence[tuple[Path, Row]], metrics: Sequence[str], stale: Collection[Key] = ()
+) -> list[Entry]:
+    """The entries of an evaluation in the order of their first rows; `rows` come with the folders of their CSVs.
+
+    `stale` are the keys of rows that are of other code than today's.
+    """
     found: dict[Key, list[tuple[Path, Row]]] = {}
     for folder, row in rows:
         found.setdefault(row.key._replace(seed=None), []).append((folder, row))
     entries = [
         Entry(key, tuple(row for _, row in there), tuple(folder for folder, _ in there)) for key, there in found.items()
     ]
+    old = {entry.key: any(row.key in stale for row in entry.rows) for entry in entries}
     outcomes = {entry.key: by_metric for entry in entries if (by_metric := _outcomes(evaluation, entry, metrics))}
     scores = {entry.key: _unranked(entry, outcomes.get(entry.key, {}), metrics) for entry in entries}
     for number, same in enumerate(budgets(entries)):
         for metric in metrics:
-            _rank(number, metric, [entry.key for entry in same if entry.key in outcomes], outcomes, scores)
-    return [Entry(entry.key, entry.rows, entry.folders, scores[entry.key]) for entry in entries]
+            fresh = [entry.key for entry in same if entry.key in outcomes and not old[entry.key]]
+            _rank(number, metric, fresh, outcomes, scores)
+    return [replace(entry, scores=scores[entry.key], stale=old[entry.key]) for entry in entries]
 
 
 class _Tested(NamedTuple):

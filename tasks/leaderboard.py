@@ -13,7 +13,7 @@ from rich.text import Text
 from longtake.console import console
 from longtake.engine.boards import TRACKED, board_files, metrics_for, primary_for, rows_of
 from longtake.engine.config import asked_for, composed
-from longtake.engine.freshness import reasons, verify
+from longtake.engine.freshness import is_stale, reasons, verify
 from longtake.engine.git import REPOSITORY, code_commit
 from longtake.engine.history import diff
 from longtake.engine.identity import Config
@@ -107,7 +107,8 @@ def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Boa
         paths = {place: place / f"{name}.csv" for place in folders}
         stale = {row.key: found for place, row in rows if (found := list(reasons(paths[place], row)))}
         if rows:
-            boards.append(Board(name, metrics, primary_for(name)[0], summarize(name, rows, metrics), stale))
+            entries = summarize(name, rows, metrics, [key for key, found in stale.items() if is_stale(found)])
+            boards.append(Board(name, metrics, primary_for(name)[0], entries, stale))
     return sorted(boards, key=lambda board: all(entry.is_paper for entry in board.entries))  # what is ours first
 
 
@@ -196,7 +197,8 @@ def _console_overview(lines: Sequence[Line], columns: Sequence[Column]) -> Table
             score = line.score(column)
             best = "bold" if place(line, column, lines) == 0 else ""
             text = "" if score is None else f"{score.value:.1f}"
-            cells.append(Text.assemble((text, best), "" if score is None else f" {score.letters}"))
+            mark = "" if score is None else " (stale)" if line.stale(column) else f" {score.letters}"
+            cells.append(Text.assemble((text, best), mark))
         table.add_row(*cells)
     table.add_row("mean rank", *("" if line.mean_rank is None else f"{line.mean_rank:.1f}" for line in lines))
     return table

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from longtake.engine.boards import metrics_for
+from longtake.engine.code_hash import evaluation_hash, training_hash
 from longtake.leaderboards.outcomes import items_hash, save_outcomes
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
@@ -39,9 +40,10 @@ def make_rows(
             outcomes = {"items": np.array([f"{i}.jpg" for i in range(items)]), metrics[0]: right}
             key = make_key(method, seed, evaluation, **changes)
             seen = 0 if method == "none" else (frames or {}).get(method, FRAMES)
+            code = f"{training_hash(method, key.pretrain, key.backbone)}-{evaluation_hash(evaluation)}"
             proof = Provenance(
                 "c0ffee", "abad1dea", "0123456789", "2026-11-28T12:00:00+00:00", seen, 0.1, 1.5, "cpu",
-                f"run method={method} pretrain=mini seed={seed}", "training-evaluation", items_hash(outcomes),
+                f"run method={method} pretrain=mini seed={seed}", code, items_hash(outcomes),
             )  # fmt: skip
             save_outcomes(folder, evaluation, key, outcomes)
             rows.append(Row(key, {metrics[0]: interval(right)}, proof))

@@ -114,7 +114,8 @@ def about(what: str) -> dict[str, Any]:
     kind, *names = what.split()
     if kind == "training":
         method, *_ = names
-        settings = freshness.recipe(*names)
+        pretrain = "mini" if names[1] == "none" else names[1]
+        settings = freshness.recipe(method, pretrain, names[2])
         if method == "none":
             settings = {key: value for key, value in settings.items() if key.startswith("backbone")}
             starts = [find_spec("longtake.backbones.vit").origin]  # type: ignore[union-attr]
