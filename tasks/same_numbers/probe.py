@@ -267,8 +267,14 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     os.environ["LONGTAKE_DATA"] = job["data"]
     torch.set_num_threads(1)  # sums have one order
+    # An editable installation offers the folders that this tree does not have, from another one.
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if not str(getattr(finder, "__module__", "")).startswith("__editable__")
+    ]
     tree = Path(find_spec("longtake").origin or "").resolve().parent  # type: ignore[union-attr]
     answer = answers(job, tree)
+    ours = [m for name, m in sys.modules.items() if name.split(".")[0] == "longtake" and getattr(m, "__file__", None)]
+    assert all(Path(str(m.__file__)).resolve().is_relative_to(tree) for m in ours), "modules of another tree"
     Path(job["answer"]).write_text(json.dumps(answer, default=str))
     sys.stdout.flush()
     os._exit(0)  # gloo's threads abort now and then when the interpreter ends
