@@ -67,7 +67,7 @@ def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
 
 def make_small(world: dict[str, Any]) -> None:
     """A world of a few seconds and pictures beside the others; listings of folders are kept from the first picture on."""
-    worlds = module("longtake.datasets.mini.world", "longtake.datasets.mini")
+    worlds = module("longtake.datasets.mini.worlds", "longtake.datasets.mini")
     worlds.WORLDS["small"] = worlds.World("small", **world)
     images: Any = import_module("longtake.datasets.images")
     images.CACHE_FROM = 1
