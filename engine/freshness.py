@@ -22,7 +22,7 @@ from longtake.engine.boards import task_of
 from longtake.engine.config import choices, composed, plainly
 from longtake.engine.git import REPOSITORY, git
 from longtake.engine.history import committed
-from longtake.engine.identity import IN_KEY, TRAINING, Config, flat
+from longtake.engine.identity import IN_KEY, Config, flat, training
 from longtake.engine.source_hash import source_hash
 from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
 from longtake.leaderboards.rows import metrics_of, read
@@ -47,7 +47,8 @@ def training_hash(method: str, pretrain: str, backbone: str) -> str:
 
     Raises `UnknownName` for a method that is not installed.
     """
-    known = pretrain if pretrain in choices("pretrain") else "video"  # a file of the user's has its own name
+    kind = pretrain.partition(":")[0]  # what follows is the user's own: video:walk
+    known = kind if kind in choices("pretrain") else "video"
     return _training_hash(method, known, backbone)
 
 
@@ -75,8 +76,7 @@ def recipe(method: str, pretrain: str, backbone: str) -> Config:
     yaml = backbones().get(backbone)
     words = [f"method={method}", f"pretrain={pretrain}", *([f"backbone={yaml}"] if yaml else [])]
     config = plainly(words)
-    chosen = flat({key: config[key] for key in TRAINING})
-    return {key: value for key, value in chosen.items() if key not in IN_KEY}
+    return {key: value for key, value in flat(training(config)).items() if key not in IN_KEY}
 
 
 @cache

@@ -7,14 +7,15 @@ import av
 import numpy as np
 import pytest
 
-from longtake.datasets.prepare import doubts, prepare, print_store
-from longtake.datasets.sources import Source
+from longtake.datasets.prepare import prepare, print_store
+from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.video import VideoInfo, probe
-from longtake.engine.config import choices, composed
+from longtake.datasets.video_files import doubts
+from longtake.engine.config import choices, plainly
 
 
 def source(config: str = "video", **keys: object) -> Source:
-    return Source(**{**composed([f"pretrain={config}"])["pretrain"], **keys})  # type: ignore[arg-type]
+    return build_source({**plainly([f"pretrain={config}"])["pretrain"], **keys})
 
 
 def write(path: Path, num_frames: int) -> Path:
