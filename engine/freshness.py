@@ -1,9 +1,10 @@
 """Whether a row's numbers are still those of this code: hashes of what trained and of what measured it, and seals.
 
-A row's code hash has two parts, `training-evaluation`. The first is that of the method's modules, the training loop and the yamls
-of its recipe when the encoder was trained, of the backbone alone for random init, `foreign` for other codes' encoders; the second
-that of the evaluation's modules and preset. A change in how data are read or in what a module merely imports makes a row stale,
-too: better once too often. What no hash knows of: the libraries, and what is in a picture that keeps its name.
+A row's code hash has two parts, `training-evaluation`. The first is that of the modules of the method and of its source, the
+training loop and the yamls of its recipe when the encoder was trained, of the backbone alone for random init, `foreign` for other
+codes' encoders; the second that of the evaluation's modules and preset. A change in how data are read or in what a module merely
+imports makes a row stale, too: better once too often. What no hash knows of: the libraries, and what is in a picture that keeps its
+name.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from longtake.backbones.checkpoints import FOREIGN
 from longtake.console import console
+from longtake.datasets.sources.base import SOURCES
 from longtake.downstream.base import HARMLESS
 from longtake.downstream.got10k import GOT10K_BOARD, GOT10K_LOCAL
 from longtake.engine.boards import task_of
@@ -59,8 +61,9 @@ def _training_hash(method: str, pretrain: str, backbone: str) -> str:
         return _with(
             code, {key: v for key, v in recipe(method, pretrain, backbone).items() if key.startswith("backbone")}
         )
-    code = source_hash([_file(METHODS[method]), REPOSITORY / "engine" / "fit.py"], REPOSITORY, FOR_PEOPLE)
-    return _with(code, recipe(method, pretrain, backbone))
+    learner, settings = METHODS[method], recipe(method, pretrain, backbone)
+    starts = [_file(learner), REPOSITORY / "engine" / "fit.py", _file(SOURCES[settings["pretrain.source"]])]
+    return _with(source_hash(starts, REPOSITORY, FOR_PEOPLE), settings)
 
 
 @cache
@@ -72,7 +75,7 @@ def evaluation_hash(evaluation: str) -> str:
 
 
 def recipe(method: str, pretrain: str, backbone: str) -> Config:
-    """What the yamls say of a training, by dotted key; what a row's key says itself is left out."""
+    """What the yamls and the source's defaults say of a training, by dotted key; what a row's key says itself is left out."""
     yaml = backbones().get(backbone)
     words = [f"method={method}", f"pretrain={pretrain}", *([f"backbone={yaml}"] if yaml else [])]
     config = plainly(words)

@@ -10,7 +10,6 @@ A package outside the repository adds one through the entry-point group `longtak
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,12 +91,8 @@ class Source(ABC):
         """About how many frames it has where it is not on this machine, so that a plan can say what it would cost."""
         return FRAMES_OF_A_TOUR
 
-    def missing(self) -> list[Path]:
-        """Files that are named but not there."""
-        return []
-
     def fetch(self) -> None:  # noqa: B027 - most have nothing to fetch
-        """Get what is missing (task=prepare). Raises `ValueError` with the reasons and what to do by hand."""
+        """Get files that are named but not there (task=prepare). Raises `ValueError` with the reasons and what to do by hand."""
 
     def doubts(self) -> list[str]:
         """What looks wrong with data that are there, a line each."""

@@ -38,6 +38,9 @@ def test_the_mini_world_is_seen_as_it_is(town: World, walk: Path, store: FrameSt
     assert figures["blank, %"] == 0
     # dusk falls: the renderer darkens the walk from beginning to end
     assert spearmanr(looks.seconds, looks.lightness).statistic < -0.6
+    box = truth_of(town, walk).box
+    np.testing.assert_array_equal(box, truth["box"] / [160, 120, 160, 120])  # shares of the frame
+    assert 0 <= box.min() < box.max() <= 1
     assert np.isfinite(looks.motion).mean() > 0.9  # one that is last in its shot has no successor
 
 
