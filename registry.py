@@ -4,7 +4,7 @@
     METHODS["simclr"]                               # imports methods/simclr.py when it is first asked for
 
 A package outside the repository adds a method through the entry-point group `longtake.methods` (an evaluation through
-`longtake.downstream`).
+`longtake.downstream`, a source of frames through `longtake.sources`).
 """
 
 import difflib
@@ -25,9 +25,10 @@ class UnknownName(ValueError):
 class Registry(Generic[T]):
     """Classes or functions by name, imported when they are first asked for."""
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, group: str | None = None) -> None:
         self.kind = kind  # the word in error messages: "method"
-        self.package = package  # where <name>.py lies, and the entry-point group: "longtake.methods"
+        self.package = package  # where <name>.py lies: "longtake.methods"
+        self.group = group or package  # of the entry points
         self._known: dict[str, T] = {}
 
     def add(self, name: str, value: T) -> None:
@@ -51,11 +52,17 @@ class Registry(Generic[T]):
         if name not in self._known and name in self.modules():
             importlib.import_module(f"{self.package}.{name}")
         if name not in self._known:
-            for entry in entry_points(group=self.package, name=name):
+            for entry in entry_points(group=self.group, name=name):
                 entry.load()
         if name not in self._known:
             raise UnknownName(unknown(self.kind, name, sorted({*self._known, *self.outside()})))
         return self._known[name]
+
+    def all_names(self) -> list[str]:
+        """All names there are; every module of the package is imported for it, so for small packages."""
+        for module in self.modules():
+            importlib.import_module(f"{self.package}.{module}")
+        return sorted({*self._known, *self.outside()})
 
     def modules(self) -> list[str]:
         """Names of the modules in the package: the only ones that are ever imported for a name."""
@@ -66,7 +73,7 @@ class Registry(Generic[T]):
 
     def outside(self) -> list[str]:
         """Names that installed packages offer through entry points."""
-        return [entry.name for entry in entry_points(group=self.package)]
+        return [entry.name for entry in entry_points(group=self.group)]
 
 
 def _origin(value: object) -> tuple[str, str]:

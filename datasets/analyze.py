@@ -12,10 +12,9 @@ import numpy as np
 
 from longtake.datasets.detect import detector_of
 from longtake.datasets.frame_store import FrameStore
-from longtake.datasets.mini.worlds import WORLDS, world_folder
 from longtake.datasets.prepare import prepare
-from longtake.datasets.roots import data_root
-from longtake.datasets.sources import Source
+from longtake.datasets.sources.base import Source
+from longtake.datasets.sources.stored import Stored
 from longtake.datasets.xray import Looks, class_counts, look, summary
 
 MOST_FREQUENT = 25  # classes in the picture
@@ -32,14 +31,13 @@ img { max-width: 100%; } figure { margin: 2rem 0; } figcaption { color: #555; }
 def analyze(source: Source, detector: str, interval: float, root: Path) -> Path:
     """Look at a source, write `root`/LABEL and the page `root`/index.html; returns the page.
 
-    Raises `ValueError` for a source that is not there, images, or a detector that cannot be had.
+    Raises `ValueError` for a source that is not there, or not stored as a video, and for a detector that cannot be had.
     """
-    if source.images:
-        raise ValueError(f"task=analyze looks at videos; pretrain={source.name} has images")
+    if not isinstance(source, Stored):  # only there every frame is measured
+        raise ValueError(f"task=analyze looks at videos in a frame store; pretrain={source.name} has none")
     store = prepare(source)
     assert isinstance(store, FrameStore)
-    world = world_folder(WORLDS[source.world], data_root()) if source.world else None
-    detect, counted = detector_of(detector, world)
+    detect, counted = detector_of(detector, source.truth())
     looks = look(store, detect, interval)
     folder = root / re.sub(r"[^\w.+-]", "_", source.label)
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,8 @@ from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from longtake.datasets.frame_store import FrameStore
-from longtake.datasets.image_store import ImageStore
 from longtake.datasets.packets import VideoError
+from longtake.datasets.store import Store
 
 TIE = 1e-6  # seconds: which of two equally near frames is taken must not hang on rounding
 # Median frame intervals between a frame and the time it stands for: rounding to a regular grid costs up to a half, the
@@ -68,7 +67,7 @@ class Clips(Dataset):
 
     def __init__(
         self,
-        store: FrameStore | ImageStore,
+        store: Store,
         num_frames: int,
         stride_seconds: float,
         clips_per_epoch: int | None = None,
@@ -177,23 +176,21 @@ class Clips(Dataset):
 
     def _check_videos(self) -> None:
         clip_seconds = (self.num_frames - 1) * self.stride_seconds
-        for video, source in enumerate(self.store.info["sources"]):
+        for video, name in enumerate(self.store.names):
             if (self.store.video[self.starts] == video).any():
                 continue
             own = self.store.video == video
             if self.store.blank[own].all():
-                raise VideoError(
-                    f"{source['name']}: every frame is blank or stands still; give a video that shows something"
-                )
+                raise VideoError(f"{name}: every frame is blank or stands still; give a video that shows something")
             seconds = self.store.seconds[own]
             length, interval = (np.ptp(seconds), np.median(np.diff(seconds))) if len(seconds) > 1 else (0.0, 0.0)
             if self.stride_seconds < interval:
                 raise VideoError(
-                    f"{source['name']}: stored frames are {interval:.3f} s apart, but stride_seconds is "
+                    f"{name}: stored frames are {interval:.3f} s apart, but stride_seconds is "
                     f"{self.stride_seconds:g}; keep more frames per second or use a longer stride"
                 )
             raise VideoError(
-                f"{source['name']}: {length:.1f} s of frames, but one clip of {self.num_frames} frames lasts "
+                f"{name}: {length:.1f} s of frames, but one clip of {self.num_frames} frames lasts "
                 f"{clip_seconds:.1f} s{' without a cut or a gap' if length >= clip_seconds else ''}; "
                 "use a longer video, a smaller stride_seconds or fewer frames"
             )

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from longtake.datasets.mini.objects import CLASSES
-from longtake.datasets.mini.world import walk_truth
+from longtake.datasets.sources.base import Truth
 
 Image = UInt8[np.ndarray, "h w 3"]
 Detector = Callable[[Image, int], Sequence[str]]  # RGB image, number of the stored frame: a label per object
@@ -23,19 +22,20 @@ MIN_SCORE = 0.5  # of a torchvision detection
 REGION_SIDE, REGION_SHARE = 120, 0.005  # pixels of the shorter side; the share of the picture that makes a region count
 
 
-def detector_of(name: str, world: Path | None) -> tuple[Detector, str]:
+def detector_of(name: str, truth: Truth | None) -> tuple[Detector, str]:
     """A detector by its name and a sentence on what it counts.
 
-    `auto` is the truth for a rendered world, else torchvision's detector when its weights are on this machine, else `regions`.
+    `auto` is the truth where there is one, of a rendered world, else torchvision's detector when its weights are on this machine,
+    else `regions`.
     Raises `ValueError` for an unknown name, or weights that are not there.
     """
     weights = _weights()
     if name == "auto":
-        name = "truth" if world else "fasterrcnn" if weights.is_file() else "regions"
+        name = "truth" if truth else "fasterrcnn" if weights.is_file() else "regions"
     if name == "truth":
-        if world is None:
+        if truth is None:
             raise ValueError("analyze.detector=truth needs a rendered world: pretrain=mini")
-        return _truth(world), "objects of the renderer, of which at least a tenth is visible"
+        return _truth(truth), "objects of the renderer, of which at least a tenth is visible"
     if name == "fasterrcnn":
         if not weights.is_file():
             raise ValueError(
@@ -66,14 +66,13 @@ def regions(image: Image, frame: int = 0) -> list[str]:
     return ["region"] * count
 
 
-def _truth(world: Path) -> Detector:
-    truth = walk_truth(world)
-    visible = truth["visible"] >= 0.1
-    frames, classes = truth["frame"][visible], truth["class_index"][visible]
+def _truth(truth: Truth) -> Detector:
+    visible = truth.visible >= 0.1
+    frames, classes = truth.frame[visible], truth.class_index[visible]
     first = np.searchsorted(frames, np.arange(frames.max() + 2))
 
     def detect(image: Image, frame: int) -> list[str]:
-        return [CLASSES[i] for i in classes[first[frame] : first[frame + 1]]]
+        return [truth.classes[i] for i in classes[first[frame] : first[frame + 1]]]
 
     return detect
 

@@ -20,6 +20,7 @@ import lmdb
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int, Int32, UInt8
+from rich.table import Table
 from torch import Tensor
 
 from longtake.datasets.shots import blanks, shots
@@ -86,6 +87,24 @@ class FrameStore:
                     raise ValueError(f"{self.path}: frame {index} is damaged; delete the folder to rebuild the store")
                 images.append(image)
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+    @property
+    def names(self) -> list[str]:
+        return [source["name"] for source in self.info["sources"]]
+
+    def summary(self) -> Table:
+        """One row per video: stored frames, duration, shots, share of blank frames, mean lightness."""
+        table = Table(title=f"{self.path}", title_justify="left", box=None)
+        for column in ("video", "frames", "minutes", "shots", "blank", "L*"):
+            table.add_column(column, justify="left" if column == "video" else "right")
+        for video, name in enumerate(self.names):
+            own = self.video == video
+            if not own.any():
+                continue
+            minutes = (self.seconds[own].max() - self.seconds[own].min()) / 60
+            shots, blank, light = len(self.cuts[video]) + 1, 100 * self.blank[own].mean(), self.lightness[own].mean()
+            table.add_row(name, f"{own.sum():,}", f"{minutes:.1f}", f"{shots}", f"{blank:.0f} %", f"{light:.0f}")
+        return table
 
     def content_hash(self) -> str:
         """SHA-256 of all keys and values: equal for equal stores, in however many attempts they were built."""

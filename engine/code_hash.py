@@ -1,8 +1,9 @@
 """The hash of the code that makes a number: what trained an encoder, what measured it; and which hashes are the same numbers.
 
-A row's code hash has two parts, `training-evaluation`. The first is that of the method's modules, the training loop and the
-recipe when the encoder was trained, of the backbone alone for random init, `foreign` for other codes' encoders; the second that
-of the evaluation's modules and preset. What no hash knows of: the libraries, and what is in a picture that keeps its name.
+A row's code hash has two parts, `training-evaluation`. The first is that of the modules of the method and of its source, the
+training loop and the recipe when the encoder was trained, of the backbone alone for random init, `foreign` for other codes'
+encoders; the second that of the evaluation's modules and preset. What no hash knows of: the libraries, and what is in a picture
+that keeps its name.
 """
 
 import hashlib
@@ -12,18 +13,26 @@ from functools import cache
 from pathlib import Path
 
 from longtake.datasets.mini.worlds import FORMATS_VERSION, WORLDS
+from longtake.datasets.sources.base import SOURCES
 from longtake.downstream.base import HARMLESS
 from longtake.engine.boards import TRACKED, task_of
 from longtake.engine.config import choices, composed, plainly
 from longtake.engine.git import REPOSITORY
-from longtake.engine.identity import IN_KEY, TRAINING, Config, flat
+from longtake.engine.identity import IN_KEY, Config, flat, training
 from longtake.engine.source_hash import source_hash
 from longtake.leaderboards.same_numbers import NAME, Equivalence, chain, read_equivalences
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.methods.base import METHODS
 
 # What decides what people see, not numbers; and the renderer, which is known by its version (`worlds_in`).
-NOT_FOLLOWED = ("console", "engine.progress", "downstream.gallery", "datasets.mini.*")
+NOT_FOLLOWED = (
+    "console",
+    "engine.progress",
+    "downstream.gallery",
+    "datasets.mini.*",
+    "datasets.fetch",
+    "datasets.tours",
+)
 UNKNOWN = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
 
 
@@ -32,7 +41,8 @@ def training_hash(method: str, pretrain: str, backbone: str) -> str:
 
     Raises `UnknownName` for a method that is not installed.
     """
-    known = pretrain if pretrain in choices("pretrain") else "video"  # a file of the user's has its own name
+    kind = pretrain.partition(":")[0]  # what follows is the user's own: video:walk
+    known = kind if kind in choices("pretrain") else "video"
     return _training_hash(method, known, backbone)
 
 
@@ -42,8 +52,9 @@ def _training_hash(method: str, pretrain: str, backbone: str) -> str:
         settings = recipe(method, pretrain, backbone)
         code = source_hash([REPOSITORY / "backbones" / "vit.py"], REPOSITORY)
         return _with(code, {key: value for key, value in settings.items() if key.startswith("backbone")})
-    code = source_hash([_file(METHODS[method]), REPOSITORY / "engine" / "fit.py"], REPOSITORY, NOT_FOLLOWED)
-    return _with(code, recipe(method, pretrain, backbone))
+    learner, settings = METHODS[method], recipe(method, pretrain, backbone)
+    starts = [_file(learner), REPOSITORY / "engine" / "fit.py", _file(SOURCES[settings["pretrain.source"]])]
+    return _with(source_hash(starts, REPOSITORY, NOT_FOLLOWED), settings)
 
 
 @cache
@@ -61,12 +72,11 @@ def worlds_in(settings: Config) -> dict[str, str]:
 
 
 def recipe(method: str, pretrain: str, backbone: str) -> Config:
-    """What the yamls say of a training, by dotted key; what a row's key says itself is left out."""
+    """What the yamls and the source's defaults say of a training, by dotted key; what a row's key says itself is left out."""
     yaml = backbones().get(backbone)
     words = [f"method={method}", f"pretrain={pretrain}", *([f"backbone={yaml}"] if yaml else [])]
     config = plainly(words)
-    chosen = flat({key: config[key] for key in TRAINING})
-    return {key: value for key, value in chosen.items() if key not in IN_KEY}
+    return {key: value for key, value in flat(training(config)).items() if key not in IN_KEY}
 
 
 @cache

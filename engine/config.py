@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from longtake.registry import unknown
 
 CONFIG_MODULE, CONFIG_NAME = "longtake.configs", "run"
-ENTRY_POINTS = ("longtake.methods", "longtake.downstream")
+ENTRY_POINTS = ("longtake.methods", "longtake.downstream", "longtake.sources")
 GROUPS = ("method", "pretrain", "backbone", "eval", "suite", "experiment", "trainer", "launcher")
 
 
@@ -78,7 +78,7 @@ def quoted(words: Sequence[str]) -> list[str]:
 
 
 def outside_folders() -> list[Path]:
-    """`configs` folders of the installed packages that add methods or evaluations through entry points."""
+    """`configs` folders of the installed packages that add methods, evaluations or sources through entry points."""
     packages = {
         entry.value.split(".")[0].split(":")[0] for group in ENTRY_POINTS for entry in entry_points(group=group)
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from longtake.datasets.sources.base import with_defaults
 from longtake.downstream.base import HARMLESS
 
 Config = dict[str, Any]  # run.yaml, resolved
@@ -18,8 +19,13 @@ DEFAULT_FIDELITY = "paper"
 
 def config_hash(config: Config) -> str:
     """Twelve hex digits of what decides the weights."""
-    kept = {key: config.get(key) for key in TRAINING} | {"precision": config["trainer"]["precision"]}
+    kept = training(config) | {"precision": config["trainer"]["precision"]}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def training(config: Config) -> Config:
+    """What decides the weights; what a pretrain yaml leaves to its source's class is written out."""
+    return {key: config.get(key) for key in TRAINING} | {"pretrain": with_defaults(config["pretrain"])}
 
 
 def variant(config: Config, recipe: Config) -> str:
@@ -27,7 +33,7 @@ def variant(config: Config, recipe: Config) -> str:
 
     `recipe` has the fidelity of `config`, whose many switches are one word.
     """
-    changed = changes({key: config.get(key) for key in TRAINING}, {key: recipe.get(key) for key in TRAINING})
+    changed = changes(training(config), training(recipe))
     if config["method"].get("fidelity", DEFAULT_FIDELITY) != DEFAULT_FIDELITY:
         changed["method.fidelity"] = config["method"]["fidelity"]
     return _words({key.removeprefix("method."): value for key, value in changed.items() if key not in IN_KEY})

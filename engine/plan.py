@@ -13,7 +13,7 @@ from rich.table import Table
 
 from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
-from longtake.datasets.sources import Source
+from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.identity import Config, config_hash
@@ -54,7 +54,7 @@ def make_plan(config: Config) -> Plan:
         with torch.device("meta"):
             encoder = build_backbone(config)
     if config["checkpoint"] is None and config["method"]["name"] != "none":
-        source = Source(**config["pretrain"])
+        source = build_source(config["pretrain"])
         data = source.check(config["method"]["num_frames"])
         duration = duration_of(config, source.clips_per_epoch or source.stored_frames())
         batch = batch_of(config, build_views(config))

@@ -7,16 +7,13 @@ from typing import NamedTuple
 import torch
 
 from longtake.console import console
-from longtake.datasets.sources import Source
+from longtake.datasets.sources.base import build_source
 from longtake.datasets.views import MultiCrop, Views
 from longtake.engine.identity import Config
 from longtake.engine.plan import build_method, build_views, duration_of
 
 PROBED_CLIPS, PROBED_FRAMES = 2, 2  # of a step; its time is taken to grow with both
 SLOW = 5.0  # seconds, beside which what the first step alone has to do is nothing
-# Frames of data that are not on this machine: tables 2a and 5 of https://arxiv.org/abs/2310.08584, ImageNet-1k's own count.
-FRAMES = {"wt_all": 1_500_000, "movie": 190_000, "imagenet1k": 1_281_167}
-FRAMES_OF_A_TOUR = 200_000
 
 TIMED: dict[str, float] = {}  # seconds per clip, by model and device
 
@@ -46,14 +43,14 @@ def probe(config: Config) -> Cost:
 
 
 def clips_of(config: Config) -> int:
-    """Of an epoch; for data that are not there, the frames that the paper counts."""
-    source = Source(**config["pretrain"])
+    """Of an epoch; for data that are not there, as many as are expected."""
+    source = build_source(config["pretrain"])
     if source.clips_per_epoch is not None:
         return source.clips_per_epoch
     try:
         source.check(config["method"]["num_frames"])
     except ValueError:
-        return FRAMES.get(source.name, FRAMES_OF_A_TOUR)
+        return source.expected_frames()
     return source.stored_frames()
 
 

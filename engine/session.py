@@ -43,7 +43,7 @@ def open_clips(plan: Plan) -> Clips | None:
         seed=plan.config["seed"],
         views=build_views(plan.config),
         late_views=plan.config["trainer"]["augment"] == "device",
-        cross_cuts=plan.source.cuts == "cross",
+        cross_cuts=plan.source.cross_cuts,
         skip_short=plan.source.collection,
         min_gap_seconds=plan.source.min_gap_seconds,
         batch_size=plan.config["batch_size"],

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longtake.datasets.analyze import analyze
-from longtake.datasets.sources import Source
+from longtake.datasets.sources.base import build_source
 from longtake.engine.identity import Config
 from longtake.tasks import TASKS
 
@@ -12,5 +12,5 @@ from longtake.tasks import TASKS
 def analyze_data(config: Config) -> None:
     """Raises `ValueError` for data that cannot be read and for a detector that there is not."""
     options, folder = config["analyze"], Path(config["output"]) / "xray"
-    page = analyze(Source(**config["pretrain"]), options["detector"], options["interval"], folder)
+    page = analyze(build_source(config["pretrain"]), options["detector"], options["interval"], folder)
     print(f"x-ray: {page}")

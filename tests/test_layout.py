@@ -14,7 +14,7 @@ from longtake.methods.cross_entropy import other_views
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("backbones", "configs", "datasets", "downstream", "engine", "leaderboards", "methods", "tasks")
-NESTED = ("datasets/mini", "tasks/same_numbers", "tasks/table", "tasks/visualize")
+NESTED = ("datasets/mini", "datasets/sources", "tasks/same_numbers", "tasks/table", "tasks/visualize")
 LEAVES = {"console", "files", "parallel", "registry"}  # of every floor
 # Who may import whom (design: no cycles, methods and downstream never meet). The root is a room, too.
 ARROWS = {

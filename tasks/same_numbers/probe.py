@@ -123,13 +123,20 @@ def about(what: str) -> dict[str, Any]:
             cls = import_module("longtake.methods.base").METHODS[method]
             settings = {**{f"method.{key}": value for key, value in defaults(cls).items()}, **settings}
             fit = module("longtake.engine.fit", "longtake.fit").__file__
-            starts = [inspect.getfile(cls), fit, *(map(str, getattr(freshness, "sources_of", lambda _: [])(names[1])))]
+            starts = [inspect.getfile(cls), fit, *source_files(settings)]
         return {"hash": freshness.training_hash(*names), "settings": settings, "starts": starts}
     (name,) = names
     cls = module("longtake.engine.boards", "longtake.boards").task_of(name)
     config = module("longtake.engine.config", "longtake.command").plainly([f"eval=[{name}]"])
     settings = {**defaults(cls), **config["eval"][name], "version": cls.version}
     return {"hash": freshness.evaluation_hash(name), "settings": settings, "starts": [inspect.getfile(cls)]}
+
+
+def source_files(settings: dict[str, Any]) -> list[str]:
+    """The file of what is learnt from; in a tree without a registry of sources the trainings did not hang on it."""
+    if "pretrain.source" not in settings:
+        return []
+    return [inspect.getfile(import_module("longtake.datasets.sources.base").SOURCES[settings["pretrain.source"]])]
 
 
 def defaults(cls: type) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from longtake.datasets.sources import Source
+from longtake.datasets.sources.base import build_source
 from longtake.downstream.base import Downstream
 from longtake.downstream.got10k import GOT10K_BOARD, GOT10K_SOURCE
 from longtake.engine.boards import TRACKED, primary_for, rows_of
@@ -106,7 +106,7 @@ def _of_mini(method: str) -> Encoder:
     backbone = config["backbone"]["name"]
     if method == RANDOM_INIT:
         return Encoder(method_name(method), (method, "", "none", backbone, 0), tuple(overrides))
-    batch, source = config["batch_size"], Source(**config["pretrain"])
+    batch, source = config["batch_size"], build_source(config["pretrain"])
     clips = source.clips_per_epoch or source.stored_frames()
     frames = clips // batch * batch * config["method"]["num_frames"]  # of an epoch
     epochs = max(1, round(MINI_FRAMES / frames))
@@ -183,7 +183,7 @@ def no_data(overrides: tuple[str, ...]) -> str:
     if config["method"]["name"] == RANDOM_INIT:
         return ""
     try:
-        Source(**config["pretrain"]).check(config["method"]["num_frames"])
+        build_source(config["pretrain"]).check(config["method"]["num_frames"])
     except ValueError as error:
         return str(error).split("\n")[0]
     return ""

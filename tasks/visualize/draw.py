@@ -19,10 +19,7 @@ from longtake.backbones.vit import Tokens, ViT, cls_attention
 from longtake.console import console
 from longtake.datasets.augment import normalize
 from longtake.datasets.clips import Clips
-from longtake.datasets.mini.world import walk_truth
-from longtake.datasets.mini.worlds import WORLDS, world_folder
-from longtake.datasets.roots import data_root
-from longtake.datasets.sources import Source
+from longtake.datasets.sources.base import Truth, build_source
 from longtake.engine.identity import Config
 from longtake.engine.plan import build_backbone
 from longtake.methods.tracking import Tracker, masked_frames, weights_of
@@ -34,11 +31,11 @@ def visualize(config: Config) -> Path:
     """Draw `visualize.num_clips` clips; returns the folder. Raises `ValueError` for what cannot be loaded or drawn."""
     options = config["visualize"]
     encoder, name = subject(config)
-    source = Source(**config["pretrain"])
+    source = build_source(config["pretrain"])
     source.check(options["num_frames"])
     clips = Clips(source.open(), options["num_frames"], source.stride_seconds, seed=config["seed"])
     tracker = tracker_of(config["method"], options["num_objects"], encoder)
-    truth = truth_of(source)
+    truth = source.truth()
     stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder = Path(config["output"]) / f"{stamp}_visualize_{source.name}"
     folder.mkdir(parents=True)
@@ -113,20 +110,10 @@ def draw(
     return numbers
 
 
-def truth_of(source: Source) -> dict[str, Any] | None:
-    """The walk's truth where there is one: on a procedural world. Boxes become shares of the frame."""
-    if not source.world:
-        return None
-    world = WORLDS[source.world]
-    truth = walk_truth(world_folder(world, data_root()))
-    size = torch.tensor([world.width, world.height, world.width, world.height]).numpy()
-    return {**truth, "box": truth["box"] / size, "fps": world.fps}
-
-
-def boxes_at(truth: Mapping[str, Any], clips: Clips, frame: int) -> Boxes:
+def boxes_at(truth: Truth, clips: Clips, frame: int) -> Boxes:
     """The visible instances of a stored frame."""
-    rows = truth["frame"] == round(float(clips.store.seconds[frame]) * truth["fps"])
-    return {int(i): tuple(map(float, box)) for i, box in zip(truth["instance"][rows], truth["box"][rows], strict=True)}  # type: ignore[misc]
+    rows = truth.frame == round(float(clips.store.seconds[frame]) * truth.fps)
+    return {int(i): tuple(map(float, box)) for i, box in zip(truth.instance[rows], truth.box[rows], strict=True)}  # type: ignore[misc]
 
 
 def write(rows: list[dict[str, float]], folder: Path) -> None:

@@ -7,11 +7,7 @@ from longtake.datasets.clips import Clips
 from longtake.datasets.image_store import ImageStore
 from longtake.datasets.packets import VideoError
 from longtake.datasets.pictures import UnreadableImage
-from longtake.datasets.sources import Source
-
-KEYS = {"clips_per_epoch": None, "stride_seconds": 1.0, "frames_per_second": None, "short_side": 360, "quality": 90,
-        "cuts": "avoid", "faces": "keep", "decoder": "pyav",
-        "min_gap_seconds": 0, "subset_seconds": None, "subset_seed": 0}  # fmt: skip
+from longtake.datasets.sources.base import build_source
 
 
 def test_every_image_is_a_clip(tiny_folder):
@@ -30,7 +26,7 @@ def test_every_image_is_a_clip(tiny_folder):
 
 def test_a_source_of_images(tiny_folder, monkeypatch):
     monkeypatch.setenv("LONGTAKE_DATA", str(tiny_folder))
-    source = Source(name="pictures", images="$LONGTAKE_DATA/train", skip_corrupt=False, **KEYS)
+    source = build_source({"source": "images", "name": "pictures", "images": "$LONGTAKE_DATA/train"})
     assert source.label == "pictures"
     assert source.check(1).startswith("36 images")
     assert source.stored_frames() == 36

@@ -7,14 +7,16 @@ import av
 import numpy as np
 import pytest
 
-from longtake.datasets.prepare import doubts, prepare, print_store
-from longtake.datasets.sources import Source
+from longtake.datasets.prepare import prepare, print_store
+from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.video import VideoInfo, probe
-from longtake.engine.config import choices, composed
+from longtake.datasets.video_files import doubts
+from longtake.engine.config import choices, plainly
+from longtake.engine.identity import config_hash, variant
 
 
 def source(config: str = "video", **keys: object) -> Source:
-    return Source(**{**composed([f"pretrain={config}"])["pretrain"], **keys})  # type: ignore[arg-type]
+    return build_source({**plainly([f"pretrain={config}"])["pretrain"], **keys})
 
 
 def write(path: Path, num_frames: int) -> Path:
@@ -125,3 +127,35 @@ def test_doubts_about_a_file() -> None:
     assert doubts(info) == []
     assert doubts(info, short_side=360) == ["4 x 4 is smaller than short_side=360; frames are stored as they are"]
     assert doubts(replace(info, timed=False)) == ["its frames have no times; they are taken to be 0.0333 s apart"]
+
+
+def test_what_a_yaml_gets_wrong_is_named(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown source 'vidoe'. Did you mean video\?.*frames, images, video, world"):
+        source(source="vidoe")
+    with pytest.raises(ValueError, match=r"unknown key of source video: 'cutz'. Did you mean cuts\?"):
+        source(path=str(folder), cutz="cross")
+    with pytest.raises(ValueError, match="unknown key of source images: 'short_side'"):
+        source("imagenet1k", short_side=64)  # each kind has its own
+    with pytest.raises(ValueError, match=r"source images needs pretrain\.images"):
+        build_source({"source": "images", "name": "pictures"})
+    with pytest.raises(ValueError, match=r"pretrain\.world: got 'mars', expected one of mini, mini_hd"):
+        source("mini", world="mars")
+    with pytest.raises(ValueError, match=r"a clip of 0 frames, 1\.0 s apart"):
+        source("mini").check(0)
+
+
+def test_a_default_spelt_out_changes_nothing() -> None:
+    ours, recipe = plainly(["pretrain=wt_venice"]), plainly(["pretrain=wt_venice"])
+    assert "cuts" not in ours["pretrain"]
+    ours["pretrain"]["cuts"] = "avoid"
+    assert variant(ours, recipe) == ""
+    assert config_hash(ours) == config_hash(recipe)
+    ours["pretrain"]["cuts"] = "cross"
+    assert variant(ours, recipe) == "pretrain.cuts=cross"
+    assert config_hash(ours) != config_hash(recipe)
+
+
+def test_a_rate_that_has_to_be_given_is_in_the_variant(tmp_path: Path) -> None:
+    recipe = plainly(["pretrain=frames"])
+    ours = plainly(["pretrain=frames", f"pretrain.path={tmp_path}", "pretrain.frames_per_second=30"])
+    assert variant(ours, recipe) == "pretrain.frames_per_second=30"

@@ -18,13 +18,14 @@ from longtake.datasets.mini import jobs
 from longtake.datasets.mini.objects import CLASSES
 from longtake.datasets.mini.world import prepare, walk_truth
 from longtake.datasets.mini.worlds import WORLDS, World
-from longtake.datasets.sources import Source
+from longtake.datasets.sources.base import build_source
+from longtake.datasets.sources.world import truth_of
 from longtake.datasets.xray import class_counts, difference_hash, look, repeated, sampled, sharpness, summary
-from longtake.engine.config import composed
+from longtake.engine.config import plainly
 
 
-def test_the_mini_world_is_seen_as_it_is(walk: Path, store: FrameStore) -> None:
-    looks = look(store, detector_of("truth", walk)[0], interval=1.0, progress=False)
+def test_the_mini_world_is_seen_as_it_is(town: World, walk: Path, store: FrameStore) -> None:
+    looks = look(store, detector_of("truth", truth_of(town, walk))[0], interval=1.0, progress=False)
     truth = walk_truth(walk)
     seen = truth["visible"] >= 0.1
     np.testing.assert_array_equal(looks.objects, [(truth["frame"][seen] == 12 * i).sum() for i in range(50)])
@@ -38,6 +39,9 @@ def test_the_mini_world_is_seen_as_it_is(walk: Path, store: FrameStore) -> None:
     assert figures["blank, %"] == 0
     # dusk falls: the renderer darkens the walk from beginning to end
     assert spearmanr(looks.seconds, looks.lightness).statistic < -0.6
+    box = truth_of(town, walk).box
+    np.testing.assert_array_equal(box, truth["box"] / [160, 120, 160, 120])  # shares of the frame
+    assert 0 <= box.min() < box.max() <= 1
     assert np.isfinite(looks.motion).mean() > 0.9  # one that is last in its shot has no successor
 
 
@@ -106,10 +110,10 @@ def test_a_page_compares_the_sources(town: World, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(jobs, "MAX_WORKERS", 2)  # other processes do not check every array's shape
     town = replace(town, name="mini", seconds=12, num_cuts=0)
     monkeypatch.setitem(WORLDS, "mini", town)
-    source = Source(**composed(["pretrain=mini"])["pretrain"])
+    source = build_source(plainly(["pretrain=mini"])["pretrain"])
     page = analyze(source, "auto", 1.0, tmp_path / "xray")
-    video = Source(
-        **{**composed(["pretrain=video"])["pretrain"], "path": str(prepare(town, tmp_path / "data") / "walk.mp4")}
+    video = build_source(
+        {**plainly(["pretrain=video"])["pretrain"], "path": str(prepare(town, tmp_path / "data") / "walk.mp4")}
     )
     monkeypatch.syspath_prepend(Path(__file__).parent)
     assert analyze(video, "test_xray:two_cats", 2.0, tmp_path / "xray") == page
@@ -124,5 +128,5 @@ def test_a_page_compares_the_sources(town: World, tmp_path: Path, monkeypatch: p
     assert rows[0]["labels"] == "cat cat"
     assert json.loads((tmp_path / "xray" / "mini" / "summary.json").read_text())["figures"]["distinct classes"] > 5
     with pytest.raises(ValueError, match="looks at videos"):
-        analyze(Source(**composed(["pretrain=imagenet1k"])["pretrain"]), "auto", 1.0, tmp_path / "xray")
+        analyze(build_source(plainly(["pretrain=imagenet1k"])["pretrain"]), "auto", 1.0, tmp_path / "xray")
     assert analyzing.cell(None) == "<td>-</td>"

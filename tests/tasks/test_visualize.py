@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from PIL import Image
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import save_encoder
+from longtake.datasets.clips import Clips
+from longtake.datasets.sources.base import Truth
 from longtake.engine.config import composed
 from longtake.methods.tracking import overlap
-from longtake.tasks.visualize.draw import visualize
+from longtake.tasks.visualize.draw import boxes_at, visualize
 from longtake.tasks.visualize.pictures import colours, overlay
 from longtake.tasks.visualize.tracks import against_truth, region, resized, sharpness
 
@@ -43,6 +46,16 @@ def test_an_instance_out_of_sight_is_neither_hit_nor_missed():
     assert against_truth(maps, [{7: LEFT}, {}, {7: LEFT}], GRID) == {"track_iou": 100, "identity_switches": 0}
     nothing = against_truth(map_of(LEFT)[None], [{7: RIGHT}], GRID)
     assert nothing["track_iou"] == 0
+
+
+def test_boxes_are_those_of_a_frames_time():
+    box = np.array([[0.0, 0.0, 0.5, 1.0], [0.1, 0.0, 0.6, 1.0], [0.5, 0.5, 1.0, 1.0]])
+    rows = {"frame": np.array([0, 6, 6]), "instance": np.array([3, 3, 4]), "class_index": np.array([0, 0, 1])}
+    truth = Truth(fps=12, classes=("cat", "dog"), box=box, visible=np.ones(3), **rows)
+    clips = object.__new__(Clips)
+    clips.store = SimpleNamespace(seconds=np.array([0.0, 0.5, 1.0]))  # of frames 0, 6 and 12
+    assert boxes_at(truth, clips, 1) == {3: (0.1, 0.0, 0.6, 1.0), 4: (0.5, 0.5, 1.0, 1.0)}
+    assert boxes_at(truth, clips, 2) == {}
 
 
 def test_small_boxes_are_at_least_one_patch():

@@ -1,0 +1,29 @@
+"""Images, for methods that take them one by one: clips of one frame."""
+
+from dataclasses import dataclass
+
+from longtake.datasets.image_store import ImageStore
+from longtake.datasets.images import IMAGENET_IMAGES
+from longtake.datasets.roots import expanded
+from longtake.datasets.sources.base import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Source, name="images"):
+    """The folder `images` of <class>/<image>; the labels are not used, and neither is the order."""
+
+    images: str
+
+    def found(self, num_frames: int) -> str:
+        if num_frames > 1:
+            raise ValueError(f"pretrain={self.name} has images, not clips: method.num_frames={num_frames}, expected 1")
+        return f"{len(self.open()):,} images of {self.images}"
+
+    def stored_frames(self) -> int:
+        return len(self.open())
+
+    def expected_frames(self) -> int:
+        return IMAGENET_IMAGES["train"]
+
+    def open(self) -> ImageStore:
+        return ImageStore(expanded(self.images))
