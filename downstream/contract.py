@@ -25,7 +25,7 @@ DIFFERENCE = "_decay"  # ends the name of a metric whose outcomes are difference
 NOT_SHARES = dict.fromkeys(
     ("miou", "macc", "icl_miou", "icl_macc"), "what an image adds to a mean over classes (downstream/miou.py)"
 )
-# Settings that count as harmless and yet move the last digits, and why: classes of evaluations, with what is set.
+# Settings that count as harmless and yet make another draw of the same training, and why: classes, with what is set.
 MOVES = {
     ("Finetune", "batch_size"): "the gradients of more passes are added up, and each pass draws its own drop path",
     ("SeqTrack", "batch_size"): "the gradients of more passes are added up, and each pass draws its own dropout",
@@ -173,12 +173,12 @@ def harmless(make: Make) -> tuple[dict[str, Any], dict[str, str]]:
     task, changes, left_out = make(), {}, {}
     for key in (key for key in HARMLESS if hasattr(task, key)):
         value = another(key, getattr(task, key))
-        if key == "device":
-            left_out[key] = "takes another device"
+        if key == "device" or value == getattr(task, key):
+            left_out[key] = "there is no other value to try" if key != "device" else "takes another device"
         elif reason := MOVES.get((type(task).__name__, key)):
-            left_out[key] = f"moves the last digits: {reason}"
+            left_out[key] = f"another draw of the same training: {reason}"
         elif (protocol := make(**{key: value}).protocol) != task.protocol:
-            left_out[key] = f"no secret: {value} is another protocol, {protocol}"
+            left_out[key] = f"{value} is another protocol, {protocol}, and the row says so"
         elif make(**{key: value}).check():
             left_out[key] = f"{value} needs data that are not there"
         else:

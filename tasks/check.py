@@ -21,7 +21,7 @@ from longtake.datasets.clips import Clips
 from longtake.datasets.views import Views, collate
 from longtake.downstream.base import Downstream
 from longtake.downstream.contract import CONTRACT as OF_EVALUATIONS
-from longtake.downstream.contract import OF_ONE_RUN, Trial, harmless, order_of_the_lists_does_not_matter
+from longtake.downstream.contract import NOT_SHARES, OF_ONE_RUN, Trial, harmless, order_of_the_lists_does_not_matter
 from longtake.engine.config import asked_for
 from longtake.engine.identity import Config
 from longtake.engine.plan import build_backbone, build_evaluation, build_method, check_tasks, make_plan, resolve_machine
@@ -34,6 +34,7 @@ CLIPS, STEPS = 8, 4  # two epochs of two steps
 # Of trainings, instead of what is longer; the contract does not ask how well they end.
 SHORT = {"epochs": 1, "warmup_epochs": 0, "iterations": 4, "samples_per_epoch": 256}
 SHORT_COSTS = (1e-2, 1e2, 3)  # of logistic regression, which has no such number
+IN_TESTS = "tests/downstream/test_contract.py"
 PATIENCE = 900.0  # seconds of one evaluation, beyond which it is not repeated
 
 
@@ -132,9 +133,10 @@ def check_evaluation(name: str, config: Config, encoder: ViT) -> list[str]:
         patient = trial.plain.seconds <= PATIENCE
         clauses = OF_EVALUATIONS if patient else OF_ONE_RUN
         left_out = harmless(make)[1] if patient else {}
+        left_out |= {f"each outcome of {m}": NOT_SHARES[m] for m in trial.plain.metrics if m in NOT_SHARES}
         left_out |= {words_of(c): f"took {trial.plain.seconds:.0f} s" for c in OF_EVALUATIONS if c not in clauses}
-        left_out["order of the lists, perfect predictions"] = "the tests' (tests/downstream/test_contract.py)"
-        left_out |= {"two processes": "the tests'"} if make().shared else {}
+        left_out |= dict.fromkeys(["order of the lists", "perfect predictions"], IN_TESTS)
+        left_out |= {"two processes": IN_TESTS} if make().shared else {}
         broken = broken_clauses_of(trial, [c for c in clauses if c is not order_of_the_lists_does_not_matter])
     for what, why in left_out.items():
         console.print(f"left out: {what} ({why})", soft_wrap=True, markup=False)

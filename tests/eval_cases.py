@@ -121,7 +121,7 @@ CASES = {
     ),
     "cascade_mask_rcnn": Case(
         "cascade_mask_rcnn_mini", coco,
-        {"iterations": 3, "milestones": [2], "train_batch_size": 2, "batch_size": 2, "warmup": 1, "lr": 1e-3,
+        {"iterations": 3, "milestones": [2], "train_batch_size": 2, "batch_size": 1, "warmup": 1, "lr": 1e-3,
          "long_side": 64, "train_short": [64], "test_short": 64, "widths": WIDTHS},
         tested="annotations/instances_val2017.json",
     ),

@@ -29,7 +29,7 @@ FOLDER = Path(longtake.configs.__file__).parent / "eval"
 YAMLS = choices("eval")
 # Where one process and two are compared with more than their metrics.
 TOGETHER_IN = {"linear": "test_parallel.py", "finetune": "test_finetune.py", "seqtrack": "test_seqtrack_shared.py"}
-SHARED = ["knn", "knn_fewshot", "logreg", "upernet", "cascade_mask_rcnn"]
+SHARED = ("knn", "knn_fewshot", "logreg")
 # Two processes on CPUs train the same weights, but test with the first one's running means and variances: only GPUs have SyncBN.
 OWN_STATISTICS = ("upernet", "cascade_mask_rcnn")
 
@@ -107,42 +107,51 @@ def test_perfect_predictions_score_100(name: str, data, tmp_path: Path, monkeypa
 
 
 @pytest.fixture(scope="module")
-def shared(data, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
-    """What two processes left and answered."""
-    folder = tmp_path_factory.mktemp("shared")
-    for name in SHARED:
-        (folder / name).symlink_to(data(name))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHARED_OUT", str(folder))
-        patch.setenv("SHARED_CASES", " ".join(SHARED))
-        return folder, on_two_processes(together, folder)
+def shared(data, tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ...]], tuple[Path, list]]:
+    """Where two processes wrote, and what each of them answered."""
+
+    @cache
+    def run(names: tuple[str, ...]) -> tuple[Path, list]:
+        folder = tmp_path_factory.mktemp("shared")
+        for name in names:
+            (folder / name).symlink_to(data(name))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SHARED_OUT", str(folder))
+            patch.setenv("SHARED_CASES", " ".join(names))
+            return folder, on_two_processes(together, folder)
+
+    return run
 
 
 def test_every_shared_evaluation_is_tried_in_two_processes() -> None:
     sharing = {name for name in evaluations() if DOWNSTREAM[name].shared}
-    assert sharing == {*SHARED, *TOGETHER_IN}, "add it to SHARED, or to TOGETHER_IN where a test of its own does it"
+    assert sharing == {*SHARED, *OWN_STATISTICS, *TOGETHER_IN}, (
+        "add it to SHARED, or to TOGETHER_IN where another test does it"
+    )
 
 
 @pytest.mark.parametrize("name", SHARED)
 def test_two_processes_are_as_one(name: str, shared, data, tmp_path: Path) -> None:
-    folder, ranks = shared
-    alone = maker(CASES[name], data(name))().evaluate(vit(), tmp_path / "alone")
-    assert ranks[0][name] == ranks[1][name]
-    with np.load(folder / f"0_{name}" / "outcomes.npz") as two, np.load(tmp_path / "alone/outcomes.npz") as one:
-        assert two["items"].tolist() == one["items"].tolist()
-        if name not in OWN_STATISTICS:
-            assert {key: two[key].tolist() for key in two} == {key: one[key].tolist() for key in one}
-            assert ranks[0][name] == alone
+    folder, ranks = shared(SHARED)
+    alone = maker(CASES[name], data(name))().evaluate(vit(), tmp_path)
+    assert ranks[0][name] == ranks[1][name] == alone
+    with np.load(folder / f"0_{name}" / "outcomes.npz") as two, np.load(tmp_path / "outcomes.npz") as one:
+        assert {key: two[key].tolist() for key in two} == {key: one[key].tolist() for key in one}
     assert not (folder / f"1_{name}" / "outcomes.npz").exists()
-    if name in OWN_STATISTICS:
-        states = (
-            torch.load(at / "training.ckpt", weights_only=True) for at in (folder / f"0_{name}", tmp_path / "alone")
-        )
-        two, one = states
-        assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
-        differ = {key for key, value in one["model"].items() if not torch.allclose(value, two["model"][key], atol=1e-4)}
-        assert differ, "the exception in OWN_STATISTICS is no longer needed"
-        assert all(key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked") for key in differ)
+
+
+@pytest.mark.slow  # each process imports mm*
+@pytest.mark.parametrize("name", OWN_STATISTICS)
+def test_two_processes_train_as_one_but_for_batch_statistics(name: str, shared, data, tmp_path: Path) -> None:
+    folder, ranks = shared(OWN_STATISTICS)
+    maker(CASES[name], data(name))().evaluate(vit(), tmp_path)
+    assert ranks[0][name] == ranks[1][name]
+    two, one = (torch.load(at / "training.ckpt", weights_only=True) for at in (folder / f"0_{name}", tmp_path))
+    assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
+    differ = {key for key, value in one["model"].items() if not torch.allclose(value, two["model"][key], atol=1e-4)}
+    assert differ, "the exception in OWN_STATISTICS is no longer needed"
+    assert all(key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked") for key in differ)
+    assert not (folder / f"1_{name}").exists()
 
 
 @dataclass(kw_only=True)
