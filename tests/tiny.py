@@ -1,14 +1,35 @@
-"""A small encoder, and what two processes do with it in the tests of sharing (a module that a spawned process can import)."""
+"""A small encoder, a small image folder, and what two processes do with them in the tests of sharing (a module that a spawned
+process can import)."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from longtake.downstream.linear import Linear
 from longtake.parallel import agreed, is_first, part_of, summed
+
+NUM_CLASSES = 6
+COUNTS = {"train": 12, "val": 7}  # images per class
+
+
+def pictures(root: Path) -> Path:
+    """Six classes of 16-pixel pictures, a class's colour under noise strong enough for mistakes."""
+    draws = np.random.default_rng(0)
+    colours = draws.uniform(90, 165, (NUM_CLASSES, 3))
+    for split, count in COUNTS.items():
+        for label, colour in enumerate(colours):
+            folder = root / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for i in range(count):
+                tint = colour + draws.normal(0, 22, 3)  # the picture's own
+                pixels = tint + draws.normal(0, 30, (16, 16, 3))
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
+    return root
 
 
 class TinyEncoder(nn.Module):

@@ -2,14 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from tiny import TinyEncoder
-
-NUM_CLASSES = 6
-COUNTS = {"train": 12, "val": 7}  # images per class
+from tiny import TinyEncoder, pictures
 
 
 @pytest.fixture
@@ -21,16 +16,5 @@ def encoder() -> TinyEncoder:
 
 @pytest.fixture(scope="session")
 def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six classes of 16-pixel pictures, a class's colour under noise strong enough for mistakes."""
-    root = tmp_path_factory.mktemp("pictures")
-    draws = np.random.default_rng(0)
-    colours = draws.uniform(90, 165, (NUM_CLASSES, 3))
-    for split, count in COUNTS.items():
-        for label, colour in enumerate(colours):
-            folder = root / split / f"class{label}"
-            folder.mkdir(parents=True)
-            for i in range(count):
-                tint = colour + draws.normal(0, 22, 3)  # the picture's own
-                pixels = tint + draws.normal(0, 30, (16, 16, 3))
-                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
-    return root
+    """Six classes of 16-pixel pictures, 12 of each to train on and 7 to test."""
+    return pictures(tmp_path_factory.mktemp("pictures"))

@@ -94,7 +94,7 @@ def test_k_above_the_bank_is_cut_with_a_warning():
     assert torch.equal(ranked[200], ranked[150])
 
 
-def test_evaluation_finds_the_classes_and_its_outcomes_are_its_metrics(image_root, encoder, tmp_path):
+def test_evaluation_finds_the_classes_and_has_an_outcome_per_image(image_root, encoder, tmp_path):
     evaluation = KNN(preset="test", root=str(image_root), size=16, resize=16, progress=False)
     with pytest.warns(UserWarning, match="72 training images"):
         metrics = evaluation.evaluate(encoder, tmp_path / "knn")
@@ -102,8 +102,6 @@ def test_evaluation_finds_the_classes_and_its_outcomes_are_its_metrics(image_roo
     assert 100 / 6 < metrics["top1_k20"] < metrics["top5_k20"] <= 100
     with np.load(tmp_path / "knn" / "outcomes.npz") as saved:
         assert saved["items"][:8].tolist() == [*(f"class0/{i}.png" for i in range(7)), "class1/0.png"]
-        for name, value in metrics.items():
-            assert 100 * saved[name].mean(dtype=np.float64) == pytest.approx(value, abs=1e-9)
         assert len(saved["top1_k20"]) == 42
 
 

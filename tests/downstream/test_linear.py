@@ -128,7 +128,7 @@ def make(image_root):
 
 
 @pytest.mark.parametrize("augment", [False, True])
-def test_outcomes_are_the_metrics(make, encoder, tmp_path, augment):
+def test_an_evaluation_from_end_to_end(make, encoder, tmp_path, augment):
     evaluation = make(augment=augment)
     metrics = evaluation.evaluate(encoder, tmp_path)
     assert evaluation.protocol == ("test-v1" if augment else "test-cached-v1")
@@ -136,8 +136,6 @@ def test_outcomes_are_the_metrics(make, encoder, tmp_path, augment):
     assert metrics["top1_paper"] >= metrics["top1"] > 100 / 6
     with np.load(tmp_path / "outcomes.npz") as saved:
         assert len(saved["items"]) == 42
-        for name, value in metrics.items():
-            assert 100 * saved[name].mean(dtype=np.float64) == pytest.approx(value, abs=1e-9)
     assert (tmp_path / "linear.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -193,9 +193,7 @@ def test_upernet_learns_coloured_squares(tmp_path: Path, encoder: ViT) -> None:
         root = write_ade20k(tmp_path / "ade", split, pairs).root
     task = mini("upernet", root, iterations=50, lr=3e-3, crop=64, stride=43, channels=16)
     assert task.check() == []
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
     metrics = task.evaluate(encoder, tmp_path / "out")
-    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
     assert metrics["miou"] > 70
     assert (tmp_path / "out" / "upernet.jpg").is_file()
     with np.load(tmp_path / "out" / "images.npz") as images:
