@@ -22,6 +22,7 @@ from longtake.leaderboards.schema import (
     explained,
     marked,
     score_columns,
+    sealed,
     text_of,
 )
 
@@ -42,28 +43,29 @@ class Header:
                 f"{name}: line 1: got columns {','.join(found)!r}, expected {','.join(self.today)!r} ({flaw}); "
                 "move the file away or restore it"
             )
-        self.is_todays = found == self.today
+        self.is_todays = list(found) == self.today
+        self._sealed = sealed(self.names) if SEAL in found else None
 
     def _flaw(self, line: str) -> str:
         """What is wrong with the header, if anything."""
         if not line.endswith("\n"):
             return "cut short"
         names, scores = self.names, score_columns(self.metrics)
-        if names == (*OLD_KEY, *scores, *OLD_PROVENANCE_1):
-            return ""  # version 1, the only one without a seal
+        unsealed = names == (*OLD_KEY, *scores, *OLD_PROVENANCE_1)  # version 1, the only one
+        may_lack = Provenance._field_defaults.keys() | added() | ({SEAL} if unsealed else set())
         if unknown := [name for name in names if name not in self.today]:
             return f"unknown: {', '.join(unknown)}"
-        if missing := set(self.today) - set(names) - Provenance._field_defaults.keys() - added():
+        if missing := set(self.today) - set(names) - may_lack:
             return f"missing: {', '.join(sorted(missing, key=self.today.index))}"
         if len(set(names)) < len(names):
             return f"twice: {', '.join(sorted({name for name in names if names.count(name) > 1}))}"
-        if [name for name in names if name in scores] != scores or names[-1] != SEAL:
+        if [name for name in names if name in scores] != scores or not (unsealed or names[-1] == SEAL):
             return "in another order"
         return ""
 
     def broken_seal(self, cells: Sequence[str]) -> str:
         """What stands in the place of the seal where that does not fit a record of this file; else ""."""
-        return broken_seal(cells, self.names) if self.names[-1] == SEAL else ""
+        return "" if self._sealed is None else broken_seal(cells, self._sealed)
 
     def todays(self, place: str, cells: Sequence[str]) -> Sequence[str]:
         """A record of this file as today's columns have it.
@@ -72,7 +74,7 @@ class Header:
         """
         if self.is_todays:
             return cells
-        if SEAL not in self.names:  # version 1 did not mark names either
+        if self._sealed is None:  # version 1 did not mark names either
             cells = [marked(cell) if name in TEXTS else cell for name, cell in zip(self.names, cells, strict=True)]
         there = dict(zip(self.names, cells, strict=True))
         if self._migrated:

@@ -2,16 +2,18 @@
 
 To add `data` and `frames` to the key, say, take three steps:
 
-1. the fields in `Key` (leaderboards/schema.py), behind the others and with defaults, so that code that makes keys still runs;
+1. the fields in `Key` (leaderboards/schema.py), behind the others, with the defaults that the paper's numbers have
+   (leaderboards/paper.py), and in engine/session.py what new rows have there;
 2. an entry of `MIGRATIONS`: what a row that lacks them has there, a constant or a function of what else is known of the row;
 
        Migration("what was learnt from", "2026-12-24", {"data": "unknown", "frames": lambda row: row["frames_seen"]}),
 
-3. `python -m longtake.leaderboards.migrate FOLDER`, for `leaderboards` and for the `leaderboards` of every output folder that shall
-   keep its outcomes, whose files are called after the key (leaderboards/migrate.py); and commit what has changed.
+3. `python -m longtake.leaderboards.migrate FOLDER` for `leaderboards`, and commit what has changed; and for the `leaderboards` of
+   every output folder whose comparisons shall be kept: outcomes are called after the key, and found again when they are renamed.
 
-Files of all earlier headers are read as before, with these values. A provenance column that is empty where nothing is known of it
-needs no entry: its field in `Provenance` is all. Entries are never changed or removed: files of any age may come.
+Files of all earlier headers are read as before, with these values, and `upsert` seals them anew. A provenance column that is empty
+where nothing is known of it needs no entry: its field in `Provenance` is all. Entries are never changed or removed: files of any
+age may come.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,8 +28,7 @@ Facts = Mapping[str, Value]  # key and provenance of a row, by column
 class Migration:
     """Columns that were added, and what rows without them have there.
 
-    A function of `values` gets the columns that the row had before this migration; all values of its file's columns that are
-    texts are str, epochs and frames int or None, hours and gigabytes float or None.
+    A function of `values` gets the key and the provenance as they were before this migration, with the types of their fields.
     """
 
     name: str  # for people

@@ -21,6 +21,7 @@ from longtake.leaderboards.schema import (
     cells_of,
     columns,
     explained,
+    sealed,
     value_of,
 )
 from longtake.leaderboards.statistics import Estimate
@@ -77,14 +78,15 @@ def upsert(path: Path, rows: Iterable[Row], metrics: Sequence[str]) -> None:
         ValueError: the file is not one that `read` accepts, or a row has a metric the task does not declare, a number
             that is not finite, half an interval, or no method.
     """
-    names, new = tuple(columns(metrics)), []
+    names, new = columns(metrics), []
     assert len(set(names)) == len(names), f"two columns of one name: {names}"
+    header = sealed(tuple(names))
     for row in rows:
         place = f"{path}: row '{row.key}'"
         if undeclared := set(row.metrics) - set(metrics):
             raise ValueError(f"{place}: got metrics {sorted(undeclared)}, expected some of {list(metrics)}")
         cells = cells_of(row, metrics)
-        new.append(_parse(place, cells, metrics, broken_seal(cells, names)))  # what cannot be read is never written
+        new.append(_parse(place, cells, metrics, broken_seal(cells, header)))  # what cannot be read is never written
     with sole_writer(path):
         merged = {row.key: row for row in [*read(path, metrics), *new]}
         records = [names, *(cells_of(merged[key], metrics) for key in sorted(merged, key=_order))]

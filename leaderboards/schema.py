@@ -127,29 +127,30 @@ def cells_of(row: Row, metrics: Sequence[str]) -> list[str]:
     """The texts of a row's record, the seal last."""
     scores = [number for metric in metrics for number in row.metrics.get(metric, (None, None, None))]
     cells = [text_of(value) for value in [*row.key, *scores, *row.provenance]]
-    return [*cells, row.broken_seal or seal_of(cells, _columns(tuple(metrics)))]
+    return [*cells, row.broken_seal or seal_of(cells, sealed(_columns(tuple(metrics))))]
 
 
-def broken_seal(cells: Sequence[str], names: tuple[str, ...]) -> str:
-    """What stands in the place of the seal of a record with these columns, where that does not fit the other cells; else ""."""
+def broken_seal(cells: Sequence[str], header: str) -> str:
+    """What stands in the place of the seal of a record where that does not fit the rest; else ""."""
     *others, seal = cells
-    return "" if seal == seal_of(others, names) else seal or NO_SEAL
+    return "" if seal == seal_of(others, header) else seal or NO_SEAL
 
 
-def seal_of(cells: Sequence[str], names: tuple[str, ...]) -> str:
-    """Twelve hex digits of a header and of the cells before the seal, as JSON arrays (`json.dumps` takes twice the time)."""
-    return hashlib.sha256(f"{_covered(names)}{_json(cells)}".encode()).hexdigest()[:12]
+def seal_of(cells: Sequence[str], header: str) -> str:
+    """Twelve hex digits of the cells before the seal, as a JSON array, and of what seals cover of the header (`sealed`)."""
+    return hashlib.sha256(f"{header}{_json(cells)}".encode()).hexdigest()[:12]
 
 
 @cache
-def _covered(names: tuple[str, ...]) -> str:
-    """What a seal covers of the header: nothing of version 2's."""
-    metrics = names[len(OLD_KEY) :: 3][: (len(names) - len(OLD_KEY) - len(OLD_PROVENANCE_2)) // 3]
+def sealed(names: tuple[str, ...]) -> str:
+    """What seals cover of a header: its names as a JSON array, but nothing of version 2's."""
+    metrics = names[len(OLD_KEY) : -len(OLD_PROVENANCE_2) - 1 : 3]
     is_version_2 = names == (*OLD_KEY, *score_columns(metrics), *OLD_PROVENANCE_2, SEAL)
     return "" if is_version_2 else _json(names)
 
 
 def _json(texts: Sequence[str]) -> str:
+    """Written here because `json.dumps` takes twice the time."""
     return f"[{', '.join(map(encode_basestring_ascii, texts))}]"
 
 

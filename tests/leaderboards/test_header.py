@@ -46,7 +46,7 @@ def test_the_published_rows_are_sealed() -> None:
 
 
 def test_the_columns_say_what_their_cells_are() -> None:
-    assert INTEGERS == {"epochs", "seed", "frames_seen"}
+    assert {"epochs", "seed", "frames_seen"} == INTEGERS
     assert {*Key._fields, *Provenance._fields} - TEXTS - INTEGERS == {"hours", "peak_memory_gb"}
 
 
@@ -83,7 +83,9 @@ def test_every_torn_header_is_refused(path: Path) -> None:
     header = path.read_text().split("\n", 1)[0]
     for size in range(len(header) + 1):
         path.write_text(header[:size])
-        with pytest.raises(ValueError, match="knn_mini.csv: line 1: got columns '.*move the file away or restore it$"):
+        with pytest.raises(
+            ValueError, match=r"knn_mini.csv: line 1: got columns '.*cut short.*move the file away or restore it$"
+        ):
             metrics_of(path)
 
 
