@@ -15,7 +15,7 @@ from longtake.engine.git import git
 from longtake.engine.history import committed
 from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
 from longtake.leaderboards.rows import metrics_of, read
-from longtake.leaderboards.schema import PAPER, Key, Row, cells_of, columns
+from longtake.leaderboards.schema import PAPER, SEAL, Key, Row, cells_of, columns
 from longtake.registry import UnknownName
 
 STALE = "stale"
@@ -134,8 +134,10 @@ def _where(path: Path, row: Row) -> str:
         return ""
     metrics = metrics_of(path)
     cells = zip(columns(metrics), cells_of(before, metrics), cells_of(row, metrics), strict=True)
-    changed = ", ".join(f"{name} {old} -> {new}" for name, old, new in cells if old != new)
-    return f": {changed} since the last commit" if changed else ""
+    changed = [cell for cell in cells if cell[1] != cell[2]]
+    others = [cell for cell in changed if cell[0] != SEAL]  # a commit with an older header has other seals
+    texts = ", ".join(f"{name} {old} -> {new}" for name, old, new in others or changed)
+    return f": {texts} since the last commit" if texts else ""
 
 
 _committed = cache(committed)  # of one commit a file is always the same, and may have many edited rows

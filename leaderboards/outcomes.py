@@ -12,19 +12,22 @@ import numpy as np
 from jaxtyping import Shaped
 
 from longtake.files import replace, sole_writer
-from longtake.leaderboards.rows import Key
+from longtake.leaderboards.schema import Key, Value
 from longtake.leaderboards.statistics import Difference, Outcomes, paired_difference
 
 ITEMS, KEY, GROUPS = "items", "key", "groups"  # the arrays of a file that are not a metric
 
 
-def outcomes_path(folder: Path, evaluation: str, key: Key) -> Path:
-    """Where the outcomes of a row lie; `folder` is the one with the CSVs."""
+def outcomes_path(folder: Path, evaluation: str, key: tuple[Value, ...]) -> Path:
+    """Where the outcomes of a row lie; `folder` is the one with the CSVs.
+
+    All columns of the key count: when one is added, files have to be renamed (leaderboards/migrate.py).
+    """
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     return folder / "outcomes" / evaluation / f"{name}.npz"
 
 
-def has_outcomes(folder: Path, evaluation: str, key: Key) -> bool:
+def has_outcomes(folder: Path, evaluation: str, key: tuple[Value, ...]) -> bool:
     """Whether the outcomes of a row were kept."""
     return os.path.isdir(f"{folder}/outcomes/{evaluation}") and outcomes_path(folder, evaluation, key).exists()
 
@@ -51,7 +54,7 @@ def save_outcomes(folder: Path, evaluation: str, key: Key, outcomes: Mapping[str
     return path
 
 
-def load_outcomes(folder: Path, evaluation: str, key: Key) -> dict[str, np.ndarray]:
+def load_outcomes(folder: Path, evaluation: str, key: tuple[Value, ...]) -> dict[str, np.ndarray]:
     """The outcomes saved for a row, with `items`.
 
     Raises:

@@ -7,43 +7,34 @@ interval of a number read from a paper, the epochs of a foreign checkpoint.
 import csv
 import io
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from longtake.files import replace, sole_writer
+from longtake.leaderboards.header import Header
 from longtake.leaderboards.schema import (
-    ADDED_IN_2,
-    FORMULA,
-    INTEGERS,
-    MARK,
-    NO_SEAL,
-    SEAL,
-    TEXTS,
     Key,
     Provenance,
     Row,
+    broken_seal,
     cells_of,
     columns,
-    marked,
-    metrics_in,
-    seal_of,
+    explained,
+    sealed,
+    value_of,
 )
 from longtake.leaderboards.statistics import Estimate
 
-NEVER_EMPTY = {"method", "source"}
-NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]\d+)?", re.ASCII)
 CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 
 
 def read(path: Path, metrics: Sequence[str]) -> list[Row]:
-    """The rows of one evaluation; none when the file does not exist yet. Files of version 1 are understood.
+    """The rows of one evaluation; none when the file does not exist yet. Files of older columns are understood (header.py).
 
     Raises:
-        ValueError: the file has other columns, holds a merge conflict, a line or a value that `upsert` would not write,
-            or one key twice; says the line and the column.
+        ValueError: the file has other columns than rows may have, holds a merge conflict, a line or a value that `upsert`
+            would not write, or one key twice; says the line and the column.
     """
     return rows_in(path.read_bytes(), str(path), metrics) if path.exists() else []
 
@@ -56,13 +47,11 @@ def rows_in(content: bytes, name: str, metrics: Sequence[str] | None = None) -> 
     rows: dict[Key, Row] = {}
     lines: dict[Key, int] = {}
     records = _records(content, name)
-    header = next(records, (1, "", []))[2]
-    metrics = metrics_in(header) if metrics is None else metrics
-    names = _check_header(name, header, metrics)
+    header = _header(name, records, metrics)
     for line, raw, cells in records:
         place = f"{name}: line {line}"
-        _check_written(place, raw, cells, names)
-        row = _parse(place, _migrated(cells, names), metrics)
+        _check_written(place, raw, cells, header.names)
+        row = _parse(place, header.todays(place, cells), header.metrics, header.broken_seal(cells))
         if row.key in rows:
             raise ValueError(f"{place}: got the key of line {lines[row.key]} again ({row.key}); delete one of them")
         rows[row.key], lines[row.key] = row, line
@@ -75,14 +64,13 @@ def metrics_of(path: Path) -> tuple[str, ...]:
     Raises:
         ValueError: the header is not a leaderboard's.
     """
-    found = next(_records(path.read_bytes(), str(path)), (1, "", []))[2]
-    metrics = metrics_in(found)
-    _check_header(str(path), found, metrics)
-    return metrics
+    return _header(str(path), _records(path.read_bytes(), str(path))).metrics
 
 
 def upsert(path: Path, rows: Iterable[Row], metrics: Sequence[str]) -> None:
     """Adds `rows` to the file, each in the place of the row with its key if there is one, sorted by key.
+
+    The file gets today's columns. A row's seal is made anew, but a broken one stays as it is.
 
     Other processes may do the same at the same time, and a kill leaves the old file or the new one.
 
@@ -90,16 +78,18 @@ def upsert(path: Path, rows: Iterable[Row], metrics: Sequence[str]) -> None:
         ValueError: the file is not one that `read` accepts, or a row has a metric the task does not declare, a number
             that is not finite, half an interval, or no method.
     """
-    assert len(set(columns(metrics))) == len(columns(metrics)), f"two columns of one name: {columns(metrics)}"
-    new = []
+    names, new = columns(metrics), []
+    assert len(set(names)) == len(names), f"two columns of one name: {names}"
+    header = sealed(tuple(names))
     for row in rows:
         place = f"{path}: row '{row.key}'"
         if undeclared := set(row.metrics) - set(metrics):
             raise ValueError(f"{place}: got metrics {sorted(undeclared)}, expected some of {list(metrics)}")
-        new.append(_parse(place, cells_of(row, metrics), metrics))  # what cannot be read is never written
+        cells = cells_of(row, metrics)
+        new.append(_parse(place, cells, metrics, broken_seal(cells, header)))  # what cannot be read is never written
     with sole_writer(path):
         merged = {row.key: row for row in [*read(path, metrics), *new]}
-        records = [columns(metrics), *(cells_of(merged[key], metrics) for key in sorted(merged, key=_order))]
+        records = [names, *(cells_of(merged[key], metrics) for key in sorted(merged, key=_order))]
         replace(path, "".join(_written(cells) for cells in records).encode())
 
 
@@ -145,24 +135,10 @@ def _endless(name: str, lines: Sequence[str], start: int) -> str:
     )
 
 
-def _check_header(name: str, found: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    """The columns of the file, which may be of version 1."""
-    expected = columns(metrics)
-    if list(found) not in (expected, columns(metrics, version=1)):
-        raise ValueError(
-            f"{name}: line 1: got columns {','.join(found)!r}, expected {','.join(expected)!r}; "
-            "move the file away or restore it"
-        )
-    return list(found)
-
-
-def _migrated(cells: list[str], names: Sequence[str]) -> list[str]:
-    """The cells of a record of version 1 as version 2 has them; the next `upsert` writes them so."""
-    if SEAL in names:
-        return cells
-    cells = [marked(cell) if name in TEXTS else cell for name, cell in zip(names, cells, strict=True)]
-    cells += [""] * len(ADDED_IN_2)
-    return [*cells, seal_of(cells)]
+def _header(name: str, records: Iterator[tuple[int, str, list[str]]], metrics: Sequence[str] | None = None) -> Header:
+    """The first of the records as a file's header."""
+    _, raw, found = next(records, (1, "", []))
+    return Header(name, raw, found, metrics)
 
 
 def _check_written(place: str, raw: str, cells: Sequence[str], names: Sequence[str]) -> None:
@@ -180,12 +156,14 @@ def _check_written(place: str, raw: str, cells: Sequence[str], names: Sequence[s
     )
 
 
-def _parse(place: str, cells: Sequence[str], metrics: Sequence[str]) -> Row:
+def _parse(place: str, cells: Sequence[str], metrics: Sequence[str], broken: str) -> Row:
+    """The row of a record with today's columns; `broken` is its seal if that is broken."""
     names = columns(metrics)
+    values: list[Any]
     try:
-        values = list(map(_value, names, cells))
+        values = list(map(value_of, names, cells))
     except ValueError:
-        values = [_explained(place, name, cell) for name, cell in zip(names, cells, strict=True)]
+        values = [explained(place, name, cell) for name, cell in zip(names, cells, strict=True)]
     scores, first = {}, len(Key._fields)
     for metric in metrics:
         value, low, high = values[first : first + 3]
@@ -195,34 +173,4 @@ def _parse(place: str, cells: Sequence[str], metrics: Sequence[str]) -> Row:
         elif (value, low, high) != (None, None, None):
             got = f"{value} [{low}, {high}]"
             raise ValueError(f"{place}, column {metric!r}: got {got}, expected a number and low <= high")
-    *others, seal = cells
-    broken = "" if seal == seal_of(others) else seal or NO_SEAL
     return Row(Key(*values[: len(Key._fields)]), scores, Provenance(*values[first:-1]), broken)
-
-
-def _explained(place: str, name: str, cell: str) -> Any:
-    """The value of a cell; its error says where."""
-    try:
-        return _value(name, cell)
-    except ValueError as error:
-        raise ValueError(f"{place}, column {name!r}: got {cell!r}, expected {error}") from None
-
-
-@lru_cache(maxsize=100_000)  # most cells of a long file are those of other rows, too
-def _value(name: str, cell: str) -> Any:
-    """The value of a cell; its ValueError says what was expected."""
-    if name in TEXTS:
-        if (name in NEVER_EMPTY and not cell) or cell != cell.encode("utf-8", "replace").decode():
-            raise ValueError("a name in UTF-8")
-        if FORMULA.match(cell) and not cell.startswith(MARK):
-            raise ValueError(f"a name that begins with one of = + - @ to be written behind {MARK}")
-        return cell.removeprefix(MARK)
-    if not cell:
-        return None
-    if name in INTEGERS:
-        if not re.fullmatch(r"-?\d+", cell, re.ASCII):
-            raise ValueError("an integer or nothing")
-        return int(cell)
-    if not NUMBER.fullmatch(cell) or not math.isfinite(float(cell)):
-        raise ValueError("a finite number or nothing")
-    return float(cell)

@@ -17,6 +17,11 @@ from longtake.tasks import TASKS
 from longtake.tasks.leaderboard import write_readme
 
 OF_THE_MACHINE = ("output=", "resume=")  # words of a command that do not change its numbers
+# Provenance that a published row must have. A new column joins when every row that shall be published can have it.
+REQUIRED = (
+    "config_hash", "checkpoint_hash", "code_commit", "date", "frames_seen", "hours", "peak_memory_gb", "device", "command",
+    "code_hash", "data_hash",
+)  # fmt: skip
 FOLDER = re.compile(r"(?<=[=\[, ])(?:/|~[^/,\]]*/)(?:[^,\]]*/)?(?=[^,\]/])")  # of an absolute path, alone or in a list
 
 
@@ -98,7 +103,7 @@ def _reasons(row: Row) -> Iterator[str]:
     """Why a row cannot be published, if anything."""
     if row.broken_seal:
         yield "its seal is broken: somebody changed it"
-    empty = [name for name, value in row.provenance._asdict().items() if value in ("", None) and name != "note"]
+    empty = [name for name in REQUIRED if getattr(row.provenance, name) in ("", None)]
     if row.key.method == RANDOM_INIT and "checkpoint_hash" in empty:
         empty.remove("checkpoint_hash")  # random init comes from the seed, not from a file
     if empty:

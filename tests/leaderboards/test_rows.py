@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtake.leaderboards.rows import Key, Provenance, Row, columns, metrics_of, read, upsert
-from longtake.leaderboards.schema import seal_of
+from longtake.leaderboards.schema import seal_of, sealed
 from longtake.leaderboards.statistics import Estimate
 
 METRICS = ("top1_k20", "top1_k10")  # in the order of the task, which is not the alphabet's
@@ -72,8 +72,12 @@ def test_the_file_holds_the_last_row_of_every_key(batches: list[list[Row]]) -> N
 
 
 @given(cells=st.lists(texts))
-def test_the_seal_is_the_hash_of_a_json_array(cells: list[str]) -> None:
-    assert seal_of(cells) == hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
+def test_the_seal_is_the_hash_of_json_arrays(cells: list[str]) -> None:
+    names = tuple(columns(METRICS))
+    assert seal_of(cells, sealed(names)) == hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
+    others = (*names[:-1], "carbon_kg", "seal")
+    both = json.dumps(others) + json.dumps(cells)
+    assert seal_of(cells, sealed(others)) == hashlib.sha256(both.encode()).hexdigest()[:12]
 
 
 def test_the_file_is_plain_csv_with_all_digits(tmp_path: Path) -> None:
@@ -213,7 +217,8 @@ def test_a_seal_that_was_removed_stays_away(tmp_path: Path) -> None:
 def test_files_of_version_1_are_migrated(tmp_path: Path) -> None:
     path = tmp_path / "knn_mini.csv"
     path.write_text(
-        f"{','.join(columns(['top1'], version=1))}\n"
+        "method,variant,pretrain,backbone,epochs,protocol,seed,source,top1,top1_low,top1_high,"
+        "config_hash,checkpoint_hash,code_commit,date,frames_seen,hours,peak_memory_gb,device\n"
         "=dino,,mini,vit_mini,100,mini.v1,0,run,41.25,40.0,42.0,c0,c1,c2,2026-11-15,4800,0.05,1.5,cpu\n"
     )
     assert metrics_of(path) == ("top1",)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edited_package import run_edited
 
 from longtake.engine.git import code_commit
 from longtake.leaderboards.outcomes import load_outcomes, outcomes_path, save_outcomes
@@ -93,7 +94,11 @@ def test_published_rows_stay_beside_new_ones(clone: Path) -> None:
         (COMPLETE._replace(code_commit="0123456789+dirty"), r"its code had uncommitted changes \(0123456789\+dirty\)"),
         (COMPLETE._replace(code_commit="unknown"), "its code is not known"),
         (COMPLETE._replace(checkpoint_hash="", hours=None), "no checkpoint_hash, hours"),
-        (Provenance(), f"no {', '.join(name for name in Provenance._fields if name != 'note')}"),
+        (
+            Provenance(),
+            "no config_hash, checkpoint_hash, code_commit, date, frames_seen, hours, peak_memory_gb, device, command, "
+            "code_hash, data_hash",
+        ),
     ],
 )
 def test_a_row_without_proof_is_refused_by_name(clone: Path, provenance: Provenance, reason: str) -> None:
@@ -136,6 +141,42 @@ def test_a_row_with_a_broken_seal_is_refused(clone: Path) -> None:
     (refused,) = publish(source, clone / "leaderboards").refused
     assert refused[2] == "its seal is broken: somebody changed it"
     assert not (clone / "leaderboards" / "knn_mini.csv").exists()
+
+
+ADDED = """
+import sys
+from pathlib import Path
+from longtake.engine.freshness import reasons
+from longtake.engine.history import diff
+from longtake.leaderboards.rows import read
+from longtake.tasks.publish import publish
+source, target = map(Path, sys.argv[1:])
+print(publish(source, target))
+print(*diff(target, "HEAD"), sep="\\n")
+path = target / "knn_mini.csv"
+path.write_text(path.read_text().replace(",41.0,", ",42.0,"))
+print(*(next(reasons(path, row)) for row in read(path, ["top1"])), sep="\\n")
+"""
+
+
+def test_rows_that_lack_a_new_provenance_column_are_published(clone: Path, tmp_path: Path) -> None:
+    """Nor does the column, or the other seal that comes with it, show as a change of the rows that have nothing there."""
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    upsert(target / "knn_mini.csv", [make_row("simclr"), make_row("dino")], ["top1"])
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "rows")
+    upsert(source / "knn_mini.csv", [make_row("dino", COMPLETE._replace(config_hash="new"))], ["top1"])
+    edits = {"schema.py": ('    note: str = ""  #', '    carbon_kg: float | None = None\n    note: str = ""  #')}
+    published, count, *changes = run_edited(tmp_path / "edited", edits, ADDED, source, target).splitlines()
+    assert published.startswith("published knn_mini: dino ")
+    assert count == "1 published, 0 refused"
+    assert changes[0].endswith(": changed, of another configuration")
+    assert changes[1:] == [
+        "    config_hash: c0ffee -> new",
+        "edited: top1 41.0 -> 42.0, config_hash c0ffee -> new since the last commit",
+        "edited: top1 41.0 -> 42.0 since the last commit",
+    ]
+    assert (target / "knn_mini.csv").read_text().splitlines()[0].endswith(",data_hash,carbon_kg,note,seal")
 
 
 def test_zero_frames_and_hours_are_known(clone: Path) -> None:
