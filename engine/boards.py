@@ -10,15 +10,9 @@ from longtake.engine.config import choices, composed
 from longtake.engine.git import REPOSITORY
 from longtake.leaderboards.paper import ledger
 from longtake.leaderboards.rows import read, upsert
-from longtake.leaderboards.same_numbers import NAME as SAME_NUMBERS
 from longtake.leaderboards.schema import Row
 
 TRACKED = REPOSITORY / "leaderboards"
-
-
-def board_files(folder: Path) -> list[Path]:
-    """The leaderboards of a folder, sorted by name; `same_numbers.csv` is none."""
-    return sorted(path for path in folder.glob("*.csv") if path.name != SAME_NUMBERS)
 
 
 @cache

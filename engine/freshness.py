@@ -9,12 +9,12 @@ from typing import NamedTuple
 from longtake.backbones.checkpoints import FOREIGN
 from longtake.console import console
 from longtake.downstream.got10k import GOT10K_BOARD, GOT10K_LOCAL
-from longtake.engine.boards import board_files, task_of
+from longtake.engine.boards import task_of
 from longtake.engine.code_hash import UNKNOWN, evaluation_hash, split, training_hash, vouchers
 from longtake.engine.git import git
 from longtake.engine.history import committed
 from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
-from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.rows import board_files, metrics_of, read
 from longtake.leaderboards.schema import PAPER, SEAL, Key, Row, cells_of, columns
 from longtake.registry import UnknownName
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from longtake.engine.boards import board_files
 from longtake.engine.git import git, git_bytes
-from longtake.leaderboards.rows import rows_in
+from longtake.leaderboards.rows import board_files, rows_in
 from longtake.leaderboards.same_numbers import NAME as SAME_NUMBERS
 from longtake.leaderboards.schema import PAPER, Key, Row, cells_of, columns
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from longtake.leaderboards.migrations import former_keys
 from longtake.leaderboards.outcomes import has_outcomes, load_outcomes, outcomes_path, save_outcomes
-from longtake.leaderboards.rows import metrics_of, read, upsert
+from longtake.leaderboards.rows import board_files, metrics_of, read, upsert
 
 
 class Migrated(NamedTuple):
@@ -34,7 +34,7 @@ def migrate(folder: Path) -> Migrated:
         ValueError: there is no CSV, one is no leaderboard, or outcomes cannot be read; then no CSV was changed, and no outcomes
             are gone.
     """
-    boards = {path: (metrics := metrics_of(path), read(path, metrics)) for path in sorted(folder.glob("*.csv"))}
+    boards = {path: (metrics := metrics_of(path), read(path, metrics)) for path in board_files(folder)}
     if not boards:
         raise ValueError(f"no leaderboards in {folder}, expected a folder with CSVs")
     former = {

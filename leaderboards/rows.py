@@ -13,6 +13,7 @@ from typing import Any
 
 from longtake.files import replace, sole_writer
 from longtake.leaderboards.header import Header
+from longtake.leaderboards.same_numbers import NAME as SAME_NUMBERS
 from longtake.leaderboards.schema import (
     Key,
     Provenance,
@@ -27,6 +28,11 @@ from longtake.leaderboards.schema import (
 from longtake.leaderboards.statistics import Estimate
 
 CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+
+
+def board_files(folder: Path) -> list[Path]:
+    """The leaderboards of a folder, sorted by name; `same_numbers.csv` is none."""
+    return sorted(path for path in folder.glob("*.csv") if path.name != SAME_NUMBERS)
 
 
 def read(path: Path, metrics: Sequence[str]) -> list[Row]:

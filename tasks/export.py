@@ -8,10 +8,9 @@ from safetensors.torch import save_file
 from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import SIZES, ViT
 from longtake.backbones.weights import weights_hash
-from longtake.engine.boards import board_files
 from longtake.engine.identity import Config
 from longtake.leaderboards.render import markdown_table
-from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.rows import board_files, metrics_of, read
 from longtake.tasks import TASKS
 
 WEIGHTS, CARD = "model.safetensors", "README.md"

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from longtake.console import console
-from longtake.engine.boards import TRACKED, board_files, metrics_for, primary_for, rows_of
+from longtake.engine.boards import TRACKED, metrics_for, primary_for, rows_of
 from longtake.engine.config import asked_for, composed
 from longtake.engine.freshness import is_stale, reasons, verify
 from longtake.engine.git import REPOSITORY, code_commit
@@ -31,6 +31,7 @@ from longtake.leaderboards.overview import (
 from longtake.leaderboards.page import Board, page
 from longtake.leaderboards.plots import Curve, draw_bars, draw_heat_map, draw_losses
 from longtake.leaderboards.render import console_table, empty_table, markdown_table
+from longtake.leaderboards.rows import board_files
 from longtake.leaderboards.summary import as_row, summarize
 from longtake.tasks import TASKS
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from longtake.engine.boards import TRACKED, board_files, write_ledger
+from longtake.engine.boards import TRACKED, write_ledger
 from longtake.engine.git import DIRTY, UNKNOWN, git
 from longtake.engine.identity import Config
 from longtake.leaderboards.outcomes import outcomes_path
-from longtake.leaderboards.rows import metrics_of, read, upsert
+from longtake.leaderboards.rows import board_files, metrics_of, read, upsert
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.tasks import TASKS
 from longtake.tasks.leaderboard import write_readme

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from longtake.console import console
-from longtake.engine.boards import TRACKED, board_files
+from longtake.engine.boards import TRACKED
 from longtake.engine.code_hash import evaluation_hash, training_hash
 from longtake.engine.config import choices
 from longtake.engine.git import REPOSITORY, code_commit
 from longtake.engine.identity import Config
-from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.rows import board_files, metrics_of, read
 from longtake.leaderboards.same_numbers import NAME, Equivalence, add_equivalences, read_equivalences
 from longtake.leaderboards.schema import PAPER, RANDOM_INIT
 from longtake.tasks import TASKS
