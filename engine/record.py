@@ -14,6 +14,7 @@ from longtake.backbones.weights import weights_hash
 from longtake.console import console
 from longtake.downstream.base import Downstream
 from longtake.engine.boards import TRACKED
+from longtake.engine.config import typed
 from longtake.engine.freshness import UNKNOWN as UNKNOWN_CODE
 from longtake.engine.freshness import evaluation_hash
 from longtake.engine.git import DIRTY, UNKNOWN, code_commit
@@ -72,7 +73,7 @@ def command_line() -> str:
     """The command of this run, one of them where it is a sweep's; "" where it was not given as one."""
     if not HydraConfig.initialized():
         return ""
-    return shlex.join(["run", *HydraConfig.get().overrides.task])
+    return shlex.join(["run", *typed(HydraConfig.get().overrides.task)])
 
 
 def _estimate(outcomes: Mapping[str, np.ndarray], metric: str) -> Estimate:
