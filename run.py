@@ -8,7 +8,15 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
-from longtake.engine.config import CONFIG_MODULE, CONFIG_NAME, check_overrides, outside_overrides, plain, quoted
+from longtake.engine.config import (
+    CONFIG_MODULE,
+    CONFIG_NAME,
+    check_overrides,
+    opened,
+    outside_overrides,
+    plain,
+    quoted,
+)
 from longtake.registry import unknown
 from longtake.tasks import TASKS
 
@@ -17,14 +25,20 @@ def main() -> None:
     """Entry point. Bad input ends with one line and exit code 2, before any compute."""
     sys.argv = quoted(sys.argv)
     overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
-    alone = "task=table" not in overrides  # a table's runs are jobs, the table is none
+    if {"--help", "-h"} & set(sys.argv) and overrides:  # of these choices; alone it is Hydra's
+        overrides += ["task=help"]
+        sys.argv = [sys.argv[0], *overrides]
+    alone = not {"task=table", "task=help"} & set(overrides)  # a table's runs are jobs, the table is none
     if "launcher=slurm" in overrides and alone and not {"-m", "--multirun"} & set(sys.argv):
         sys.argv.append("--multirun")  # Hydra's launchers belong to its sweeps
     try:
-        check_overrides(overrides)
-    except ValueError as error:
+        if overrides:
+            check_overrides(overrides)
+    except (ValueError, ImportError) as error:
+        if not is_stated(error):
+            raise
         fail(error)
-    sys.argv += outside_overrides()
+    sys.argv = opened(sys.argv) + outside_overrides()
     hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
 
 

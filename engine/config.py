@@ -19,26 +19,42 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from longtake.registry import unknown
 
 CONFIG_MODULE, CONFIG_NAME = "longtake.configs", "run"
 ENTRY_POINTS = ("longtake.methods", "longtake.downstream", "longtake.sources")
-GROUPS = ("method", "pretrain", "backbone", "eval", "suite", "experiment", "trainer", "launcher")
+GROUPS = ("method", "pretrain", "backbone", "eval", "suite", "recipe", "experiment", "trainer", "launcher")
+# Of a method's yaml, what is not an argument of its class: its data, and where its arguments' values come from.
+NOT_ARGUMENTS = frozenset({"name", "num_frames", "views", "fidelity", "presets"})
+# A word for a keyword of a chosen class, which is a key whether or not a yaml lists it.
+KEYWORD = re.compile(rf"(method\.(?!(?:{'|'.join(NOT_ARGUMENTS)})\b)|pretrain\.|backbone\.|eval\.[^.=@]+\.)[^=@]+=")
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
-    """The configuration that these overrides give; also from within a Hydra job."""
+def composed(overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
+    """The configuration that these overrides give, Hydra's own too if asked for; also from within a Hydra job."""
     inside = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside else initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        return compose(CONFIG_NAME, overrides=[*overrides, *outside_overrides()])
+        return compose(CONFIG_NAME, [*opened(overrides), *outside_overrides()], return_hydra_config=hydra)
+
+
+def opened(words: Sequence[str]) -> list[str]:
+    """A command line whose keywords of classes Hydra takes although no yaml lists them. What is unknown is found by `plain`."""
+    return [f"++{word}" if KEYWORD.match(word) else word for word in words]
+
+
+def typed(words: Sequence[str]) -> list[str]:
+    """What a user typed to give a command line that was `opened`."""
+    return [word[2:] if word.startswith("++") and KEYWORD.match(word[2:]) else word for word in words]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A configuration as dictionaries and lists, its references resolved."""
-    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    """A configuration as dictionaries and lists, whole (`effective`). Raises `ValueError` for a key or a value that is wrong."""
+    from longtake.engine.keys import effective  # which imports every class, and `run --help` needs none
+
+    return effective(config)
 
 
 def plainly(overrides: Sequence[str]) -> dict[str, Any]:
@@ -49,15 +65,6 @@ def plainly(overrides: Sequence[str]) -> dict[str, Any]:
 @cache
 def _plainly(overrides: tuple[str, ...]) -> dict[str, Any]:
     return plain(composed(overrides))
-
-
-def recipe_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The same choice of method, backbone, data and evaluations as this job's, with no value changed (but for `fidelity`)."""
-    chosen = HydraConfig.get().runtime.choices
-    words = [f"{group}={chosen[group]}" for group in ("method", "backbone", "pretrain")]
-    if "fidelity" in config["method"]:
-        words.append(f"method.fidelity={config['method']['fidelity']}")
-    return plainly([*words, f"eval=[{','.join(config['eval'])}]"])
 
 
 def asked_for(config: dict[str, Any]) -> list[str] | None:
@@ -94,14 +101,27 @@ def outside_overrides() -> list[str]:
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
-    """Raise `ValueError`, in one line, when the overrides name what does not exist or cannot be read."""
+    """Raise `ValueError`, in one line, when the overrides name what does not exist or cannot be read, in any job of a sweep."""
     for combination in _without_sweeps(overrides):
-        try:
-            OmegaConf.resolve(composed(combination).copy())
-        except MissingConfigException as error:
-            raise ValueError(_missing(error)) from error
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(_refused(error, combination)) from error
+        _check(combination)
+    if any(word.startswith("experiment=") for word in overrides):
+        for combination in _without_sweeps([*overrides, *_swept_by_experiment(overrides)]):
+            _check(combination)
+
+
+def _check(overrides: Sequence[str]) -> None:
+    try:
+        plain(composed(overrides))
+    except MissingConfigException as error:
+        raise ValueError(_missing(error)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(_refused(error, overrides)) from error
+
+
+def _swept_by_experiment(overrides: Sequence[str]) -> list[str]:
+    """What the yaml of an experiment sweeps over, as words."""
+    sweeper = composed(next(_without_sweeps(overrides)), hydra=True).hydra.sweeper
+    return [f"{key}={values}" for key, values in (sweeper.get("params") or {}).items()]
 
 
 def _without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
@@ -146,7 +166,9 @@ def _refused(error: Exception, overrides: Sequence[str]) -> str:
             return unknown("method.fidelity", preset[1], ["official", "paper"])
         return " ".join(text.split("\n")[0].split())
     chosen = [override for override in overrides if override.split("=")[0] in GROUPS]
-    keys = list(_keys(OmegaConf.to_container(composed(chosen))))
+    keys = list(_keys(plain(composed(chosen))))
+    if whole := [key for key in keys if key.endswith(f".{found[1]}")]:
+        return f"unknown key {found[1]!r}. Did you mean {' or '.join(whole)}?"
     return re.sub(r" There are: .*", " All keys: run --help", unknown("key", found[1], keys))
 
 

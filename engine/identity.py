@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from longtake.datasets.sources.base import with_defaults
 from longtake.downstream.base import HARMLESS
 
 Config = dict[str, Any]  # run.yaml, resolved
@@ -24,8 +23,8 @@ def config_hash(config: Config) -> str:
 
 
 def training(config: Config) -> Config:
-    """What decides the weights; what a pretrain yaml leaves to its source's class is written out."""
-    return {key: config.get(key) for key in TRAINING} | {"pretrain": with_defaults(config["pretrain"])}
+    """What decides the weights."""
+    return {key: config.get(key) for key in TRAINING}
 
 
 def variant(config: Config, recipe: Config) -> str:

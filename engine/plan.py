@@ -1,6 +1,5 @@
 """What a run will do, worked out and checked before anything is computed."""
 
-import inspect
 import json
 import os
 from collections.abc import Mapping
@@ -16,12 +15,11 @@ from longtake.backbones.vit import ViT
 from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
+from longtake.engine.config import NOT_ARGUMENTS
 from longtake.engine.identity import Config, config_hash
+from longtake.engine.keys import OF_MACHINE
 from longtake.methods.base import METHODS, Batch, Duration, Method
 from longtake.registry import unknown
-
-# Of a method's yaml, what is not an argument of its class: its data, and where its arguments' values come from.
-NOT_ARGUMENTS = {"name", "num_frames", "views", "fidelity", "presets"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def resolve_machine(config: Config) -> None:
         config["trainer"]["precision"] = "bf16-mixed" if bf16 else "32-true"
     config.update(device=device, num_workers=workers)
     for task in config["eval"].values():
-        task.update({key: config[key] for key in ("device", "num_workers") if task.get(key, 0) in ("auto", None)})
+        task.update({key: config[key] for key in OF_MACHINE if task.get(key, 0) in ("auto", None)})
 
 
 def writable(folder: Path) -> None:
@@ -153,20 +151,15 @@ def batch_of(config: Config, views: MultiCrop) -> Batch:
 
 
 def build_method(config: Config, duration: Duration) -> Method:
-    """The method with the arguments of its yaml. Raises `ValueError` for one that its class does not have."""
-    cls = METHODS[config["method"]["name"]]
+    """The method with its arguments."""
     arguments = {key: value for key, value in config["method"].items() if key not in NOT_ARGUMENTS}
-    ours = [base for base in cls.__mro__ if issubclass(base, Method)]
-    known = {name for base in ours for name in inspect.signature(base.__init__).parameters}
-    check_keys(f"argument of method {cls.name}:", arguments, sorted(known - {"self", "backbone", "duration"}))
-    return cls(build_backbone(config), duration, seed=config["seed"], **arguments)
+    return METHODS[config["method"]["name"]](build_backbone(config), duration, seed=config["seed"], **arguments)
 
 
 def build_evaluation(keys: Mapping[str, Any]) -> Downstream:
     """An evaluation from its yaml: `task` names the class, the rest are its fields."""
     cls = DOWNSTREAM[keys["task"]]
     arguments: dict[str, Any] = {key: value for key, value in keys.items() if key != "task"}
-    check_keys(f"key of evaluation {keys['task']}:", arguments, field_names(cls))
     for field in fields(cls):
         if str(field.type).startswith("tuple") and field.name in arguments:  # a yaml has lists alone
             arguments[field.name] = tuple(arguments[field.name])
@@ -201,8 +194,8 @@ def interrupted_run(config: Config) -> Path:
     )
 
 
-def description(plan: Plan) -> Table:
-    """The plan for people."""
+def description(plan: Plan, recipe: str) -> Table:
+    """The plan for people; `recipe` says what a recipe has set."""
     config = plan.config
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
@@ -213,6 +206,8 @@ def description(plan: Plan) -> Table:
             "train",
             f"{config['method']['name']} on {config['backbone']['name']}: {steps}, T = {config['method']['num_frames']}",
         )
+        if recipe:
+            table.add_row("recipe", recipe)
         table.add_row("data", plan.data)
         table.add_row(
             "on",

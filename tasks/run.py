@@ -2,9 +2,9 @@
 
 from longtake.console import console
 from longtake.engine import session
-from longtake.engine.config import recipe_of
 from longtake.engine.identity import Config
 from longtake.engine.plan import description, make_plan
+from longtake.engine.recipe import recipe_of, recipe_said
 from longtake.tasks import TASKS
 
 
@@ -13,7 +13,7 @@ def run(config: Config) -> None:
     """Raises `ValueError` for whatever is wrong with the configuration or the data, before anything is computed."""
     try:
         plan = make_plan(config)
-        console.print(description(plan))
+        console.print(description(plan, recipe_said(config)))
         if config["dry_run"]:
             return
         session.start_others(plan)

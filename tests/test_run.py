@@ -53,6 +53,7 @@ def test_a_run_ends_with_rows_for_itself_and_random_init(command, tmp_path):
         assert "root=stripes0" in ours.key.protocol  # not ImageNet, and the row says so
         assert ours.key.variant.startswith("backbone.image_size=16 batch_size=4 bottleneck_dim=8")
         assert ours.provenance.frames_seen == 2 * 8
+        assert " method.out_dim=32 " in ours.provenance.command  # as it was typed
         assert ours.provenance.checkpoint_hash != random.provenance.checkpoint_hash
         for estimate in ours.metrics.values():
             assert 0 <= estimate.low <= estimate.value <= estimate.high <= 100

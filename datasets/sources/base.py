@@ -127,9 +127,3 @@ def source_class(keys: Mapping[str, Any]) -> type[Source]:
         return SOURCES[name]
     except UnknownName as error:
         raise UnknownName(unknown("source", name, SOURCES.all_names())) from error
-
-
-def with_defaults(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a yaml and those that it leaves to the class: equal for equal sources, however much of them is spelt out."""
-    defaults = {field.name: field.default for field in fields(source_class(keys)) if field.default is not MISSING}
-    return defaults | dict(keys)

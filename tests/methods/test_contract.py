@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.clips import Clips
 from longtake.datasets.frames import StoreSpec, build
-from longtake.engine.config import choices, composed
+from longtake.engine.config import choices, plainly
 from longtake.engine.plan import build_views
 from longtake.methods import contract
 from longtake.methods.base import Duration
@@ -36,7 +35,7 @@ def store(tiny_video: Path, tmp_path_factory: pytest.TempPathFactory):
 
 def recipe(name: str, *words: str) -> dict:
     """The method's own yaml, with small images and narrow heads."""
-    config = OmegaConf.to_container(composed([f"method={name}", *SMALL, *words]), resolve=True)
+    config = plainly([f"method={name}", *SMALL, *words])
     method = config["method"]
     method.update({key: width for key, width in WIDTHS.items() if key in method and isinstance(method[key], int)})
     for crop in method["views"]["locals"]:

@@ -1,0 +1,54 @@
+"""What the yamls of a run's choices say before a value is changed, and what a recipe among them sets."""
+
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from longtake.engine.config import choices, plainly
+from longtake.engine.identity import TRAINING, Config, changes
+
+NO_RECIPE = "none"
+
+
+def recipe_of(config: Config) -> Config:
+    """The same choice of method, backbone, data and evaluations as this job's, with no value changed (but for `fidelity`)."""
+    return plainly([*_choices(config), f"eval=[{','.join(config['eval'])}]"])
+
+
+def recipe_said(config: Config) -> str:
+    """What the recipe that was chosen, by hand or with the data, sets in this job: `mini/vit_mini_dora: num_frames 8 -> 2, ...`."""
+    chosen = HydraConfig.get().runtime.choices
+    name, own = chosen["recipe"], f"{chosen['backbone']}_{chosen['method']}"
+    if name == NO_RECIPE:
+        return ""
+    words = [*_choices(config), "eval=[]"]
+    without, with_it = (_training(plainly([*words, f"recipe={recipe}"])) for recipe in (NO_RECIPE, name))
+    overridden, before = changes(_training(config), with_it), changes(without, with_it)
+    set_here = {key: value for key, value in changes(with_it, without).items() if key not in overridden}
+    said = dict.fromkeys(_said(key, before[key], value) for key, value in set_here.items())
+    whole = own in choices(f"recipe/{name}")
+    label = f"{name}/{own}" if whole else f"{name}, which has nothing for {chosen['method']} on {chosen['backbone']}"
+    return f"{label}: {', '.join(said) or 'all of it is overridden'}"
+
+
+def _choices(config: Config) -> list[str]:
+    """The words that choose what is trained and on what."""
+    chosen = HydraConfig.get().runtime.choices
+    words = [f"{group}={chosen[group]}" for group in ("method", "backbone", "pretrain")]
+    fidelity = config["method"].get("fidelity")
+    return words if fidelity is None else [*words, f"method.fidelity={fidelity}"]
+
+
+def _training(config: Config) -> Config:
+    return {key: config[key] for key in TRAINING}
+
+
+def _said(key: str, before: Any, after: Any) -> str:
+    """A change in words. Views are too long for a line."""
+    if key.startswith("method.views."):
+        return "its own views"
+    return f"{key.removeprefix('method.')} {_yaml(before)} -> {_yaml(after)}"
+
+
+def _yaml(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,186 @@
+"""Every keyword of a chosen class is a key, listed or not; a yaml that lists a default says nothing new, and so none does."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+import longtake.configs
+from longtake.backbones.vit import ViT
+from longtake.downstream.base import DOWNSTREAM
+from longtake.engine.config import choices, composed, opened, plain, plainly, typed
+from longtake.engine.hints import fits, in_words
+from longtake.engine.identity import config_hash, protocol_suffix, variant
+from longtake.engine.keys import NOT_ARGUMENTS, REQUIRED, keywords, plain_value, sections
+from longtake.methods.base import METHODS, Method
+from longtake.methods.dora import DoRA
+
+CONFIGS = Path(longtake.configs.__file__).parent
+TRAINED = [name for name in choices("method") if name != "none"]
+
+
+def test_keywords_are_those_of_the_class_and_of_what_it_passes_on_to():
+    found = keywords(DoRA)
+    assert found["num_objects"] == (3, int)  # its own
+    assert found["norm_last_layer"].default is False  # its own, where DINO's is True
+    assert found["out_dim"].default == 65536  # DINO's
+    assert found["health_every"].default == 10  # Method's
+    assert "self" not in found
+    assert "recipe" not in found
+
+    class Closed(Method):
+        def __init__(self, backbone: ViT, duration: Any, *, width: int = 3) -> None:
+            super().__init__(backbone, duration, lr=1.0)
+
+    assert keywords(Closed).keys() == {"backbone", "duration", "width"}  # passes nothing on
+    assert keywords(DOWNSTREAM["upernet"])["taps"].default == [3, 5, 7, 11]
+    assert keywords(DOWNSTREAM["upernet"])["root"].default is REQUIRED
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "method.optimizer=sgd",
+        "method.lr=1e-3",
+        "eval.knn_mini.progress=false",
+        "backbone.mask_token=true",
+        "pretrain.faces=blur",
+    ],
+)
+def test_a_keyword_that_no_yaml_lists_is_a_key(word: str):
+    place, _, value = word.partition("=")
+    found: Any = plainly([word])
+    for name in place.split("."):
+        found = found[name]
+    assert str(found).lower() in (value, "0.001")
+    assert opened([word]) == [f"++{word}"]
+    assert typed(opened([word])) == [word]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+method.lr=1",
+        "++method.lr=1",
+        "~method.lr",
+        "method.views.locals=[]",
+        "method.fidelity=paper",
+        "method=dora",
+        "epochs=1",
+    ],
+)
+def test_other_words_stay_as_they_are(word: str):
+    assert opened([word]) == [word]
+
+
+@pytest.mark.parametrize("name", [*TRAINED, "official"])
+def test_a_default_that_a_yaml_lists_changes_nothing(name: str):
+    words = ["method=dora", "method.fidelity=official"] if name == "official" else [f"method={name}"]
+    config = composed([*words, "eval=[knn_mini,seqtrack_mini]"])
+    whole = plain(config)
+    for more in (_with_defaults(config, listed=True), _with_defaults(config, listed=False)):
+        assert plain(more) == whole
+        assert config_hash(plain(more)) == config_hash(whole)
+        assert variant(plain(more), whole) == variant(whole, plain(more))
+        for task, keys in plain(more)["eval"].items():
+            assert protocol_suffix(keys, whole["eval"][task]) == ""
+
+
+def _with_defaults(config: DictConfig, *, listed: bool) -> DictConfig:
+    """The same with every keyword that has the class's default listed, in integers where they are equal, or with none of them."""
+    made = config.copy()
+    OmegaConf.set_struct(made, False)
+    whole = plain(config)
+    for part in sections(whole):
+        for key, keyword in part.keywords.items():
+            if keyword.default is REQUIRED or part.of(whole)[key] != plain_value(keyword.default):
+                continue
+            if OmegaConf.is_interpolation(part.of(made), key):
+                continue
+            default = plain_value(keyword.default)
+            if listed:
+                part.of(made)[key] = int(default) if isinstance(default, float) and default.is_integer() else default
+            elif key in part.of(made):
+                del part.of(made)[key]
+    return made
+
+
+YAMLS = sorted([*CONFIGS.glob("method/*.yaml"), *CONFIGS.glob("eval/*.yaml")])
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
+def test_no_yaml_repeats_a_default(path: Path):
+    """But where a yaml that it builds on has another value."""
+    given, inherited = _loaded(path), dict[str, Any]()
+    for parent in given.pop("defaults", []):
+        inherited |= {} if parent == "_self_" else _loaded(path.with_name(f"{parent.partition('@')[0]}.yaml"))
+    whole = inherited | given
+    if whole.get("name") == "none":
+        assert given == {"name": "none"}
+        return
+    cls = METHODS[whole["name"]] if path.parent.name == "method" else DOWNSTREAM[whole["task"]]
+    known = {key: plain_value(keyword.default) for key, keyword in keywords(cls).items() if key not in NOT_ARGUMENTS}
+    repeated = [
+        key for key, value in given.items() if key in known and value == known[key] == inherited.get(key, value)
+    ]
+    assert not repeated, f"{path.name} repeats defaults of {cls.__name__}: leave out {', '.join(repeated)}"
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("method.num_objects=three", "method.num_objects: got 'three', expected an integer"),
+        ("method.num_objects=2.5", "method.num_objects: got 2.5, expected an integer"),
+        ("method.num_frames=two", "method.num_frames: got 'two', expected an integer"),
+        ("method.tracking=1", "method.tracking: got 1, expected true or false"),
+        ("method.lr=true", "method.lr: got True, expected a number"),
+        ("method.lr=null", "method.lr: got null, expected a number"),
+        ("method.momentun=1", "unknown argument of method dora: 'momentun'. Did you mean momentum"),
+        ("method.seed=1", "unknown argument of method dora: 'seed'"),
+        ("eval.knn_mini.size=64.5", "eval.knn_mini.size: got 64.5, expected an integer"),
+        ("eval.knn_mini.sise=64", "unknown key of evaluation knn: 'sise'. Did you mean size or resize?"),
+        ("eval.knn_minni.size=64", "unknown evaluation among those chosen: 'knn_minni'. Did you mean knn_mini"),
+        ("backbone.pos_mode=sise", "backbone.pos_mode: got 'sise', expected size or dino_offset"),
+        ("backbone.arhc=small", "unknown key of backbone: 'arhc'. Did you mean arch?"),
+        ("pretrain.path=[1,2]", "pretrain.path: got [1, 2], expected a string or a list of strings or null"),
+        ("pretrain.pathh=a.mp4", "unknown key of pretrain: 'pathh'. Did you mean path?"),
+        ("~pretrain.name", "pretrain.name: expected a string, got nothing"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_is_expected(word: str, message: str):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        plainly([word])
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_may_be_integers_and_machines_keys_may_be_open():
+    assert plainly(["method.lr=1"])["method"]["lr"] == 1
+    assert plainly(["eval.knn_mini.num_workers=null"])["eval"]["knn_mini"]["num_workers"] is None
+    assert plainly(["method=simclr", "method.hidden_dim=null"])["method"]["hidden_dim"] is None
+
+
+@pytest.mark.parametrize(
+    ("hint", "right", "wrong", "words"),
+    [
+        (int | None, [3, None], [3.0, True, "3"], "an integer or null"),
+        (float, [3, 0.5], [False, None, "3"], "a number"),
+        (list[int], [[], [1]], [[1.5], 1, "1"], "a list of integers"),
+        (Sequence[str], [["a"]], ["a", [1]], "a list of strings"),
+        (float | list[float], [0.1, [1, 0.2]], [["a"], "a"], "a number or a list of numbers"),
+        (tuple[float, float, int], [[1, 0.5, 3]], [[1, 2], [1, 2, 3.5]], "a list of 3: a number, a number, an integer"),
+        (dict[str, int], [{}, {"fpn": 3}], [{"fpn": 0.5}, [3]], "keys with integers"),
+        (Literal["a", "b"], ["a"], ["c", None], "a or b"),
+        (Any, [1, None, "a"], [], "Any"),
+    ],
+)
+def test_values_are_held_against_annotations(hint: Any, right: list, wrong: list, words: str):
+    assert all(fits(value, hint) for value in right)
+    assert not any(fits(value, hint) for value in wrong)
+    assert in_words(hint) == words
