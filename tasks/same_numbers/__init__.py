@@ -27,13 +27,13 @@ from longtake.tasks.same_numbers.compare import Verdict, compared
 from longtake.tasks.same_numbers.fixtures import (
     WORLD,
     Fixture,
-    of_evaluation,
+    of_evaluations,
     of_processes,
     of_source,
     of_training,
     write_data,
 )
-from longtake.tasks.same_numbers.trees import Tree, ask, checked_out
+from longtake.tasks.same_numbers.trees import ask, checked_out
 
 
 @TASKS.named("same_numbers")
@@ -124,26 +124,27 @@ def _is_current(line: Equivalence) -> bool:
 
 
 def side_by_side(since: str, commit: str, whats: Sequence[str]) -> list[Verdict]:
-    """Run both trees: first for their hashes, then on the fixtures of what differs."""
+    """Ask both trees: first for their hashes, then for the numbers of the fixtures of what differs."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder).resolve()
-        data = scratch / "data"
+        data = scratch / "fixtures"
         data.mkdir()
         write_data(data)
-        with checked_out(REPOSITORY, since, scratch) as old:
-            trees = [old, Tree(commit, REPOSITORY)]
-            job: dict[str, Any] = {"world": WORLD, "data": str(scratch / "root"), "whats": list(whats), "fixtures": []}
-            before, now = ask(trees, job, scratch / "hashes")
-            differing = [what for what in whats if before["abouts"][what]["hash"] != now["abouts"][what]["hash"]]
-            fixtures = fixtures_of(differing, data)
-            console.print(f"{len(differing)} hashes differ; {len(fixtures)} fixtures on {old.commit} and on {commit}")
-            with console.status("running both trees on the fixtures"):
-                answers = (
-                    ask(trees, {**job, "fixtures": [f._asdict() for f in fixtures]}, scratch / "numbers")
-                    if fixtures
-                    else []
-                )
-            return compared(trees, answers or [before, now], whats)
+        with checked_out(REPOSITORY, since, scratch) as old, checked_out(REPOSITORY, commit, scratch) as new:
+            trees = [old, new]
+            job: dict[str, Any] = {"world": WORLD, "whats": list(whats), "fixtures": []}
+            abouts = [answer["abouts"] for answer in ask(trees, job, scratch / "hashes")]
+            differing = [what for what in whats if len({about[what]["hash"] for about in abouts}) > 1]
+            fixtures = [fixture._asdict() for fixture in fixtures_of(differing, data)]
+            console.print(
+                f"{len(differing)} hashes differ: {len(fixtures)} fixtures on {old.commit} and on {new.commit}"
+            )
+            if not fixtures:
+                return compared(trees, abouts, [{}, {}], [{}, {}], whats)
+            with console.status("running both trees on the fixtures, some minutes"):
+                found = ask(trees, {**job, "fixtures": fixtures}, scratch / "numbers")
+            digests, executed = ([answer[part] for answer in found] for part in ("digests", "executed"))
+            return compared(trees, abouts, digests, executed, whats)
 
 
 def fixtures_of(whats: Sequence[str], data: Path) -> list[Fixture]:
@@ -152,4 +153,4 @@ def fixtures_of(whats: Sequence[str], data: Path) -> list[Fixture]:
     fixtures = [fixture for method in methods for fixture in of_training(method)]
     fixtures += of_source(data) if methods else []
     names = [what.split(" ")[1] for what in whats if what.startswith("evaluation")]
-    return [*fixtures, *(f for name in names for f in of_evaluation(name, data)), *of_processes(names, data)]
+    return [*fixtures, *of_evaluations(names, data), *of_processes(names, data)]

@@ -20,7 +20,6 @@ class Statement(NamedTuple):
     text: str  # indented as deep as it stands
     file: str
     lines: range
-    in_function: bool
 
 
 class Place(NamedTuple):
@@ -31,20 +30,15 @@ class Place(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text.strip()}"
+        return f"{self.file}:{self.line}: {self.text}"
 
 
-def not_executed(ours: Trees, theirs: Trees, executed: Executed, imported: Executed) -> list[Place]:
-    """Statements of `ours` that `theirs`, the whole other package, does not have, and that did not run.
-
-    Functions have to run by `executed`, statements outside of functions by `imported`.
-    """
+def not_executed(ours: Trees, theirs: Trees, executed: Executed) -> list[Place]:
+    """Statements of `ours` that `theirs`, the whole other package, does not have, and that were not `executed`."""
     return [
-        Place(statement.file, statement.lines.start, statement.text)
+        Place(statement.file, statement.lines.start, statement.text.strip().split("\n")[0])
         for statement in changed(ours, theirs)
-        if not (executed if statement.in_function else imported)
-        .get(statement.file, frozenset())
-        .intersection(statement.lines)
+        if not executed.get(statement.file, frozenset()).intersection(statement.lines)
     ]
 
 
@@ -75,7 +69,7 @@ def units(trees: Trees) -> Iterator[tuple[str, list[Statement]]]:
     for file, tree in trees.items():
         loose: list[Statement] = []
         found: list[tuple[str, list[Statement]]] = [("", loose)]
-        _collect(tree.body, file, "", 0, False, loose, found)
+        _collect(tree.body, file, "", 0, loose, found)
         yield from found
 
 
@@ -84,7 +78,6 @@ def _collect(
     file: str,
     prefix: str,
     depth: int,
-    inside: bool,
     into: list[Statement],
     found: list[tuple[str, list[Statement]]],
 ) -> None:
@@ -92,18 +85,18 @@ def _collect(
     for node in body:
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass | ast.Raise):
             continue
-        into.append(_statement(node, file, depth, inside))
+        into.append(_statement(node, file, depth))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             own: list[Statement] = []
             found.append((f"{prefix}{node.name}", own))
             if not _ends_in_raise(node.body):
-                _collect(node.body, file, f"{prefix}{node.name}.", 0, True, own, found)
+                _collect(node.body, file, f"{prefix}{node.name}.", 0, own, found)
         elif isinstance(node, ast.ClassDef):
-            _collect(node.body, file, f"{prefix}{node.name}.", depth + 1, inside, into, found)
+            _collect(node.body, file, f"{prefix}{node.name}.", depth + 1, into, found)
         else:
             for block in _blocks(node):
                 if not _ends_in_raise(block):
-                    _collect(block, file, prefix, depth + 1, inside, into, found)
+                    _collect(block, file, prefix, depth + 1, into, found)
 
 
 def _ends_in_raise(block: list[ast.stmt]) -> bool:
@@ -120,13 +113,13 @@ def _blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
         yield case.body
 
 
-def _statement(node: ast.stmt, file: str, depth: int, inside: bool) -> Statement:
+def _statement(node: ast.stmt, file: str, depth: int) -> Statement:
     """A simple statement whole, of a compound one the head; a function's with its decorators and defaults."""
     first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
     blocks = [block for block in _blocks(node) if block]
     end = blocks[0][0].lineno if blocks else (node.end_lineno or node.lineno) + 1
     text = ast.unparse(_head(node)) if blocks else ast.unparse(node)
-    return Statement("    " * depth + text, file, range(first, max(end, first + 1)), inside)
+    return Statement("    " * depth + text, file, range(first, max(end, first + 1)))
 
 
 def _head(node: ast.stmt) -> ast.stmt:

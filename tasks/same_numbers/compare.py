@@ -13,7 +13,6 @@ from longtake.leaderboards.same_numbers import Equivalence
 from longtake.tasks.same_numbers.changes import Executed, Trees, not_executed
 from longtake.tasks.same_numbers.trees import Tree
 
-IMPORTS = "imports"  # as the probe calls what runs outside of its fixtures
 OUTSIDE = ("tests", "outputs", "build", ".venv", ".typing")  # folders that are not of the package
 MOST_PLACES = 8  # that a reason names
 # Of a tree that is older than datasets/mini/ and engine/.
@@ -35,18 +34,25 @@ class Verdict(NamedTuple):
         return Equivalence(self.old, self.new, self.what, self.commit, self.digest)
 
 
-def compared(trees: Sequence[Tree], answers: Sequence[dict[str, Any]], whats: Sequence[str]) -> list[Verdict]:
-    """A verdict on each of `whats`; `trees` and `answers` are the older one's and the newer one's."""
+def compared(
+    trees: Sequence[Tree],
+    abouts: Sequence[Mapping[str, Any]],
+    digests: Sequence[Mapping[str, str]],
+    executed: Sequence[Mapping[str, Sequence[int]]],
+    whats: Sequence[str],
+) -> list[Verdict]:
+    """A verdict on each of `whats`. Everything is that of the older tree and of the newer one, as the probe found it."""
     verdicts, packages = [], [_package(tree.root) for tree in trees]
+    ran = [{file: frozenset(lines) for file, lines in files.items()} for files in executed]
     for what in whats:
-        old, new = (answer["abouts"][what] for answer in answers)
+        old, new = (about[what] for about in abouts)
         against: list[str] = []
-        digests = [_digests(what, answer["digests"]) for answer in answers]
+        numbers = [{name: found[name] for name in fixtures_for(what, list(found))} for found in digests]
         if old["hash"] != new["hash"]:
             against += _settings(old["settings"], new["settings"])
-            against += _numbers(*digests)
-            against += _code(what, trees, answers, packages) if not against else []
-        digest = hashlib.sha256(json.dumps(digests[1], sort_keys=True).encode()).hexdigest()[:12]
+            against += _numbers(*numbers)
+            against += _code(what, trees, (old["starts"], new["starts"]), ran, packages) if not against else []
+        digest = hashlib.sha256(json.dumps(numbers[1], sort_keys=True).encode()).hexdigest()[:12]
         commit = "..".join(tree.commit for tree in trees)
         verdicts.append(Verdict(what, old["hash"], new["hash"], commit, digest, tuple(against)))
     return verdicts
@@ -60,10 +66,6 @@ def fixtures_for(what: str, names: Sequence[str]) -> list[str]:
     if name == "none":  # random init is the backbone, which every evaluation asks
         return [fixture for fixture in names if fixture.startswith("evaluation ")]
     return [fixture for fixture in names if fixture.split(" ")[0] in (name, "source")]
-
-
-def _digests(what: str, digests: Mapping[str, str]) -> dict[str, str]:
-    return {name: digests[name] for name in fixtures_for(what, list(digests))}
 
 
 def _numbers(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
@@ -89,15 +91,20 @@ def _plain(value: Any) -> Any:
         return value
 
 
-def _code(what: str, trees: Sequence[Tree], answers: Sequence[dict[str, Any]], packages: Sequence[Trees]) -> list[str]:
-    """Changed statements that a tree has not executed."""
+def _code(
+    what: str,
+    trees: Sequence[Tree],
+    starts: Sequence[Sequence[str]],
+    ran: Sequence[Executed],
+    packages: Sequence[Trees],
+) -> list[str]:
+    """Changed statements that a tree has not executed, whichever of the fixtures had to."""
     places: list[str] = []
-    for tree, answer, others in zip(trees, answers, reversed(packages), strict=True):
-        starts = [Path(start).resolve() for start in answer["abouts"][what]["starts"]]
-        own = [IMPORTS, *fixtures_for(what, list(answer["digests"]))]
-        code = closure(starts, tree.root, (*NOT_FOLLOWED, *NOT_FOLLOWED_BEFORE))
-        for place in not_executed(code, others, _executed(answer, own), _executed(answer, list(answer["executed"]))):
-            places.append(f"changed and executed by no fixture, in {tree.commit}: {place}")
+    for tree, files, lines, others in zip(trees, starts, ran, reversed(packages), strict=True):
+        code = closure([Path(file).resolve() for file in files], tree.root, (*NOT_FOLLOWED, *NOT_FOLLOWED_BEFORE))
+        places += [
+            f"changed, and run by no fixture, in {tree.commit}: {place}" for place in not_executed(code, others, lines)
+        ]
     more = [f"... and {len(places) - MOST_PLACES} more"] if len(places) > MOST_PLACES else []
     return places[:MOST_PLACES] + more
 
@@ -106,12 +113,3 @@ def _package(root: Path) -> Trees:
     """Every file of a tree's package but the tests."""
     files = [path for path in root.glob("**/*.py") if path.relative_to(root).parts[0] not in OUTSIDE]
     return {path.relative_to(root).as_posix(): without_words(ast.parse(path.read_bytes())) for path in files}
-
-
-def _executed(answer: dict[str, Any], contexts: Sequence[str]) -> Executed:
-    """Line numbers by file, in any of these contexts."""
-    found: dict[str, set[int]] = {}
-    for context in contexts:
-        for file, lines in answer["executed"].get(context, {}).items():
-            found.setdefault(file, set()).update(lines)
-    return {file: frozenset(lines) for file, lines in found.items()}

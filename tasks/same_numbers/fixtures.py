@@ -105,26 +105,37 @@ def of_source(data: Path) -> list[Fixture]:
     return [Fixture(f"source {name}", (f"pretrain={name}", place, *words)) for name, place in places.items()]
 
 
-def of_evaluation(name: str, data: Path) -> list[Fixture]:
-    """The preset, on small data and made small, of a fixed encoder; and the look at every file of the data."""
-    keys = plainly([f"eval=[{name}]"])["eval"][name]
-    root = ROOTS.get(keys.get("layout", ""), ROOTS[keys["task"]])
-    small = [f"eval.{name}.{key}={value}" for key, value in SMALL[keys["task"]].items()]
-    if keys["task"] == "cascade_mask_rcnn":  # a mapping is added to, key by key
-        small += [f"++eval.{name}.widths.{key}={value}" for key, value in NARROW.items()]
-    common = (f"eval=[{name}]", "num_workers=0", "device=cpu", *small, f"eval.{name}.root=")
-    words = (f"checkpoint={data / ENCODER}", "baseline=false", *common[:-1], f"{common[-1]}{data / root}")
-    odd = "odd_pictures" if root == "pictures" else root  # one of them cannot be decoded
-    return [
-        Fixture(f"evaluation {name}", words),
-        Fixture(f"evaluation {name} data", ("task=check_data", *common[:-1], f"{common[-1]}{data / odd}")),
+def of_evaluations(names: Sequence[str], data: Path) -> list[Fixture]:
+    """Every preset, on small data and made small, of a fixed encoder; and for each kind of data the look at every file."""
+    words = (f"checkpoint={data / ENCODER}", "baseline=false", "num_workers=0", "device=cpu")
+    found = [Fixture(f"evaluation {name}", (*words, *_small(name, data))) for name in names]
+    kinds = {_kind(name): name for name in names}
+    return found + [
+        Fixture(f"data {name}", ("task=check_data", *_small(name, data, odd=True))) for name in kinds.values()
     ]
 
 
 def of_processes(names: Sequence[str], data: Path) -> list[Fixture]:
     """Evaluations that two processes share, one of each kind."""
-    found = [of_evaluation(name, data)[0] for name in SHARED if name in names]
-    return [fixture._replace(name=f"two processes {fixture.name}", processes=2) for fixture in found]
+    found = of_evaluations([name for name in SHARED if name in names], data)
+    whole = [fixture for fixture in found if fixture.name.startswith("evaluation")]
+    return [fixture._replace(name=f"two processes {fixture.name}", processes=2) for fixture in whole]
+
+
+def _kind(name: str) -> tuple[str, str]:
+    """The class of an evaluation and the folder of its data."""
+    keys = plainly([f"eval=[{name}]"])["eval"][name]
+    task = keys["task"]
+    return task, ROOTS[task] if keys.get("layout") in (None, "imagefolder", "voc") else ROOTS[keys["layout"]]
+
+
+def _small(name: str, data: Path, odd: bool = False) -> list[str]:
+    """The words that choose an evaluation and make it small; `odd`: one picture of its data cannot be decoded."""
+    task, root = _kind(name)
+    words = [f"eval=[{name}]", *(f"eval.{name}.{key}={value}" for key, value in SMALL[task].items())]
+    if task == "cascade_mask_rcnn":  # a mapping is added to, key by key
+        words += [f"++eval.{name}.widths.{key}={value}" for key, value in NARROW.items()]
+    return [*words, f"eval.{name}.root={data / ('odd_pictures' if odd and root == 'pictures' else root)}"]
 
 
 def write_data(folder: Path) -> None:

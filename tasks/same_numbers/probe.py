@@ -29,8 +29,6 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-IMPORTS = "imports"  # the context of what was executed outside of the fixtures
-
 
 def module(*names: str) -> Any:
     """The first module of these names that the tree has: it may be older than the last move of files."""
@@ -41,28 +39,23 @@ def module(*names: str) -> Any:
 
 
 def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
-    """By `what`: hash, settings, files that it starts from; by fixture: the digest of its numbers; by context: executed lines."""
+    """By `what`: hash, settings, files that it starts from. By fixture: the digest of its numbers. By file: executed lines."""
+    if not job["fixtures"]:
+        return {"abouts": {what: about(what) for what in job["whats"]}, "digests": {}, "executed": {}}
     seen = coverage.Coverage(data_file=None, source=[str(tree)], omit=["*/.venv/*", "*/tests/*"])
     seen.start()
-    seen.switch_context(IMPORTS)
     make_small(job["world"])
-    command(
-        ["dry_run=true", "method=none", "eval=[knn_mini]", f"output={job['out']}"]
-    )  # imports what every command does
-    abouts = {what: about(what) for what in job["whats"]}
-    digests, elsewhere = {}, list[dict[str, Any]]()
+    digests, lines = {}, list[dict[str, list[int]]]()
     for fixture in job["fixtures"]:
         began = time.perf_counter()
         if fixture["processes"] > 1:
             digests[fixture["name"]], found = together(fixture, job)
-            elsewhere += found
+            lines += found
         else:
-            seen.switch_context(fixture["name"])
             digests[fixture["name"]] = numbers_of(fixture, Path(job["out"]))
-            seen.switch_context(IMPORTS)
         print(f"{fixture['name']}: {time.perf_counter() - began:.1f} s", flush=True)
     seen.stop()
-    return {"abouts": abouts, "digests": digests, "executed": merged([executed(seen, tree), *elsewhere])}
+    return {"abouts": {}, "digests": digests, "executed": merged([executed(seen, tree), *lines])}
 
 
 def make_small(world: dict[str, Any]) -> None:
@@ -73,7 +66,7 @@ def make_small(world: dict[str, Any]) -> None:
     images.CACHE_FROM = 1
 
 
-def together(fixture: dict[str, Any], job: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+def together(fixture: dict[str, Any], job: dict[str, Any]) -> tuple[str, list[dict[str, list[int]]]]:
     """The fixture in several processes, each a probe, started as torchrun does; the first one's digest, and all their lines."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -97,15 +90,10 @@ def together(fixture: dict[str, Any], job: dict[str, Any]) -> tuple[str, list[di
     return found[0]["digests"][name], [answer["executed"] for answer in found]
 
 
-def merged(parts: list[dict[str, Any]]) -> dict[str, dict[str, list[int]]]:
+def merged(parts: list[dict[str, list[int]]]) -> dict[str, list[int]]:
     """Executed lines of several processes as those of one."""
-    found: dict[str, dict[str, list[int]]] = {}
-    for context, file, lines in (
-        (c, f, lines) for part in parts for c, files in part.items() for f, lines in files.items()
-    ):
-        known = found.setdefault(context, {}).setdefault(file, [])
-        known += lines
-    return found
+    files = {file for part in parts for file in part}
+    return {file: sorted({line for part in parts for line in part.get(file, [])}) for file in sorted(files)}
 
 
 def about(what: str) -> dict[str, Any]:
@@ -258,16 +246,10 @@ def losses(log: Path) -> bytes:
     return json.dumps([sorted(row.items()) for row in rows if any(v for k, v in row.items() if k != "step")]).encode()
 
 
-def executed(seen: coverage.Coverage, tree: Path) -> dict[str, dict[str, list[int]]]:
-    """Line numbers by context and file."""
+def executed(seen: coverage.Coverage, tree: Path) -> dict[str, list[int]]:
+    """Line numbers by file."""
     data = seen.get_data()
-    found: dict[str, dict[str, list[int]]] = {}
-    for file in data.measured_files():
-        name = Path(file).resolve().relative_to(tree).as_posix()
-        for line, contexts in data.contexts_by_lineno(file).items():
-            for context in contexts:
-                found.setdefault(context, {}).setdefault(name, []).append(line)
-    return found
+    return {Path(file).resolve().relative_to(tree).as_posix(): data.lines(file) or [] for file in data.measured_files()}
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def _started(tree: Tree, job: dict[str, Any], folder: Path) -> subprocess.Popen[
     """The probe on a tree, its output in a file; PYTHONPATH makes `longtake` that tree."""
     (folder / "path").mkdir(parents=True)
     (folder / "path" / "longtake").symlink_to(tree.root)
-    own = {"out": str(folder / "out"), "answer": str(folder / "answer.json")}
+    own = {"out": str(folder / "out"), "data": str(folder / "data"), "answer": str(folder / "answer.json")}
     (folder / "job.json").write_text(json.dumps({**job, **own}))
     environment = {
         **os.environ,

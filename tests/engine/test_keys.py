@@ -149,14 +149,17 @@ def _loaded(path: Path) -> dict[str, Any]:
         ("eval.knn_minni.size=64", "unknown evaluation among those chosen: 'knn_minni'. Did you mean knn_mini"),
         ("backbone.pos_mode=sise", "backbone.pos_mode: got 'sise', expected size or dino_offset"),
         ("backbone.arhc=small", "unknown key of backbone: 'arhc'. Did you mean arch?"),
-        ("pretrain.path=[1,2]", "pretrain.path: got [1, 2], expected a string or a list of strings or null"),
-        ("pretrain.pathh=a.mp4", "unknown key of pretrain: 'pathh'. Did you mean path?"),
+        (
+            "pretrain=video pretrain.path=[1,2]",
+            "pretrain.path: got [1, 2], expected a string or a list of strings or null",
+        ),
+        ("pretrain=video pretrain.pathh=a.mp4", "unknown key of source video: 'pathh'. Did you mean path?"),
         ("~pretrain.name", "pretrain.name: expected a string, got nothing"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_is_expected(word: str, message: str):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        plainly([word])
+        plainly(word.split(" "))
     assert "\n" not in str(caught.value)
 
 
