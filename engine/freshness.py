@@ -32,23 +32,27 @@ class Finding(NamedTuple):
 def verify(folders: list[Path]) -> bool:
     """Print which rows of the folders' CSVs are edited, stale or of unknown code; whether there is none.
 
-    Raises `ValueError` for a file that is no leaderboard.
+    Rows of older code whose numbers are the same by `same_numbers.csv` are counted, with the commits that vouch for them. Raises
+    `ValueError` for a file that is no leaderboard.
     """
     boards = [path for folder in folders for path in board_files(folder)]
-    checked = [(path, row) for path in boards for row in read(path, metrics_of(path))]
-    findings = [Finding(path, row.key, found) for path, row in checked if (found := tuple(reasons(path, row)))]
-    for path, key, found in findings:
-        _say(f"{path}: {key}: {'; '.join(found)}")
+    rows, findings = 0, list[Finding]()
     for path in boards:
-        older = Counter(vouched_by(path, row) for board, row in checked if board == path)
-        for commits, count in older.items():
+        vouched: Counter[tuple[str, ...]] = Counter()
+        for row in read(path, metrics_of(path)):
+            rows += 1
+            if found := tuple(reasons(path, row)):
+                findings.append(Finding(path, row.key, found))
+                _say(f"{path}: {row.key}: {'; '.join(found)}")
+            else:
+                vouched[vouched_by(path.stem, row)] += 1
+        for commits, count in vouched.items():
             if commits:
-                _say(f"{path}: {count} rows of older code, the same numbers by {', '.join(commits)} (same_numbers.csv)")
-    for reason, count in Counter(
-        reason.partition(":")[0] for _, _, found in findings for reason in found
-    ).most_common():
-        _say(f"{count} rows: {reason}")
-    console.print(f"{len(checked)} rows in {len(boards)} leaderboards: {len(findings)} not as they should be")
+                _say(f"{path}: {count} rows of older code with the same numbers, by {', '.join(commits)}")
+    kinds = Counter(kind for _, _, found in findings for kind in {reason.partition(":")[0] for reason in found})
+    for kind, count in kinds.most_common():
+        _say(f"{count} rows: {kind}")
+    console.print(f"{rows} rows in {len(boards)} leaderboards: {len(findings)} not as they should be")
     return not findings
 
 
@@ -56,15 +60,25 @@ def _say(line: str) -> None:
     console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def vouched_by(path: Path, row: Row) -> tuple[str, ...]:
-    """The pairs of commits (OLD..NEW) that vouch for a row of older code; () where none is needed or none can."""
-    trained, evaluated = split(row.provenance.code_hash)
-    if row.key.source.startswith(PAPER) or not evaluated or tuple(reasons(path, row)):
+def vouched_by(board: str, row: Row) -> tuple[str, ...]:
+    """The pairs of commits (OLD..NEW) that vouch for a row of older code which has no `reasons`; () where none is needed."""
+    if row.key.source.startswith(PAPER):
         return ()
-    hashes = [(evaluated, evaluation_hash(_measuring(path.stem)))]
+    return _vouched_by(_measuring(board), _of_code_alone(row.key), row.provenance.code_hash)
+
+
+@cache
+def _vouched_by(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
+    trained, evaluated = split(code_hash)
+    hashes = [(evaluated, evaluation_hash(evaluation))]
     if trained != FOREIGN:
-        hashes.append((trained, training_hash(row.key.method, row.key.pretrain, row.key.backbone)))
+        hashes.append((trained, training_hash(key.method, key.pretrain, key.backbone)))
     return tuple(dict.fromkeys(line.commit for old, new in hashes for line in vouchers(old, new) or ()))
+
+
+def _of_code_alone(key: Key) -> Key:
+    """A key without what has no part in the code: many rows are then one."""
+    return key._replace(seed=None, epochs=None, variant="")
 
 
 def _measuring(board: str) -> str:
@@ -78,9 +92,7 @@ def reasons(path: Path, row: Row) -> Iterator[str]:
         yield f"edited{_where(path, row)}"
     if row.key.source.startswith(PAPER):
         return
-    yield from _of_code(
-        _measuring(path.stem), row.key._replace(seed=None, epochs=None, variant=""), row.provenance.code_hash
-    )
+    yield from _of_code(_measuring(path.stem), _of_code_alone(row.key), row.provenance.code_hash)
     if has_outcomes(path.parent, path.stem, row.key):
         yield from _of_outcomes(path, row)
 

@@ -23,13 +23,14 @@ PROOFS = {
 
 @dataclass(frozen=True)
 class Board:
-    """An evaluation's entries, and what is wrong with some of their rows."""
+    """An evaluation's entries, what is wrong with some of their rows, and which commits vouch for those of older code."""
 
     name: str
     metrics: tuple[str, ...]
     primary: str
     entries: Sequence[Entry]
     stale: Mapping[Key, Sequence[str]] = field(default_factory=dict)  # by the row's key
+    vouched: Mapping[Key, Sequence[str]] = field(default_factory=dict)  # OLD..NEW, by the row's key
 
 
 def page(
@@ -84,9 +85,7 @@ def _board(board: Board) -> dict[str, Any]:
         "primary": board.primary if board.primary in metrics else (metrics or [""])[0],
         "range": {metric: _range(entries, metric) for metric in metrics},
         "budgets": [_budget(there) for there in same],
-        "rows": [
-            _entry(entry, at.get(entry.key, []), printed.get(entry.key, {}), board.stale, best) for entry in entries
-        ],
+        "rows": [_entry(entry, at.get(entry.key, []), printed.get(entry.key, {}), board, best) for entry in entries],
     }
 
 
@@ -114,13 +113,15 @@ def _entry(
     entry: Entry,
     at: list[int],
     printed: Mapping[str, float],
-    stale: Mapping[Key, Sequence[str]],
+    board: Board,
     best: Mapping[str, float],
 ) -> dict[str, Any]:
     key, proof = entry.key, entry.provenance
-    reasons = dict.fromkeys(reason for row in entry.rows for reason in stale.get(row.key, ()))
+    reasons = dict.fromkeys(reason for row in entry.rows for reason in board.stale.get(row.key, ()))
+    vouchers = dict.fromkeys(commits for row in entry.rows for commits in board.vouched.get(row.key, ()))
     facts = [f"{word}: {value}" for name, word in FACTS.items() if (value := getattr(key, name))]
     facts += [f"{word}: {value}" for name, word in PROOFS.items() if (value := getattr(proof, name))]
+    facts += [f"same numbers: {commits}" for commits in vouchers]
     return {
         "method": key.method,
         "label": method_name(key.method),

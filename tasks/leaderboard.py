@@ -13,7 +13,7 @@ from rich.text import Text
 from longtake.console import console
 from longtake.engine.boards import TRACKED, metrics_for, primary_for, rows_of
 from longtake.engine.config import asked_for, composed
-from longtake.engine.freshness import is_stale, reasons, verify
+from longtake.engine.freshness import is_stale, reasons, verify, vouched_by
 from longtake.engine.git import REPOSITORY, code_commit
 from longtake.engine.history import diff
 from longtake.engine.identity import Config
@@ -107,9 +107,10 @@ def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Boa
         metrics = metrics_for(name)
         paths = {place: place / f"{name}.csv" for place in folders}
         stale = {row.key: found for place, row in rows if (found := list(reasons(paths[place], row)))}
+        vouched = {row.key: by for _, row in rows if row.key not in stale and (by := vouched_by(name, row))}
         if rows:
             entries = summarize(name, rows, metrics, [key for key, found in stale.items() if is_stale(found)])
-            boards.append(Board(name, metrics, primary_for(name)[0], entries, stale))
+            boards.append(Board(name, metrics, primary_for(name)[0], entries, stale, vouched))
     return sorted(boards, key=lambda board: all(entry.is_paper for entry in board.entries))  # what is ours first
 
 

@@ -17,6 +17,7 @@ from longtake.engine.config import plainly
 from longtake.engine.freshness import verify
 from longtake.leaderboards.outcomes import items_hash, save_outcomes
 from longtake.leaderboards.rows import upsert
+from longtake.leaderboards.same_numbers import Equivalence
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate
 
@@ -207,3 +208,26 @@ def test_outcomes_that_cannot_be_read_are_a_reason_of_their_row(tmp_path: Path) 
     assert not well
     assert f"its outcomes cannot be read: {path}: got a damaged file" in text
     assert "2 rows in 1 leaderboards: 1 not as they should be" in text
+
+
+def test_a_line_of_same_numbers_keeps_a_row_fresh_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = f"0123456789ab-{evaluation_hash(KNN)}"
+    written(tmp_path, fresh(), fresh("simclr", code_hash=older))
+    assert not said(tmp_path)[0]
+    line = Equivalence(
+        "0123456789ab", training_hash("simclr", "mini", "vit_mini_8"), "training", "c0ffee..decade", "d1ce"
+    )
+    monkeypatch.setattr(code_hash, "_equivalences", lambda: [line])
+    freshness._of_code.cache_clear()
+    freshness._vouched_by.cache_clear()
+    well, text = said(tmp_path)
+    assert well
+    assert "1 rows of older code with the same numbers, by c0ffee..decade" in text
+
+
+def test_findings_are_counted_by_their_kind(tmp_path: Path) -> None:
+    text = said(
+        written(tmp_path, fresh(code_hash=""), fresh("simclr", code_hash=f"{TRAINED}-0123456789ab"), fresh("dino"))
+    )[1]
+    assert "1 rows: unknown" in text
+    assert "1 rows: stale" in text

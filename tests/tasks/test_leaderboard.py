@@ -1,11 +1,14 @@
 """`run task=leaderboard`: what it shows and writes, and README's table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_rows import make_rows
 
 from longtake.console import console
+from longtake.leaderboards.rows import metrics_of, read, upsert
+from longtake.leaderboards.summary import Place
 from longtake.tasks import leaderboard as report
 from longtake.tasks.leaderboard import README, compared, leaderboard, losses_of, with_blocks
 
@@ -79,3 +82,29 @@ def test_an_edited_number_is_marked_and_stands_in_no_comparison(tmp_path: Path) 
     assert "| dino (edited) |" in board
     assert "**93.0**" not in board
     assert "dino" not in (tmp_path / "leaderboard.tex").read_text()
+
+
+def test_a_stale_number_is_shown_as_such_and_ranked_with_nobody(tmp_path: Path) -> None:
+    make_rows(tmp_path, {"none": 0.1, "dino": 0.5, "ibot": 0.4, "dora": 0.9})
+    path = tmp_path / "knn_mini.csv"
+    rows = read(path, metrics_of(path))
+    old = [
+        replace(row, provenance=row.provenance._replace(code_hash="0123456789ab-0123456789ab"))
+        for row in rows
+        if row.key.method == "dora"
+    ]
+    upsert(path, old, metrics_of(path))
+    (board,) = report.load([tmp_path], None)
+    scores = {entry.key.method: entry.scores["top1_k20"] for entry in board.entries}
+    assert [entry.key.method for entry in board.entries if entry.stale] == ["dora"]
+    assert scores["dora"].low is not None, "its interval is what it was"
+    assert scores["dora"].letters == ""
+    assert scores["dino"].place == Place("a", (1, 1), 3)
+    shown = said(tmp_path, ["knn_mini"])
+    assert "90" in shown
+    overview = (tmp_path / "leaderboard.md").read_text().split("**knn", 1)[0]
+    assert "(stale)" in overview
+    assert "**9" not in overview, "the best of what is fresh is bold"
+    assert "| mean rank |  |  |  |  |" in overview, "nobody has a mean rank over a task with a stale number"
+    assert "(stale)" in (tmp_path / "leaderboard.tex").read_text()
+    assert '"stale":true' in (tmp_path / "leaderboard.html").read_text()
