@@ -7,6 +7,7 @@ It asks the package through the command line, whose words outlive refactorings, 
 
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import inspect
 import io
@@ -54,8 +55,21 @@ def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
         else:
             digests[fixture["name"]] = numbers_of(fixture, Path(job["out"]))
         print(f"{fixture['name']}: {time.perf_counter() - began:.1f} s", flush=True)
+    ask_for_nothing()
     seen.stop()
     return {"abouts": {}, "digests": digests, "executed": merged([executed(seen, tree), *lines])}
+
+
+def ask_for_nothing() -> None:
+    """Names that no registry has: how they look for one among installed packages belongs to what is executed."""
+    registries = [import_module("longtake.methods.base").METHODS, import_module("longtake.downstream.base").DOWNSTREAM]
+    asking: list[Any] = [registry.__getitem__ for registry in registries]
+    with contextlib.suppress(ModuleNotFoundError):  # an older tree has no registry of sources
+        sources = import_module("longtake.datasets.sources.base")
+        asking.append(lambda name: sources.source_class({"source": name}))
+    for ask in asking:
+        with contextlib.suppress(ValueError):
+            ask("none such")
 
 
 def make_small(world: dict[str, Any]) -> None:
@@ -129,12 +143,17 @@ def source_files(settings: dict[str, Any]) -> list[str]:
 
 def defaults(cls: type) -> dict[str, Any]:
     """Of every keyword of a class and of the classes it extends."""
+    if dataclasses.is_dataclass(cls):
+        return {
+            field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            for field in dataclasses.fields(cls)
+            if (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+        }
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if "__init__" in vars(base) and (base.__module__.startswith("longtake.") or base is cls):
-            for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items():
-                if parameter.default is not parameter.empty:
-                    found[name] = parameter.default
+            parameters = inspect.signature(vars(base)["__init__"]).parameters
+            found |= {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     return found
 
 
