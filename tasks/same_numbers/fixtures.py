@@ -95,8 +95,9 @@ def of_training(method: str) -> list[Fixture]:
 def of_source(data: Path) -> list[Fixture]:
     """A training of one step an epoch on a video, and one on pictures; by a backbone that no recipe is for."""
     words = (
-        "method=simclr", "backbone=vit_tiny", "backbone.image_size=32", "pretrain.clips_per_epoch=4", "batch_size=4", "epochs=2", "method.warmup_epochs=1",
-        "eval=[]", "num_workers=0", "device=cpu", "trainer.precision=32-true", "trainer.log_every_n_steps=1",
+        "method=simclr", "backbone=vit_tiny", "backbone.image_size=32", "pretrain.clips_per_epoch=4", "batch_size=4", "epochs=2",
+        "method.warmup_epochs=1", "eval=[]", "num_workers=0", "device=cpu", "trainer.precision=32-true",
+        "trainer.log_every_n_steps=1",
     )  # fmt: skip
     places = {
         "video": f"pretrain.path={data / 'walk.mp4'}",
