@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
+from longtake.datasets.pictures import normalize
 
 Frames = Float[Tensor, "t 3 h w"]
 PerFrame = Float[Tensor, "t"]
@@ -127,11 +127,6 @@ def blur_radius(max_sigma: float, height: int, width: int) -> int:
 def solarize(x: Frames, threshold: float = 128 / 255) -> Frames:
     """Invert what is at or above the threshold (PIL's default: level 128)."""
     return torch.where(x >= threshold, 1 - x, x)
-
-
-def normalize(x: Frames, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> Frames:
-    """(x - mean) / std per channel."""
-    return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(std)[:, None, None]
 
 
 def apply_to(x: Tensor, chosen: Bool[Tensor, "t"], operator: Callable[..., Tensor], *values: PerFrame) -> Tensor:

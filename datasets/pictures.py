@@ -1,10 +1,9 @@
 """The one reader of picture files, for training, scoring and galleries alike, and ImageNet's normalisation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
@@ -46,7 +45,13 @@ def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
     return pil_to_tensor(read_picture(path))
 
 
-def normalized(image: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
-    """From levels 0 to 255 to ImageNet's mean and standard deviation."""
-    mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return (image.float() / 255 - mean) / std
+def normalize(x: Float[Tensor, "*b 3 h w"], std: Sequence[float] = IMAGENET_STD) -> Float[Tensor, "*b 3 h w"]:
+    """From colours in [0, 1] to ImageNet's mean and standard deviation."""
+    return (x - x.new_tensor(IMAGENET_MEAN)[:, None, None]) / x.new_tensor(std)[:, None, None]
+
+
+def normalized(
+    levels: UInt8[Tensor, "*b 3 h w"] | Float[Tensor, "*b 3 h w"], std: Sequence[float] = IMAGENET_STD
+) -> Float[Tensor, "*b 3 h w"]:
+    """From levels 0 to 255, whole or not, to the same."""
+    return normalize(levels.float() / 255, std)

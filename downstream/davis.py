@@ -20,7 +20,7 @@ from torch import Tensor
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_davis, open_davis
 from longtake.datasets.davis import Sequence, write_mask
-from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
+from longtake.datasets.pictures import IMAGENET_STD, normalized
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, masks_drawn
 from longtake.downstream.jf import ObjectScore, Statistics, evaluate_sequence
@@ -102,8 +102,7 @@ class DAVIS(Downstream, name="davis"):
             raise ValueError(f"{path}: not a readable image")
         rgb = cv2.cvtColor(cv2.resize(image, size[::-1]), cv2.COLOR_BGR2RGB)
         std = OFFICIAL_STD if self.official_std else IMAGENET_STD
-        mean, scale = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, std))
-        x = (torch.from_numpy(rgb).permute(2, 0, 1).float() / 255 - mean) / scale
+        x = normalized(torch.from_numpy(rgb).permute(2, 0, 1), std)
         return encoder(x[None].to(self.device), pos_mode=self.pos_mode).patches[0].float()
 
 

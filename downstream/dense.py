@@ -10,15 +10,14 @@ import torch
 from torch import nn
 
 from longtake.backbones.vit import ViT
-from longtake.console import progress_bar
 from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
 from longtake.downstream import mm
 from longtake.downstream.base import Downstream, Encoder
 from longtake.downstream.drawing import Budget, at_once, batches
 from longtake.downstream.layer_decay import layer_decay_groups
 from longtake.downstream.state import identity_of
-from longtake.downstream.tuning import Tuning
-from longtake.parallel import is_first, world_size
+from longtake.downstream.tuning import Passes, Tuning
+from longtake.parallel import world_size
 
 MEAN, STD = (
     [round(255 * share, 3) for share in shares] for shares in (IMAGENET_MEAN, IMAGENET_STD)
@@ -99,14 +98,9 @@ class DenseTuning(Downstream):
         )  # fmt: skip
         optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
         identity, checkpoint = identity_of(dataclasses.asdict(self), items, encoder), workdir / "training.ckpt"
-        tuning = Tuning(model, optimizer, factor, checkpoint, identity, seed=self.seed)
-        samples = mm.build_dataset(self.scope, dataset)
-        data = batches(samples, self.budget, self.seed, tuning.done, mm.collate, self.num_workers)
-        with progress_bar(self.progress and is_first()) as bar:
-            task = bar.add_task(self.preset, total=self.iterations, completed=tuning.done)
-
-            def advance(loss: float) -> None:
-                bar.update(task, advance=1, description=f"{self.preset}, loss {loss:.3g}")
-
-            tuning.run(mm.losses, data, self.budget, advance)
+        tuning = Tuning(model, optimizer, factor, checkpoint, identity)
+        samples, budget = mm.build_dataset(self.scope, dataset), self.budget
+        data = batches(samples, budget, self.seed, tuning.done, mm.collate, self.num_workers)
+        passes = Passes(model, mm.losses, data, budget, self.seed)
+        tuning.run(passes, budget.iterations, budget.save_due, self.preset, self.progress)
         return model

@@ -38,6 +38,10 @@ class Budget(NamedTuple):
         first, step = iteration * self.batch_size, self.at_once * world_size()
         return range(first + rank() * self.at_once, first + self.accumulate * step, step)
 
+    def save_due(self, done: int) -> bool:
+        """Whether a checkpoint is written after so many iterations."""
+        return done % self.save_every == 0
+
 
 def at_once(train_batch_size: int, batch_size: int | None, count: int) -> int:
     """Images of a pass on each of `count` processes: `batch_size`, or fewer where a step has no more (None: all of its part).

@@ -12,6 +12,8 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,14 +21,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from longtake.console import progress_bar
 from longtake.datasets.images import eval_transform
 from longtake.datasets.labelled import LabelledImages
 from longtake.datasets.transfer import is_rendered, missing_images, odd_images, open_images
 from longtake.downstream.augmented import Transformed, augmentation, epoch_order
 from longtake.downstream.base import Downstream, Encoder, check_size, save_outcomes
-from longtake.downstream.finetune_training import Batch, Recipe, Tuning, plot
+from longtake.downstream.finetune_training import Batch, ClassifierTraining, Recipe, plot
 from longtake.downstream.state import identity_of
+from longtake.downstream.tuning import After
 from longtake.parallel import is_first, part_of, world_size
 
 SAVE_SECONDS = 60  # between checkpoints, which are three times the encoder: some sets' epochs take seconds
@@ -106,24 +108,35 @@ class Finetune(Recipe, Downstream, name="finetune"):
         self.check_processes(world_size())
         assert isinstance(encoder, nn.Module)
         train, test = self.open()
+        steps, listed = len(train) // self.train_batch_size, [[list(x.items), x.labels.tolist()] for x in (train, test)]
         cuda = [torch.device(self.device)] if torch.device(self.device).type == "cuda" else []
-        with torch.random.fork_rng(cuda), progress_bar(self.progress and is_first()) as bar:
-            tuning = Tuning(self, encoder, len(train.classes), len(train) // self.train_batch_size)
-            listed = [[list(images.items), images.labels.tolist()] for images in (train, test)]
-            checkpoint, identity = workdir / "finetune.ckpt", identity_of(dataclasses.asdict(self), listed, encoder)
-            tuning.resume(checkpoint, identity)
-            steps, saved = tuning.steps_per_epoch, time.monotonic()
-            task = bar.add_task("fine-tuning", total=steps * self.num_epochs, completed=steps * tuning.epoch)
-            while tuning.epoch < self.num_epochs:
-                tuning.train_epoch(self.train_groups(train, tuning.epoch), lambda: bar.advance(task))
-                if tuning.epoch % self.test_every == 0 or tuning.epoch == self.num_epochs:
-                    tuning.score(self.test_batches(test))
-                if tuning.epoch == self.num_epochs or time.monotonic() - saved >= SAVE_SECONDS:
-                    tuning.save(checkpoint, identity)
-                    saved = time.monotonic()
+        with torch.random.fork_rng(cuda):
+            training = ClassifierTraining(self, encoder, len(train.classes), steps)
+            tuning = training.tuning(workdir / "training.ckpt", identity_of(dataclasses.asdict(self), listed, encoder))
+            epochs = range(tuning.done // steps, self.num_epochs)
+            groups = chain.from_iterable(self.train_groups(train, epoch) for epoch in epochs)
+            gradients, after = partial(training.gradients, groups), self._between_epochs(training, test)
+            tuning.run(gradients, steps * self.num_epochs, after, "fine-tuning", self.progress)
         if is_first():
-            plot(tuning, workdir / "finetune.png")
-        return save_outcomes(workdir, test.items, tuning.outcomes())
+            plot(tuning.losses, training.scores.tests, workdir / "finetune.png")
+        return save_outcomes(workdir, test.items, training.scores.outcomes())
+
+    def _between_epochs(self, training: ClassifierTraining, test: LabelledImages) -> After:
+        """After a step: tests the classifier where an epoch ends, and says whether a checkpoint is due there."""
+        saved = time.monotonic()
+
+        def after(done: int) -> bool:
+            nonlocal saved
+            epoch, within = divmod(done, training.steps_per_epoch)
+            if within:
+                return False
+            if epoch % self.test_every == 0 or epoch == self.num_epochs:
+                training.score(epoch, self.test_batches(test))
+            due = time.monotonic() - saved >= SAVE_SECONDS
+            saved = time.monotonic() if due else saved
+            return due
+
+        return after
 
     def train_groups(self, train: LabelledImages, epoch: int) -> Iterator[Batch]:
         """This process's groups of an epoch's steps, in order. Views of one image lie in different groups, as on different GPUs."""

@@ -5,9 +5,10 @@ Letters: b images of a batch, c classes, n test images.
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +22,13 @@ from longtake.downstream.augmented import mixed
 from longtake.downstream.base import Encoder
 from longtake.downstream.drawing import seeded
 from longtake.downstream.layer_decay import layer_decay_groups
-from longtake.downstream.state import read_state, write_state
+from longtake.downstream.tuning import Tuning
 from longtake.parallel import add_up, collected, part_of, summed
 
 BUDGETS = {"full": 1.0, "tenth": 0.1, "hundredth": 0.01}  # share of the recipe's epochs
 ADAMW_EPS = 1e-8  # both recipes of finetune.py
 TOP = 5
-KEPT = ("losses", "tests", "hits", "best_hits")  # of a training, beside model and optimiser
+Key = tuple[int, int, int]
 Batch = tuple[Float[Tensor, "b 3 height width"], Int[Tensor, "b"]]
 
 
@@ -109,74 +110,46 @@ class Classifier(nn.Module):
         return self.head(self.encoder(x, pos_mode=self.pos_mode).cls)
 
 
-class Tuning:
-    """The training of a classifier, epoch by epoch, and what it scored."""
+class Scores:
+    """What a classifier scored on the test images so far."""
 
-    def __init__(self, recipe: Recipe, encoder: Encoder, num_classes: int, steps_per_epoch: int) -> None:
-        self.recipe, self.num_classes, self.steps_per_epoch = recipe, num_classes, steps_per_epoch
-        self.model = Classifier(encoder, num_classes, recipe).to(recipe.device)
-        groups = layer_decay_groups(
-            self.model, encoder.depth, lr=recipe.lr, weight_decay=recipe.weight_decay, rate=recipe.layer_decay,
-            prefix="encoder.", decay_tables=False,
-        )  # fmt: skip
-        self.optimizer = torch.optim.AdamW(groups, eps=ADAMW_EPS)
-        self.losses: list[float] = []  # mean of each epoch
+    def __init__(self) -> None:
         self.tests: list[tuple[int, float]] = []  # complete epochs, accuracy in [0, 1]
         self.hits = self.best_hits = torch.zeros(2, 0)  # (2, n) top-1 and top-5 of the last test; of the best one
 
-    @property
-    def epoch(self) -> int:
-        """Complete epochs."""
-        return len(self.losses)
+    def add(self, epoch: int, hits: Float[Tensor, "2 n"]) -> None:
+        """Those of the best test so far are kept, too."""
+        self.hits = hits
+        if not self.tests or hits[0].mean() > self.best_hits[0].mean():
+            self.best_hits = hits
+        self.tests.append((epoch, float(hits[0].double().mean())))
 
-    def train_epoch(self, groups: Iterator[Batch], advance: Callable[[], None] = lambda: None) -> None:
-        """One pass over this process's groups. Raises `FloatingPointError` for a loss that is not finite, before it does harm."""
-        self.model.train()
-        total = 0.0
-        for step in range(self.steps_per_epoch):
-            total += self._step(groups, self.epoch * self.steps_per_epoch + step)
-            advance()
-        self.losses.append(total / self.steps_per_epoch)
+    def outcomes(self) -> dict[str, Float[np.ndarray, " n"]]:
+        """Per test image: after the last epoch, and of the epoch that is best on them (`top1_paper`)."""
+        return {"top1": self.hits[0].numpy(), "top1_paper": self.best_hits[0].numpy(), "top5": self.hits[1].numpy()}
 
-    def _step(self, groups: Iterator[Batch], number: int) -> float:
-        rate = self.learning_rate(number)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["lr_scale"]
-        self.optimizer.zero_grad()
-        loss = self._backward(groups, number)
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"fine-tuning: the loss is {loss} in step {number % self.steps_per_epoch + 1} of epoch {self.epoch + 1} "
-                f"at a rate of {rate:.1e}; a lower lr (now {self.recipe.lr:g}) may help"
-            )
-        self.optimizer.step()
-        return loss
+    def state_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
 
-    def _backward(self, groups: Iterator[Batch], number: int) -> float:
-        """The loss of a step, the mean over its images in all processes, and its gradients; draws depend on (step, group)."""
-        recipe, device = self.recipe, self.recipe.device
-        total = torch.zeros((), device=device)
-        for place, (x, labels) in zip(part_of(range(recipe.num_groups)), groups, strict=False):
-            key = (recipe.seed, number, place)
-            with seeded(*key):
-                x, targets = mixed(
-                    x.to(device, non_blocking=True), labels.to(device), self.num_classes, recipe.mixup, recipe.cutmix,
-                    recipe.label_smoothing,
-                )  # fmt: skip
-            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))  # of drop path
-            for images, soft in zip(x.split(recipe.batch_size), targets.split(recipe.batch_size), strict=True):
-                loss = F.cross_entropy(self.logits(images), soft, reduction="sum") / recipe.train_batch_size
-                loss.backward()
-                total += loss.detach()
-        add_up([total, *(p.grad for p in self.model.parameters() if p.grad is not None)])
-        return float(total)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        vars(self).update(state_dict)
 
-    def logits(self, x: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b c"]:
-        """In float32, whatever they were computed in."""
-        kind = torch.device(self.recipe.device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.amp and kind == "cuda"):
-            logits = self.model(x)
-        return logits.float()
+
+class ClassifierTraining:
+    """What the common loop (downstream/tuning.py) trains here: a classifier, the gradients of its steps and what it scored."""
+
+    def __init__(self, recipe: Recipe, encoder: Encoder, num_classes: int, steps_per_epoch: int) -> None:
+        self.recipe, self.num_classes, self.steps_per_epoch = recipe, num_classes, steps_per_epoch
+        self.model, self.scores = Classifier(encoder, num_classes, recipe).to(recipe.device), Scores()
+        groups = layer_decay_groups(  # at a rate of 1: `learning_rate` gives all of it
+            self.model, encoder.depth, lr=1.0, weight_decay=recipe.weight_decay, rate=recipe.layer_decay,
+            prefix="encoder.", decay_tables=False,
+        )  # fmt: skip
+        self.optimizer = torch.optim.AdamW(groups, eps=ADAMW_EPS)
+
+    def tuning(self, checkpoint: Path, identity: str) -> Tuning:
+        """The loop, gone on to where `checkpoint` was written."""
+        return Tuning(self.model, self.optimizer, self.learning_rate, checkpoint, identity, scores=self.scores)
 
     def learning_rate(self, step: int) -> float:
         """The last layer's: a line from `warmup_lr` to `lr`, then half a cosine towards `min_lr`."""
@@ -187,9 +160,49 @@ class Tuning:
         phase = (step - warmup) / (num_steps - warmup)
         return recipe.min_lr + 0.5 * (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * phase))
 
+    def gradients(self, groups: Iterator[Batch], step: int) -> float:
+        """Of the loss of a step, the mean over its images in all processes, which it answers; takes this process's groups.
+
+        Raises `FloatingPointError` when the loss is not finite.
+        """
+        total = torch.zeros((), device=self.recipe.device)
+        for place, (x, labels) in zip(part_of(range(self.recipe.num_groups)), groups, strict=False):
+            self._add_group(total, x, labels, (self.recipe.seed, step, place))
+        add_up([total, *(p.grad for p in self.model.parameters() if p.grad is not None)])
+        if not math.isfinite(loss := float(total)):
+            raise FloatingPointError(
+                f"fine-tuning: the loss is {loss} in step {step % self.steps_per_epoch + 1} of epoch "
+                f"{step // self.steps_per_epoch + 1} at a rate of {self.learning_rate(step):.1e}; a lower lr "
+                f"(now {self.recipe.lr:g}) may help"
+            )
+        return loss
+
+    def _add_group(
+        self, total: Float[Tensor, ""], x: Float[Tensor, "b 3 height width"], labels: Int[Tensor, "b"], key: Key
+    ) -> None:
+        """A group's part of the loss and of the gradients, added to both; what is drawn depends on `key`."""
+        recipe, device = self.recipe, self.recipe.device
+        with seeded(*key):
+            x, targets = mixed(
+                x.to(device, non_blocking=True), labels.to(device), self.num_classes, recipe.mixup, recipe.cutmix,
+                recipe.label_smoothing,
+            )  # fmt: skip
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))  # of drop path
+        for images, soft in zip(x.split(recipe.batch_size), targets.split(recipe.batch_size), strict=True):
+            loss = F.cross_entropy(self.logits(images), soft, reduction="sum") / recipe.train_batch_size
+            loss.backward()
+            total += loss.detach()
+
+    def logits(self, x: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b c"]:
+        """In float32, whatever they were computed in."""
+        kind = torch.device(self.recipe.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.amp and kind == "cuda"):
+            logits = self.model(x)
+        return logits.float()
+
     @torch.no_grad()
-    def score(self, batches: Iterator[Batch]) -> None:
-        """Test the model on this process's images; keep the outcomes of all images, and those of the best test so far."""
+    def score(self, epoch: int, batches: Iterator[Batch]) -> None:
+        """Test the model on this process's images after so many epochs; all images' outcomes go to `scores`."""
         self.model.eval()
         hits = [torch.zeros(0, 2)]
         for x, labels in batches:
@@ -199,37 +212,16 @@ class Tuning:
         mine = torch.cat(hits)
         rows = torch.zeros(sum(collected([len(mine)])), 2)
         part_of(rows).copy_(mine)
-        self.hits = summed(rows).T
-        if not self.tests or self.hits[0].mean() > self.best_hits[0].mean():
-            self.best_hits = self.hits
-        self.tests.append((self.epoch, float(self.hits[0].double().mean())))
-
-    def outcomes(self) -> dict[str, Float[np.ndarray, " n"]]:
-        """Per test image: after the last epoch, and of the epoch that is best on them (`top1_paper`)."""
-        return {"top1": self.hits[0].numpy(), "top1_paper": self.best_hits[0].numpy(), "top5": self.hits[1].numpy()}
-
-    def save(self, path: Path, identity: str) -> None:
-        """The state after an epoch."""
-        kept = {name: getattr(self, name) for name in KEPT}
-        models = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        write_state(path, identity, {"tuning": {**kept, **models}})
-
-    def resume(self, path: Path, identity: str) -> None:
-        """Continue from `path` when it was written for the same encoder, images and settings; else start at epoch 0."""
-        if (saved := read_state(path, identity)) is not None:
-            for name in KEPT:
-                setattr(self, name, saved["tuning"][name])
-            self.model.load_state_dict(saved["tuning"]["model"])
-            self.optimizer.load_state_dict(saved["tuning"]["optimizer"])
+        self.scores.add(epoch, summed(rows).T)
 
 
-def plot(tuning: Tuning, path: Path) -> None:
-    """Training loss and test accuracy over the epochs."""
+def plot(losses: Sequence[float], tests: Sequence[tuple[int, float]], path: Path) -> None:
+    """Training loss and test accuracy over the epochs, the last of which is the last test's; `losses` are the steps'."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
+    epochs, accuracies = zip(*tests, strict=True)
     left = figure.add_subplot(xlabel="epoch", ylabel="training loss")
-    left.plot(range(1, tuning.epoch + 1), tuning.losses, color="tab:grey")
+    left.plot(range(1, epochs[-1] + 1), np.reshape(losses, (epochs[-1], -1)).mean(1), color="tab:grey")
     right = left.twinx()
-    epochs, accuracies = zip(*tuning.tests, strict=True)
     right.plot(epochs, 100 * np.array(accuracies), color="tab:blue", marker=".")
     right.set_ylabel("test top-1 (%)", color="tab:blue")
     right.set_title(f"last {100 * accuracies[-1]:.1f} %, best {100 * max(accuracies):.1f} %", fontsize=10)

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from longtake.backbones.vit import PosMode
 from longtake.datasets.got10k import Track
-from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD, UnreadableImage
+from longtake.datasets.pictures import UnreadableImage, normalized
 from longtake.downstream.seqtrack_tokens import box_in_crop, search_crop
 
 
@@ -144,6 +144,4 @@ def read_frame(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 def to_input(image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]) -> Float[Tensor, "3 h w"]:
     """From levels 0 to 255 to ImageNet's mean and standard deviation."""
-    mean, std = (np.array(v, np.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    scaled = (image / np.float32(255) - mean) / std
-    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32))
+    return normalized(torch.from_numpy(image.copy()).permute(2, 0, 1)).contiguous()

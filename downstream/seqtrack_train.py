@@ -12,14 +12,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.backbones.vit import ViT
-from longtake.console import progress_bar
 from longtake.downstream.drawing import Budget, at_once, batches, seeded
 from longtake.downstream.seqtrack_model import SeqTrackDecoder, joint_tokens, sequence_loss
 from longtake.downstream.seqtrack_samples import Recipe, Sample, Samples
 from longtake.downstream.seqtrack_tokens import sequences
 from longtake.downstream.state import identity_of
-from longtake.downstream.tuning import Tuning, steps
-from longtake.parallel import is_first, world_size
+from longtake.downstream.tuning import Passes, Tuning, steps
+from longtake.parallel import world_size
 
 RATE_DROP = 0.1  # of both rates at `drop_epoch`: lib/config/seqtrack/config.py
 
@@ -72,20 +71,13 @@ class Training:
         """
         recipe, budget = self.recipe, budget_of(self.recipe, save_every)
         factor = steps([recipe.drop_epoch * recipe.steps_per_epoch], 0, RATE_DROP)
-        tuning = Tuning(
-            self.network, self.optimizer, factor, checkpoint, self._identity(data), seed=recipe.seed,
-            clip_grad=recipe.clip_norm,
-        )  # fmt: skip
+        identity = self._identity(data)
+        tuning = Tuning(self.network, self.optimizer, factor, checkpoint, identity, clip_grad=recipe.clip_norm)
         self.losses = tuning.losses
         on_gpu = torch.device(self.device).type == "cuda"
         samples = batches(data, budget, recipe.seed, tuning.done, num_workers=num_workers, pin_memory=on_gpu)
-        with progress_bar(progress and is_first()) as bar:
-            task = bar.add_task("SeqTrack", total=recipe.steps, completed=tuning.done)
-
-            def advance(loss: float) -> None:
-                bar.update(task, advance=1, description=f"SeqTrack, loss {loss:.3g}")
-
-            tuning.run(self._loss, samples, budget, advance)
+        passes = Passes(self.network, self._loss, samples, budget, recipe.seed)
+        tuning.run(passes, budget.iterations, budget.save_due, "SeqTrack", progress)
 
     def _loss(self, network: nn.Module, sample: Sample) -> dict[str, Tensor]:
         return {"sequence": network(Sample(*(part.to(self.device, non_blocking=True) for part in sample)))}

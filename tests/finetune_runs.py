@@ -11,7 +11,7 @@ import torch
 from longtake.backbones.vit import ViT
 from longtake.downstream import finetune
 from longtake.downstream.finetune import Finetune
-from longtake.downstream.finetune_training import Tuning
+from longtake.downstream.finetune_training import ClassifierTraining
 
 PLAIN = {"mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "rand_augment": None, "crop_scale": (0.6, 1.0)}
 SHORT = {"epochs": 3, "warmup_epochs": 1, "lr": 1e-3, "train_batch_size": 24, "mixup_batch_size": 12}
@@ -43,17 +43,17 @@ def task(root: Path, **settings: object) -> Finetune:
 @contextmanager
 def stopped_in_step(number: int) -> Iterator[list[int]]:
     """A training that writes after every epoch and is stopped before this step; the steps it made."""
-    step, made = Tuning._step, list[int]()
+    gradients, made = ClassifierTraining.gradients, list[int]()
 
-    def stopping(self: Tuning, groups: object, current: int) -> float:
+    def stopping(self: ClassifierTraining, groups: object, current: int) -> float:
         if current == number:
             raise KeyboardInterrupt
         made.append(current)
-        return step(self, groups, current)
+        return gradients(self, groups, current)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finetune, "SAVE_SECONDS", 0)
-        patch.setattr(Tuning, "_step", stopping)
+        patch.setattr(ClassifierTraining, "gradients", stopping)
         yield made
 
 

@@ -15,7 +15,7 @@ from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.drawing import Budget, batches
 from longtake.downstream.seqtrack_tracker import Tracker
 from longtake.downstream.seqtrack_train import Network
-from longtake.downstream.tuning import Tuning, polynomial
+from longtake.downstream.tuning import Passes, Tuning, polynomial
 
 STEPS = 4
 
@@ -84,7 +84,7 @@ def not_finite_in_one(rank: int, checkpoint: Path) -> str:
     tuning = Tuning(network, torch.optim.SGD(network.parameters()), polynomial(2, 0), checkpoint, "same")
     loss_of = lambda model, batch: {"odd": model(batch).mean() * (float("nan") if rank else 1.0)}  # noqa: E731
     try:
-        tuning.run(loss_of, batches(torch.ones(8, 1), budget, 0, 0), budget, lambda loss: None)
+        tuning.run(Passes(network, loss_of, batches(torch.ones(8, 1), budget, 0, 0), budget), 2, budget.save_due)
     except FloatingPointError as error:
         return str(error)
     return "nothing"

@@ -17,8 +17,8 @@ from rich.table import Table
 from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import Tokens, ViT, cls_attention
 from longtake.console import console
-from longtake.datasets.augment import normalize
 from longtake.datasets.clips import Clips
+from longtake.datasets.pictures import normalize
 from longtake.datasets.sources.base import Truth, build_source
 from longtake.engine.identity import Config
 from longtake.engine.plan import build_backbone

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as v2
 
 from longtake.datasets import augment, augment_cv
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
 from longtake.datasets.views import Crop, draw_colours
 
 LEVEL = 1.001 / 255
@@ -127,7 +128,7 @@ def test_flip_mirrors_the_chosen_frames(frames):
 
 def test_normalize_equals_torchvision(frames):
     x = frames.float() / 255
-    expected = v2.normalize(x, augment.IMAGENET_MEAN, augment.IMAGENET_STD)
+    expected = v2.normalize(x, IMAGENET_MEAN, IMAGENET_STD)
     for normalize in kinds("normalize"):
         torch.testing.assert_close(normalize(x), expected)
 

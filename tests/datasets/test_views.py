@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtake.datasets.augment import IMAGENET_MEAN, IMAGENET_STD
+from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
 from longtake.datasets.views import Crop, MultiCrop, Precrop, Views, collate, draw_box, make_view
 
 PLAIN = {"flip": 0.0, "jitter_prob": 0.0, "gray": 0.0, "blur": 0.0}

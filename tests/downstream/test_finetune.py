@@ -3,6 +3,7 @@
 import math
 import random
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from longtake.downstream.augmented import Transformed, augmentation, epoch_order
 from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.drawing import seeded
 from longtake.downstream.finetune import Finetune
-from longtake.downstream.finetune_training import Tuning
+from longtake.downstream.finetune_training import ClassifierTraining
 from longtake.engine.config import composed
 from longtake.engine.plan import build_evaluation
 
@@ -68,24 +69,24 @@ def test_it_learns_and_leaves_the_generators_alone(make, vit, tmp_path):
 
 def test_last_and_best_epoch_are_told_apart(make, vit, tmp_path):
     scored = make().evaluate(vit, tmp_path)
-    state = torch.load(tmp_path / "finetune.ckpt", weights_only=True)["tuning"]
-    accuracies = [accuracy for _, accuracy in state["tests"]]
-    assert [epoch for epoch, _ in state["tests"]] == [1, 2, 3]
+    tests = torch.load(tmp_path / "training.ckpt", weights_only=True)["scores"]["tests"]
+    accuracies = [accuracy for _, accuracy in tests]
+    assert [epoch for epoch, _ in tests] == [1, 2, 3]
     assert scored["top1"] == pytest.approx(100 * accuracies[-1], abs=1e-4)
     assert scored["top1_paper"] == pytest.approx(100 * max(accuracies), abs=1e-4)
 
 
 def test_the_best_epoch_is_kept_when_the_last_is_worse(make, vit):
     evaluation = make()
-    tuning = Tuning(evaluation, vit, 6, 3)
+    training = ClassifierTraining(evaluation, vit, 6, 3)
     test = open_images("imagefolder", evaluation.root, ["val"])[0]
     with torch.no_grad():
-        tuning.model.head.bias.copy_(torch.tensor([9.0, 0, 0, 0, 0, 0]))
-        tuning.score(evaluation.test_batches(test))
-        good = tuning.outcomes()
-        tuning.model.head.bias.fill_(math.nan)
-        tuning.score(evaluation.test_batches(test))
-    outcomes = tuning.outcomes()
+        training.model.head.bias.copy_(torch.tensor([9.0, 0, 0, 0, 0, 0]))
+        training.score(1, evaluation.test_batches(test))
+        good = training.scores.outcomes()
+        training.model.head.bias.fill_(math.nan)
+        training.score(2, evaluation.test_batches(test))
+    outcomes = training.scores.outcomes()
     assert good["top1"].mean() == outcomes["top1_paper"].mean() == pytest.approx(1 / 6)
     assert good["top1"][:7].all(), "class 0 is first"
     assert outcomes["top1"].mean() <= 1 / 6
@@ -95,27 +96,29 @@ def test_the_best_epoch_is_kept_when_the_last_is_worse(make, vit):
 def test_interrupted_evaluation_continues_bit_for_bit(make, vit, tmp_path, monkeypatch):
     settings = {"drop_path": 0.3, "mixup": 0.8, "cutmix": 1.0, "erasing": 0.25}
     expected = make(**settings).evaluate(vit, tmp_path / "whole")
-    step, steps = Tuning._step, []
+    gradients, steps = ClassifierTraining.gradients, []
     monkeypatch.setattr(finetune, "SAVE_SECONDS", 0)
 
     def stopping(self, groups, number):
         steps.append(number)
         if number == 4 and len(steps) == 5:  # in the middle of the second epoch
             raise KeyboardInterrupt
-        return step(self, groups, number)
+        return gradients(self, groups, number)
 
-    monkeypatch.setattr(Tuning, "_step", stopping)
+    monkeypatch.setattr(ClassifierTraining, "gradients", stopping)
     with pytest.raises(KeyboardInterrupt):
         make(**settings).evaluate(vit, tmp_path / "cut")
-    (tmp_path / "cut" / "finetune.part").write_bytes(b"half a checkpoint")
+    (tmp_path / "cut" / "training.part").write_bytes(b"half a checkpoint")
     torch.manual_seed(99)
     random.seed(99)
     assert make(**settings).evaluate(vit, tmp_path / "cut") == expected
     assert steps == [0, 1, 2, 3, 4, *range(3, 9)]
-    whole, cut = (torch.load(tmp_path / name / "finetune.ckpt")["tuning"] for name in ("whole", "cut"))
+    whole, cut = (torch.load(tmp_path / name / "training.ckpt") for name in ("whole", "cut"))
     assert same(whole["model"], cut["model"])
     assert whole["losses"] == cut["losses"]
-    assert torch.equal(whole["best_hits"], cut["best_hits"])
+    assert torch.equal(whole["scores"]["best_hits"], cut["scores"]["best_hits"])
+    lines = [(tmp_path / name / "training_loss.csv").read_text().splitlines() for name in ("whole", "cut")]
+    assert lines[0] == lines[1] == ["step,loss", *(f"{step},{loss}" for step, loss in enumerate(whole["losses"]))]
     make(**settings).evaluate(vit, tmp_path / "cut")
     assert len(steps) == 11, "a finished one is read"
     make(**settings, seed=1).evaluate(vit, tmp_path / "cut")
@@ -128,10 +131,10 @@ def test_two_processes_train_and_score_as_one(make, vit, tmp_path, image_root, m
     monkeypatch.setenv("SHARED_OUT", str(tmp_path))
     ranks = on_two_processes(together, tmp_path)
     metrics = make(**DRAWN).evaluate(vit, tmp_path / "alone")
-    alone, *others = (torch.load(tmp_path / n / "finetune.ckpt")["tuning"] for n in ("alone", "whole_0", "cut"))
+    alone, *others = (torch.load(tmp_path / n / "training.ckpt") for n in ("alone", "whole_0", "cut"))
     for other in others:
         assert other["losses"] == pytest.approx(alone["losses"], rel=1e-5)
-        assert torch.equal(other["hits"], alone["hits"])
+        assert torch.equal(other["scores"]["hits"], alone["scores"]["hits"])
         for name, value in alone["model"].items():
             torch.testing.assert_close(other["model"][name], value, rtol=1e-3, atol=1e-4)
     assert same(others[0]["model"], others[1]["model"]), "continued bit for bit"
@@ -148,36 +151,41 @@ def test_views_do_not_depend_on_workers(make, vit, tmp_path):
     settings = {"mixup": 0.8, "erasing": 0.5, "rand_augment": "rand-m9-mstd0.5-inc1", "epochs": 2}
     alone = make(**settings).evaluate(vit, tmp_path / "0")
     assert make(**settings, num_workers=2).evaluate(vit, tmp_path / "2") == alone
-    one, two = (torch.load(tmp_path / name / "finetune.ckpt")["tuning"] for name in "02")
+    one, two = (torch.load(tmp_path / name / "training.ckpt") for name in "02")
     assert same(one["model"], two["model"])
 
 
-def trained(evaluation: Finetune, vit: ViT) -> tuple[Tuning, float]:
-    """After one epoch, and its loss."""
+def trained(
+    evaluation: Finetune, vit: ViT, workdir: Path, num_steps: int, groups: list | None = None, done: int = 0
+) -> tuple[ClassifierTraining, list[float]]:
+    """After some steps of the first epoch (or on other groups, or from step `done` on), and their losses."""
     train = evaluation.open()[0]
-    tuning = Tuning(evaluation, vit, 6, len(train) // evaluation.train_batch_size)
+    training = ClassifierTraining(evaluation, vit, 6, len(train) // evaluation.train_batch_size)
+    tuning = training.tuning(workdir / "training.ckpt", "")
+    tuning.losses += [0.0] * done
     with torch.random.fork_rng():
-        tuning.train_epoch(evaluation.train_groups(train, 0))
-    return tuning, tuning.losses[0]
+        given = iter(groups or evaluation.train_groups(train, 0))
+        tuning.run(partial(training.gradients, given), done + num_steps, lambda _: False)
+    return training, tuning.losses[done:]
 
 
-def test_accumulation_keeps_the_batch(make, vit):
+def test_accumulation_keeps_the_batch(make, vit, tmp_path):
     """At most 5, 12 or 64 images at once, of steps of 24 in mixing groups of 12: the same training up to rounding."""
-    (one, loss), *others = [
-        trained(make(batch_size=at_once, mixup=0.8, cutmix=1.0, drop_path=0.0), vit) for at_once in (64, 12, 5)
+    (one, losses), *others = [
+        trained(make(batch_size=at_once, mixup=0.8, cutmix=1.0, drop_path=0.0), vit, tmp_path / str(at_once), 3)
+        for at_once in (64, 12, 5)
     ]
-    for other, other_loss in others:
-        assert other_loss == pytest.approx(loss, rel=1e-5)
+    for other, other_losses in others:
+        assert other_losses == pytest.approx(losses, rel=1e-5)
         for name, value in one.model.state_dict().items():
             torch.testing.assert_close(other.model.state_dict()[name], value, rtol=1e-3, atol=3e-5)
 
 
-def test_a_step_is_adamw_on_the_mean_over_the_batch(make, vit):
+def test_a_step_is_adamw_on_the_mean_over_the_batch(make, vit, tmp_path):
     """Without mixing: one step against torch's own loss and optimiser, a single rate, no weight decay where there is none."""
     evaluation = make(train_batch_size=24, mixup_batch_size=8, batch_size=8, drop_path=0.0, warmup_epochs=0, repeats=1)
     train = evaluation.open()[0]
-    tuning = Tuning(evaluation, vit, 6, 3)
-    reference = Tuning(evaluation, vit, 6, 3).model.train()
+    reference = ClassifierTraining(evaluation, vit, 6, 3).model.train()
     groups = list(evaluation.train_groups(train, 0))[:3]
     x, y = torch.cat([x for x, _ in groups]), torch.cat([y for _, y in groups])
     loss = F.cross_entropy(reference(x), y, label_smoothing=0.1)
@@ -187,27 +195,28 @@ def test_a_step_is_adamw_on_the_mean_over_the_batch(make, vit):
     ]
     others = [p for p in reference.parameters() if all(p is not q for q in spared)]
     decays = [{"params": others, "weight_decay": 0.05}, {"params": spared, "weight_decay": 0.0}]
-    assert tuning._step(iter(groups), 0) == pytest.approx(float(loss.detach()), rel=1e-5)
-    for ours, theirs in zip(tuning.model.parameters(), reference.parameters(), strict=True):
+    training, losses = trained(evaluation, vit, tmp_path, 1, groups)
+    assert losses == [pytest.approx(float(loss.detach()), rel=1e-5)]
+    for ours, theirs in zip(training.model.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
         theirs.grad = ours.grad  # Adam's first step magnifies the rounding of a small gradient
     torch.optim.AdamW(decays, lr=1e-3, betas=(0.9, 0.999), eps=1e-8).step()
-    for (name, ours), theirs in zip(tuning.model.named_parameters(), reference.parameters(), strict=True):
+    for (name, ours), theirs in zip(training.model.named_parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7, msg=name)
 
 
-def test_rates_follow_the_schedule_and_the_layers(make, vit):
+def test_rates_follow_the_schedule_and_the_layers(make, vit, tmp_path):
     evaluation = make(epochs=10, warmup_epochs=2, lr=4e-3, warmup_lr=1e-6, min_lr=1e-5, layer_decay=0.5)
-    tuning = Tuning(evaluation, vit, 6, steps_per_epoch=5)
-    rates = [tuning.learning_rate(step) for step in range(50)]
+    training = ClassifierTraining(evaluation, vit, 6, steps_per_epoch=5)
+    rates = [training.learning_rate(step) for step in range(50)]
     assert rates[0] == pytest.approx(1e-6)
     assert rates[5] == pytest.approx((1e-6 + 4e-3) / 2)
     assert rates[10] == pytest.approx(4e-3)
     assert rates[30] == pytest.approx((4e-3 + 1e-5) / 2)
     assert rates[49] == pytest.approx(1e-5 + (4e-3 - 1e-5) * (1 + math.cos(math.pi * 39 / 40)) / 2)
-    groups = list(evaluation.train_groups(evaluation.open()[0], 0))[:2]
-    tuning._step(iter(groups), 10)
-    layers = {group["name"]: group["lr"] for group in tuning.optimizer.param_groups}
+    at_the_top = make(epochs=15, warmup_epochs=4, lr=4e-3, layer_decay=0.5)  # of 3 steps each
+    training, _ = trained(at_the_top, vit, tmp_path, 1, done=12)
+    layers = {group["name"]: group["lr"] for group in training.optimizer.param_groups}
     assert layers["layer_3_decay"] == pytest.approx(4e-3), "the head"
     assert layers["layer_0_decay"] == pytest.approx(4e-3 / 2**3)
     assert layers["layer_0_no_decay"] == layers["layer_0_decay"]
@@ -215,7 +224,8 @@ def test_rates_follow_the_schedule_and_the_layers(make, vit):
 
 def test_drop_path_is_the_recipes_and_not_the_pretrainings(make, vit):
     def rates(recipe: Finetune) -> list[float]:
-        return [getattr(block.drop_path, "drop_prob", 0.0) for block in Tuning(recipe, vit, 6, 3).model.encoder.blocks]
+        blocks = ClassifierTraining(recipe, vit, 6, 3).model.encoder.blocks
+        return [getattr(block.drop_path, "drop_prob", 0.0) for block in blocks]
 
     assert rates(make(drop_path=0.3)) == pytest.approx([0, 0.3])
     assert rates(make(drop_path=0.0)) == [0, 0]
@@ -225,7 +235,8 @@ def test_budgets_shorten_run_and_warm_up_and_are_in_the_protocol(make, vit):
     full, tenth, hundredth = (make(epochs=1000, warmup_epochs=50, budget=b) for b in ("full", "tenth", "hundredth"))
     assert [e.num_epochs for e in (full, tenth, hundredth)] == [1000, 100, 10]
     assert [e.protocol for e in (full, tenth)] == ["test-1000ep-v1", "test-100ep-v1"]
-    rates = [Tuning(tenth, vit, 6, steps_per_epoch=10).learning_rate(step) for step in (49, 50, 51)]
+    training = ClassifierTraining(tenth, vit, 6, steps_per_epoch=10)
+    rates = [training.learning_rate(step) for step in (49, 50, 51)]
     assert rates[0] < rates[1] == 1e-3 > rates[2]
     with pytest.raises(ValueError, match="budget: got 'half', expected one of full, tenth, hundredth"):
         make(budget="half").check()
@@ -234,7 +245,7 @@ def test_budgets_shorten_run_and_warm_up_and_are_in_the_protocol(make, vit):
 def test_a_loss_that_is_not_finite_ends_it(make, vit, tmp_path):
     with pytest.raises(FloatingPointError, match=r"loss is nan in step 2 of epoch 1 .* lower lr \(now 1e\+30\)"):
         make(lr=1e30, warmup_epochs=0).evaluate(vit, tmp_path)
-    assert not (tmp_path / "finetune.ckpt").exists()
+    assert not (tmp_path / "training.ckpt").exists()
 
 
 BAD = {

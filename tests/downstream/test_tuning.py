@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from longtake.downstream import drawing
 from longtake.downstream.drawing import Budget, Drawn, Places, at_once, batches, seeded
-from longtake.downstream.tuning import DRAWS, Tuning, polynomial, steps
+from longtake.downstream.tuning import DRAWS, Passes, Tuning, polynomial, steps
 
 
 class Noisy:
@@ -39,13 +39,15 @@ def tuned(checkpoint: Path, iterations: int, stop_after: int | None = None, at_o
     tuning = Tuning(network, optimizer, polynomial(iterations, 2), checkpoint, "same", clip_grad=1.0)
     seen = 0
 
-    def advance(loss: float) -> None:
+    def after(done: int) -> bool:
         nonlocal seen
         seen += 1
         if seen == stop_after:
             raise KeyboardInterrupt
+        return budget.save_due(done)
 
-    tuning.run(loss_of, batches(Noisy(), budget, 0, tuning.done), budget, advance)
+    passes = Passes(network, loss_of, batches(Noisy(), budget, 0, tuning.done), budget)
+    tuning.run(passes, iterations, after)
     return network.state_dict()
 
 
@@ -78,14 +80,14 @@ def drawn_by_a_model(checkpoint: Path, seed: int) -> list[float]:
     """What comes first in each of the four passes of two iterations."""
     network, draws = nn.Linear(2, 1), list[float]()
     budget = Budget(2, 4, 2)
-    tuning = Tuning(network, torch.optim.SGD(network.parameters()), polynomial(2, 0), checkpoint, "same", seed=seed)
+    tuning = Tuning(network, torch.optim.SGD(network.parameters()), polynomial(2, 0), checkpoint, "same")
 
     def loss_of(model: nn.Module, batch: Tensor) -> dict[str, Tensor]:
         draws.append(torch.rand(()).item())
         return {"mean": model(batch).mean()}
 
     before = torch.get_rng_state()
-    tuning.run(loss_of, batches(Noisy(), budget, 0, 0), budget, lambda loss: None)
+    tuning.run(Passes(network, loss_of, batches(Noisy(), budget, 0, 0), budget, seed), 2, budget.save_due)
     assert torch.equal(torch.get_rng_state(), before)
     return draws
 
@@ -127,7 +129,7 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
     budget = Budget(4, 2, 2)
     bad = lambda net, batch: {"fine": net(batch).mean(), "bad": net(batch).mean() * float("nan")}  # noqa: E731
     with pytest.raises(FloatingPointError, match=r"iteration 0: the loss is not finite \(fine .*, bad nan\)"):
-        tuning.run(bad, batches(Noisy(), budget, 0, 0), budget, lambda loss: None)
+        tuning.run(Passes(network, bad, batches(Noisy(), budget, 0, 0), budget), 4, budget.save_due)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert tuning.losses == []
 
