@@ -27,6 +27,7 @@ from longtake.tasks.same_numbers.compare import Verdict, compared
 from longtake.tasks.same_numbers.fixtures import (
     WORLD,
     Fixture,
+    of_continued,
     of_evaluations,
     of_processes,
     of_source,
@@ -153,4 +154,4 @@ def fixtures_of(whats: Sequence[str], data: Path) -> list[Fixture]:
     fixtures = [fixture for method in methods for fixture in of_training(method)]
     fixtures += of_source(data) if methods else []
     names = [what.split(" ")[1] for what in whats if what.startswith("evaluation")]
-    return [*fixtures, *of_evaluations(names, data), *of_processes(names, data)]
+    return [*fixtures, *of_evaluations(names, data), *of_continued(names, data), *of_processes(names, data)]

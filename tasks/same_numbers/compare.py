@@ -62,7 +62,7 @@ def fixtures_for(what: str, names: Sequence[str]) -> list[str]:
     """Which fixtures speak for it: a method's own and those of the sources; an evaluation's own."""
     kind, name, *_ = what.split(" ")
     if kind == "evaluation":
-        return [fixture for fixture in names if fixture == what or fixture.startswith((f"{what} ", "two processes"))]
+        return [fixture for fixture in names if fixture in (what, f"continued {what}", f"two processes {what}")]
     if name == "none":  # random init is the backbone, which every evaluation asks
         return [fixture for fixture in names if fixture.startswith("evaluation ")]
     return [fixture for fixture in names if fixture.split(" ")[0] in (name, "source")]

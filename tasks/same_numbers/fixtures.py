@@ -37,7 +37,7 @@ COLOURS = np.array([[200, 60, 50], [60, 170, 70], [70, 80, 210], [210, 190, 60]]
 
 
 class Fixture(NamedTuple):
-    """A command, run once; with `stop_after` it is stopped by SIGTERM in that step of the training, then continued."""
+    """A command, run once; with `stop_after` it is stopped after that step of what it trains, then continued."""
 
     name: str
     words: tuple[str, ...]
@@ -75,6 +75,8 @@ NARROW = {
     "fpn": 16, "fc": 16, "num_convs": 1, "train_proposals": 20, "test_proposals": 20, "rpn_samples": 16, "roi_samples": 16
 }  # fmt: skip
 SHARED = ("knn_mini", "linear_mini", "finetune_mini", "upernet_mini", "seqtrack_mini")  # by two processes
+# Stopped after as many steps of an optimiser: behind the first checkpoint, before the end.
+STOPPED = {"linear_mini": 5, "finetune_mini": 6, "upernet_mini": 2, "cascade_mask_rcnn_mini": 2, "seqtrack_mini": 2}
 ROOTS = {
     "knn": "pictures", "knn_fewshot": "pictures", "linear": "pictures", "logreg": "pictures", "lost": "voc", "davis": "davis",
     "video_kmeans": "davis", "dense_knn": "voc", "finetune": "pictures", "upernet": "ade20k", "cascade_mask_rcnn": "coco",
@@ -114,6 +116,13 @@ def of_evaluations(names: Sequence[str], data: Path) -> list[Fixture]:
     return found + [
         Fixture(f"data {name}", ("task=check_data", *_small(name, data, odd=True))) for name in kinds.values()
     ]
+
+
+def of_continued(names: Sequence[str], data: Path) -> list[Fixture]:
+    """Evaluations that train, one of each kind, stopped in between."""
+    found = of_evaluations([name for name in STOPPED if name in names], data)
+    whole = [fixture for fixture in found if fixture.name.startswith("evaluation")]
+    return [f._replace(name=f"continued {f.name}", stop_after=STOPPED[f.name.split(" ")[1]]) for f in whole]
 
 
 def of_processes(names: Sequence[str], data: Path) -> list[Fixture]:

@@ -30,6 +30,12 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+STOPPED = (
+    128 + signal.SIGTERM,
+    128 + signal.SIGINT,
+    1,
+)  # exit codes of a command that was stopped, by whom it was caught
+
 
 def module(*names: str) -> Any:
     """The first module of these names that the tree has: it may be older than the last move of files."""
@@ -73,11 +79,13 @@ def ask_for_nothing() -> None:
 
 
 def make_small(world: dict[str, Any]) -> None:
-    """A world of a few seconds and pictures beside the others; listings of folders are kept from the first picture on."""
+    """A world of seconds and few pictures; listings of folders are kept from the first picture on, fine-tunings by the epoch."""
     worlds = module("longtake.datasets.mini.worlds", "longtake.datasets.mini")
     worlds.WORLDS["small"] = worlds.World("small", **world)
     images: Any = import_module("longtake.datasets.images")
     images.CACHE_FROM = 1
+    finetune: Any = import_module("longtake.downstream.finetune")
+    finetune.SAVE_SECONDS = 0
 
 
 def together(fixture: dict[str, Any], job: dict[str, Any]) -> tuple[str, list[dict[str, list[int]]]]:
@@ -166,7 +174,7 @@ def numbers_of(fixture: dict[str, Any], out: Path) -> str:
         if fixture.get("stop_after"):
             with stopping_after(fixture["stop_after"]):
                 code = command(words)
-            if code != 128 + signal.SIGTERM:
+            if code not in STOPPED:
                 return f"failed: {fixture['name']} was not stopped (exit code {code}): {printed.getvalue()[-2000:]}"
             words.append("resume=true")
         code = command(words)
@@ -219,6 +227,8 @@ def command(words: Sequence[str]) -> int:
         run.main()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except Exception as error:  # a bug of the tree: an answer, too
         print(f"{type(error).__name__}: {error}")
         return 1
@@ -229,20 +239,27 @@ def command(words: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def stopping_after(steps: int) -> Iterator[None]:
-    """SIGTERM comes in the middle of a training, as from a cluster."""
+    """SIGTERM comes in the middle of a training, as from a cluster, and Ctrl-C in the middle of an evaluation that trains."""
     method = import_module("longtake.methods.base").Method
-    step, count = method.training_step, iter(range(1, 10**9))
+    step, pretraining = method.training_step, iter(range(1, 10**9))
+    tuning = iter(range(1, 10**9))
 
     def counted(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        if next(count) == steps:
+        if next(pretraining) == steps:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, *arguments, **keywords)
 
+    def stepped(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if next(tuning) == steps and next(pretraining) == 1:  # nothing is pretrained
+            raise KeyboardInterrupt
+
     method.training_step = counted
+    handle = register_optimizer_step_post_hook(stepped)
     try:
         yield
     finally:
         method.training_step = step
+        handle.remove()
 
 
 def left_behind(folder: Path, found: Any) -> None:
