@@ -93,7 +93,7 @@ def load_foreign(path: Path, key: str | None = None, pos_mode: str | None = None
 
 
 def read_tensors(path: Path) -> Mapping[str, Any]:
-    """What is in a file. Raises `ValueError` for a file that is missing, broken, or a pickle with anything but tensors in it."""
+    """Read the tensors of a file. Raises `ValueError` for a file that is missing or broken, or a pickle with other things in it."""
     if not path.is_file():
         raise ValueError(f"checkpoint {path}: there is no such file")
     try:

@@ -45,7 +45,7 @@ class COCO:
         return self.root / split
 
     def check(self, splits: Sequence[str]) -> list[str]:
-        """What is missing; [] when the splits can be read. Raises `ValueError` for annotations that do not fit."""
+        """List what is missing; [] when the splits can be read. Raises `ValueError` for annotations that do not fit."""
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected annotations, train2017, val2017 in it). {HOW_TO_GET}"]
         if not (self.root / "annotations").is_dir():
@@ -84,7 +84,7 @@ class COCO:
         return content
 
     def validate(self, splits: Sequence[str]) -> list[str]:
-        """What is odd: another number of images than the original's, sizes that differ, boxes out of the image, ids twice."""
+        """List what is odd: another number of images than the original's, other sizes, boxes out of the image, ids twice."""
         found = []
         for split in splits:
             content = self.read(split)

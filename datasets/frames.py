@@ -1,4 +1,4 @@
-"""From videos to a frame store: each video is decoded once, in order, and never again.
+"""Turn videos into a frame store: each video is decoded once, in order, and never again.
 
 A build that was killed goes on after its last transaction, and the finished store equals that of an undisturbed build.
 """
@@ -71,7 +71,7 @@ def build(
 
 
 def findings(store: FrameStore) -> list[str]:
-    """What the build found in each video, where it found something."""
+    """Return the build's remarks on each video, where it has any."""
     lines = []
     for video, source in enumerate(store.info["sources"]):
         own = store.video == video

@@ -47,6 +47,6 @@ def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
 
 
 def normalized(image: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
-    """From levels 0 to 255 to ImageNet's mean and standard deviation."""
+    """Normalise levels 0 to 255 with ImageNet's mean and standard deviation."""
     mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
     return (image.float() / 255 - mean) / std

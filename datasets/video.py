@@ -41,7 +41,7 @@ HDR_TRANSFERS = (16, 18)  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), numbers o
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file says about its video stream. Width and height are those of the display: upright, square pixels."""
+    """Facts that a file states about its video stream. Width and height are those of the display: upright, square pixels."""
 
     path: Path
     codec: str
@@ -154,7 +154,7 @@ def quarter_turns(frame: VideoFrame) -> int:
 
 
 class Converter:
-    """From a codec's frame to upright RGB, for any number of threads.
+    """Convert a codec's frames to upright RGB, for any number of threads.
 
     `short_side` in pixels, resized by swscale's area average, never enlarged; None: as displayed.
     """

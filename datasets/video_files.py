@@ -33,7 +33,7 @@ def _under_another_name(path: Path) -> Path:
 
 
 def doubts(info: VideoInfo, short_side: int = 0) -> list[str]:
-    """What looks wrong with a file, before it is decoded; `short_side` is that of the frames to be stored."""
+    """List what looks wrong with a file, before it is decoded; `short_side` is that of the frames to be stored."""
     found = []
     if not info.timed:
         found.append(f"its frames have no times; they are taken to be {1 / info.fps:.4f} s apart")

@@ -130,7 +130,7 @@ class Precrop:
 
 
 class MultiCrop:
-    """From a clip to its views: every `Crop` of `globals` and `locals`, `num` times each, in order."""
+    """Turn a clip into its views: every `Crop` of `globals` and `locals`, `num` times each, in order."""
 
     def __init__(self, globals: Sequence[Crop], locals: Sequence[Crop] = (), precrop: Precrop | None = None) -> None:
         self.globals, self.locals, self.precrop = tuple(globals), tuple(locals), precrop

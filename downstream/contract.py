@@ -1,4 +1,4 @@
-"""What every evaluation must do, whoever wrote it: `run task=check eval=[NAME]`, and the tests over configs/eval.
+"""The contract that every evaluation keeps, whoever wrote it: `run task=check eval=[NAME]`, and the tests over configs/eval.
 
 Not here but in the tests: two processes give the same as one, and perfect predictions score 100.
 """
@@ -33,7 +33,7 @@ MOVES = {
 
 
 class Found(NamedTuple):
-    """What an evaluation answers, what it keeps of its items, what it did to the encoder (None: nothing), how long it took."""
+    """The result of one evaluation: its metrics, its items' outcomes, what it did to the encoder (None: nothing), the seconds it took."""
 
     metrics: dict[str, float]
     items: np.ndarray
@@ -214,7 +214,7 @@ def by_name(found: Found) -> Found:
 
 
 def state_of(encoder: Encoder) -> dict[str, Any]:
-    """What an evaluation has to leave as it was."""
+    """Return the state of an encoder, which an evaluation has to leave as it was."""
     assert isinstance(encoder, nn.Module)
     return {
         "weights": {name: value.clone() for name, value in encoder.state_dict().items()},

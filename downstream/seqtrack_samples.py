@@ -24,7 +24,7 @@ from longtake.downstream.seqtrack_tokens import box_in_crop, search_crop
 
 @dataclass(kw_only=True)
 class Recipe:
-    """What decides the trained weights: SeqTrack-B256's for GOT-10k, but for the encoder, which B.3 of DoRA's paper freezes."""
+    """Settings that decide the trained weights: SeqTrack-B256's for GOT-10k, with the encoder frozen (DoRA's paper, B.3)."""
 
     bins: int = 4000
     search_size: int = 256  # pixels of the crops, which are square
@@ -143,7 +143,7 @@ def read_frame(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def to_input(image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]) -> Float[Tensor, "3 h w"]:
-    """From levels 0 to 255 to ImageNet's mean and standard deviation."""
+    """Normalise levels 0 to 255 with ImageNet's mean and standard deviation."""
     mean, std = (np.array(v, np.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))
     scaled = (image / np.float32(255) - mean) / std
     return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32))

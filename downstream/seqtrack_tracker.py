@@ -21,7 +21,7 @@ CONFIDENCE_SCALE = 10  # lib/test/tracker/seqtrack.py: of the summed probabiliti
 
 @dataclass(kw_only=True)
 class Tracking:
-    """How a trained network is used; the defaults are SeqTrack's for GOT-10k's test split (it switches updates off on val)."""
+    """How to use a trained network; the defaults are SeqTrack's for GOT-10k's test split (it switches updates off on val)."""
 
     window: bool = True  # Hanning's penalty on the centre
     update_interval: int = 1  # frames after which the last template may be replaced
@@ -32,7 +32,7 @@ class Tracking:
 
 
 class Followed(NamedTuple):
-    """What became of a sequence: boxes x, y, w, h, the given one first, and seconds per frame."""
+    """The result of tracking one sequence: boxes x, y, w, h, the given one first, and seconds per frame."""
 
     track: Track
     boxes: Float[np.ndarray, "n 4"]
@@ -98,7 +98,7 @@ class Tracker:
 
 
 class _State:
-    """Of one sequence: boxes so far, seconds, templates (the first frame's, then the latest)."""
+    """The state of one sequence: boxes so far, seconds, templates (the first frame's, then the latest)."""
 
     def __init__(self, track: Track) -> None:
         self.track, self.boxes, self.seconds = track, [track.boxes[0]], list[float]()

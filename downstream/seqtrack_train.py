@@ -91,7 +91,7 @@ class Training:
         return {"sequence": network(Sample(*(part.to(self.device, non_blocking=True) for part in sample)))}
 
     def _identity(self, data: Samples) -> str:
-        """What must agree for a checkpoint to be continued: recipe, the encoder it began with, sequences."""
+        """Return what must agree for a checkpoint to be continued: recipe, the encoder it began with, sequences."""
         names = [(track.name, track.num_frames) for track in data.tracks]
         settings = {field.name: getattr(self.recipe, field.name) for field in dataclasses.fields(Recipe)}
         return identity_of(settings, names, self.network.encoder)

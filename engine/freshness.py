@@ -22,7 +22,7 @@ STALE = "stale"
 
 
 class Finding(NamedTuple):
-    """What is wrong with a row."""
+    """The flaws of a row, a reason for each."""
 
     board: Path
     key: Key
@@ -92,7 +92,7 @@ def is_stale(found: Iterable[str]) -> bool:
 
 @cache
 def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
-    """What of the code is not, or is not known to be, that of today."""
+    """Say which part of the code is not, or is not known to be, that of today."""
     trained, evaluated = split(code_hash)
     if not evaluated or trained == UNKNOWN:
         return ("unknown: no hash of its code",)
@@ -116,7 +116,7 @@ def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
 
 
 def _of_outcomes(path: Path, row: Row) -> Iterator[str]:
-    """What is wrong with what was kept of its items."""
+    """Say what is wrong with the outcomes that were kept of a row's items."""
     try:
         outcomes = load_outcomes(path.parent, path.stem, row.key)
     except ValueError as error:
@@ -127,7 +127,7 @@ def _of_outcomes(path: Path, row: Row) -> Iterator[str]:
 
 
 def _where(path: Path, row: Row) -> str:
-    """Which columns are other than in the last commit, where that has the row."""
+    """Name the columns that differ from the last commit, where that has the row."""
     head = git(path.parent, "rev-parse", "HEAD")
     before = None if head is None else _committed(path.parent, head, path.name).get(row.key)
     if before is None:

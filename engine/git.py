@@ -30,13 +30,13 @@ def code_commit(repository: Path = REPOSITORY) -> str:
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None when `folder` is in no repository (or has no commit) or git is not installed."""
+    """Return what git prints, or None when `folder` is in no repository (or has no commit) or git is not installed."""
     printed = git_bytes(folder, *arguments)
     return None if printed is None else os.fsdecode(printed).strip()
 
 
 def git_bytes(folder: Path, *arguments: str) -> bytes | None:
-    """What git prints, to the byte: the content of a file."""
+    """Return what git prints, to the byte: the content of a file."""
     try:
         return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError):

@@ -48,7 +48,7 @@ class Section(NamedTuple):
 
 
 def keywords(cls: type) -> dict[str, Keyword]:
-    """What a class can be given by name, its own first; those of its bases as far as each passes on what it does not know."""
+    """Return the keywords of a class: its own, then those of its bases as far as each class passes on what it does not know."""
     if dataclasses.is_dataclass(cls):
         hints = get_type_hints(cls)
         return {

@@ -1,4 +1,4 @@
-"""From an encoder to rows: evaluate, keep every item's outcome, add the row, say what it means."""
+"""Turn an encoder into rows: evaluate it, keep every item's outcome, add the row, say what it means."""
 
 import datetime
 import shlex

@@ -15,7 +15,7 @@ from longtake.leaderboards.rows import board_files, metrics_of, read, upsert
 
 
 class Migrated(NamedTuple):
-    """How many files are other than before."""
+    """Counts of the files that the migration has changed."""
 
     boards: int
     outcomes: int

@@ -1,4 +1,4 @@
-"""What every test item contributed to a row's metrics, kept so that two rows can be compared item by item."""
+"""Keep what every test item contributed to a row's metrics, so that two rows can be compared item by item."""
 
 import hashlib
 import io

@@ -98,7 +98,7 @@ def _best(entries: Sequence[Entry], metric: str) -> float:
 
 
 def _range(entries: Sequence[Entry], metric: str) -> tuple[float, float]:
-    """Of all numbers of a column, intervals included."""
+    """Return the range of all numbers of a column, intervals included."""
     scores = [entry.scores[metric] for entry in entries if metric in entry.scores]
     ends = [end for score in scores for end in (score.value, score.low, score.high) if end is not None]
     return min(ends), max(ends)

@@ -25,7 +25,7 @@ GAIN, FRAMES = "GAIN ", "#Frames (M)"  # columns that are no metric
 
 
 class Place(NamedTuple):
-    """Where a column of the paper is in the leaderboards."""
+    """The place of one of the paper's columns in the leaderboards."""
 
     evaluation: str
     metric: str

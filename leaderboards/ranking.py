@@ -1,4 +1,4 @@
-"""Who is better than whom, when all pairs of a leaderboard are compared at once.
+"""Say who is better than whom when all pairs of a leaderboard are compared at once.
 
 Holm's correction (Scandinavian Journal of Statistics 6, 1979) keeps the probability of *any* wrong verdict below the level.
 Methods that share a letter are statistically tied (H.-P. Piepho, Journal of Computational and Graphical Statistics 13, 2004). A
@@ -71,7 +71,7 @@ def holm(p_values: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], flo
 
 
 def letters(names: Sequence[str], different: set[tuple[str, str]]) -> dict[str, str]:
-    """For each name its letters: two share one exactly when they are not in `different` (in either order).
+    """Give each name its letters: two names share one exactly when they are not in `different` (in either order).
 
     `names` go from best to worst, and so do the letters. Insertion and absorption: a group with two that differ is split
     into the one without the first and the one without the second, and groups within another are dropped.

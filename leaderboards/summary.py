@@ -24,7 +24,7 @@ MOST_RANKED = 40  # entries of a budget; beyond that all pairs are a poor questi
 
 
 class Place(NamedTuple):
-    """Where a score stands among those of one budget."""
+    """The place of a score among those of one budget."""
 
     letters: str  # shared with whom it is statistically tied
     ranks: tuple[int, int]  # the best and the worst that its rank may be
@@ -42,7 +42,7 @@ class Score(NamedTuple):
 
     @property
     def place(self) -> Place | None:
-        """Where it stands, if that is in one budget alone."""
+        """The score's place, if that is in one budget alone."""
         return next(iter(self.places.values())) if len(self.places) == 1 else None
 
     @property
@@ -78,7 +78,7 @@ class Entry:
 
     @property
     def identity(self) -> tuple:
-        """What tells the encoder from others, whatever it is evaluated by."""
+        """The part of the key that tells the encoder from others, whatever evaluates it."""
         return self.key.identity
 
     @property
@@ -92,7 +92,7 @@ class Entry:
 
     @property
     def provenance(self) -> Provenance:
-        """Of its first seed."""
+        """The provenance of the first seed."""
         return self.rows[0].provenance
 
     @property
@@ -132,7 +132,7 @@ class _Tested(NamedTuple):
 
 
 def _outcomes(evaluation: str, entry: Entry, metrics: Sequence[str]) -> dict[str, _Tested]:
-    """By metric, where all seeds have kept theirs and were tested on the same items."""
+    """Return the outcomes by metric, where all seeds have kept theirs and were tested on the same items."""
     if entry.is_paper or entry.edited:
         return {}
     places = list(zip(entry.folders, entry.rows, strict=True))
@@ -212,7 +212,7 @@ def _rank(
 
 
 def papers(entries: Sequence[Entry]) -> dict[Key, dict[str, float]]:
-    """By metric, the paper's numbers for each encoder of ours that it has; of several tables the first.
+    """Return, by metric, the paper's numbers for each encoder of ours that it has; of several tables the first.
 
     A table that does not say how many epochs stands beside any.
     """

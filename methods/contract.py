@@ -1,4 +1,4 @@
-"""What every method must do, whoever wrote it: `run task=check method=NAME`, and the tests over configs/method."""
+"""The contract that every method keeps, whoever wrote it: `run task=check method=NAME`, and the tests over configs/method."""
 
 import copy
 import tempfile

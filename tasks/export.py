@@ -43,7 +43,7 @@ def export(config: Config) -> Path:
 
 
 def timm_arguments(encoder: ViT) -> dict[str, int]:
-    """What timm's `VisionTransformer` needs to be the same network. Raises `ValueError` where it has no such thing."""
+    """Return the arguments that make timm's `VisionTransformer` the same network. Raises `ValueError` where none do."""
     width, depth, heads = SIZES[encoder.arch]
     if encoder.last_heads != heads:
         raise ValueError(
@@ -64,7 +64,7 @@ def rows_of(digest: str, folder: Path) -> list[str]:
 
 
 def card(header: dict[str, Any], report: str, digest: str, arguments: dict[str, int], tables: list[str]) -> str:
-    """What it is, how to load it, what it scored."""
+    """Write the encoder's card: what it is, how to load it, what it scored."""
     known = {
         "method": " ".join(v for v in (header["method"], header["variant"]) if v),
         "pretrained on": header["pretrain"],

@@ -45,7 +45,7 @@ def _table(part: Section, values: Config) -> Table:
 
 
 def _text(value: Any) -> str:
-    """As a yaml has it; of a group of keys only which they are."""
+    """Write a value as a yaml has it; of a group of keys only their names."""
     if isinstance(value, dict):
         return f"{{{', '.join(map(str, value))}}}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

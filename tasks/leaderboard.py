@@ -60,7 +60,7 @@ def show(config: Config) -> None:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Without garbage collection: rows form no cycles, and looking for some among 100 000 took a third of the time."""
+    """Switch garbage collection off: rows form no cycles, and looking for some among 100 000 took a third of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -149,7 +149,7 @@ def write(folder: Path, boards: Sequence[Board], columns: Sequence[Column], line
 
 
 def losses_of(output: Path) -> dict[str, list[Curve]]:
-    """By method, the total loss of every run in a folder over the share of its training."""
+    """Return, by method, the total loss of every run in a folder over the share of its training."""
     found: dict[str, list[Curve]] = {}
     for record in sorted(output.glob("*/run.json")):
         method = json.loads(record.read_text())["config"]["method"]["name"]

@@ -1,4 +1,4 @@
-"""From a run's rows to the tracked leaderboards: only results whose code can be looked up get there."""
+"""Copy a run's rows into the tracked leaderboards: only results whose code can be looked up get there."""
 
 import re
 import shlex
@@ -27,7 +27,7 @@ FOLDER = re.compile(r"(?<=[=\[, ])(?:/|~[^/,\]]*/)(?:[^,\]]*/)?(?=[^,\]/])")  # 
 
 @dataclass
 class Publication:
-    """What `publish` did, by evaluation; `print` it."""
+    """The result of `publish`, by evaluation; `print` it."""
 
     published: list[tuple[str, Key]] = field(default_factory=list)
     refused: list[tuple[str, Key, str]] = field(default_factory=list)  # with the reason

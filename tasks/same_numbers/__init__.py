@@ -51,7 +51,7 @@ def same_numbers(config: Config) -> None:
 
 
 def subjects(folder: Path) -> list[str]:
-    """What lines can be about: the trainings of all rows that there are, by each method for the mini world, and all evaluations."""
+    """Return what lines can be about: the trainings of all rows, each method's on the mini world, and all evaluations."""
     trained = {(method, "none" if method == RANDOM_INIT else "mini", "vit_mini_8") for method in choices("method")}
     for place in (TRACKED, folder):
         for path in board_files(place) if place.is_dir() else ():
@@ -65,7 +65,7 @@ def subjects(folder: Path) -> list[str]:
 
 
 def _known(pretrain: str) -> str:
-    """What is learnt from as a yaml calls it: a user's own video has its own name."""
+    """Return the source as a yaml calls it: a user's own video has its own name."""
     return pretrain if pretrain == "none" or pretrain in choices("pretrain") else "video"
 
 

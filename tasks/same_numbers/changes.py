@@ -1,4 +1,4 @@
-"""What differs between the code that a number hangs on in two trees, statement by statement, and whether it was executed.
+"""Compare the code that a number depends on in two trees, statement by statement, and say whether it was executed.
 
 A *unit* is a function, or the statements of a module or a class outside functions. A unit that some file of the other tree has,
 too, has only moved. Imports do not count (what they bring is looked at itself), nor does a block that ends in a `raise`: it makes

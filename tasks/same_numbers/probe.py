@@ -1,4 +1,4 @@
-"""What one tree answers: its hashes and settings, and the numbers and executed lines of the fixtures. A script, run in either tree.
+"""Answer for one tree: its hashes and settings, the fixtures' numbers and executed lines. A script, run in either tree.
 
     python probe.py JOB.json        # PYTHONPATH leads to the tree; the job says where the answer goes
 
@@ -39,7 +39,7 @@ def module(*names: str) -> Any:
 
 
 def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
-    """By `what`: hash, settings, files that it starts from. By fixture: the digest of its numbers. By file: executed lines."""
+    """Return hash, settings and start files by `what`; the digest of the numbers by fixture; executed lines by file."""
     if not job["fixtures"]:
         return {"abouts": {what: about(what) for what in job["whats"]}, "digests": {}, "executed": {}}
     seen = coverage.Coverage(data_file=None, source=[str(tree)], omit=["*/.venv/*", "*/tests/*"])
@@ -128,7 +128,7 @@ def source_files(settings: dict[str, Any]) -> list[str]:
 
 
 def defaults(cls: type) -> dict[str, Any]:
-    """Of every keyword of a class and of the classes it extends."""
+    """Return the default of every keyword of a class and of the classes it extends."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if "__init__" in vars(base) and (base.__module__.startswith("longtake.") or base is cls):
@@ -193,7 +193,7 @@ def watched(found: Any) -> Iterator[None]:
 
 
 def command(words: Sequence[str]) -> int:
-    """What `run` does with these words in this process; its exit code."""
+    """Call `run` with these words in this process; return its exit code."""
     run = import_module("longtake.run")
     before, sys.argv = sys.argv, ["run", *words]
     try:

@@ -171,14 +171,14 @@ def _cell(encoder: Encoder, evaluation: str, seed: int, found: tuple[Path, Row] 
 
 @cache
 def _absent(evaluation: str) -> str:
-    """What an evaluation lacks here, in a line."""
+    """Say in a line what an evaluation lacks here."""
     lacks = _built(evaluation).check()
     return lacks[0].split("\n")[0] if lacks else ""
 
 
 @cache
 def no_data(overrides: tuple[str, ...]) -> str:
-    """What is missing to train it, in a line; "" where it can be trained."""
+    """Say in a line what is missing to train it; "" where it can be trained."""
     config = plainly(overrides)
     if config["method"]["name"] == RANDOM_INIT:
         return ""
@@ -190,7 +190,7 @@ def no_data(overrides: tuple[str, ...]) -> str:
 
 
 def entries(plan: Table, found: Sequence[Cell], folder: Path) -> dict[Column, dict[tuple, Entry]]:
-    """What we measured, seeds pooled, by column and encoder."""
+    """Return our entries, seeds pooled, by column and encoder."""
     folders = [place for place in (folder, TRACKED) if place.is_dir()]
     shown: dict[Column, dict[tuple, Entry]] = {}
     for column in plan.columns.values():

@@ -59,7 +59,7 @@ def _say_why(found: Sequence[Cell]) -> None:
 
 
 def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
-    """Of every training and evaluation that is wanted, whether or not its data are here."""
+    """Print the cost of every training and evaluation that is wanted, whether or not its data are here."""
     total = 0.0
     trainings = dict.fromkeys((cell.encoder, cell.seed) for cell in wanted)
     for encoder in dict.fromkeys(encoder for encoder, _ in trainings):
@@ -84,7 +84,7 @@ def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
 
 
 def cost_of(evaluation: str) -> str:
-    """What the preset's first comment says of its cost."""
+    """Return what the preset's first comment says of its cost."""
     text = (files(CONFIG_MODULE) / "eval" / f"{evaluation}.yaml").read_text()
     comment = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
     _, found, rest = comment.partition("Cost: ")

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def states(plan: Table, found: Sequence[Cell]) -> RichTable:
-    """In which state every cell is, with all its seeds."""
+    """Return the state of every cell, with all its seeds."""
     statuses: dict[tuple[Encoder, str], list[str]] = {}
     for cell in found:
         statuses.setdefault((cell.encoder, cell.evaluation), []).append(cell.status)
@@ -26,7 +26,7 @@ def states(plan: Table, found: Sequence[Cell]) -> RichTable:
 
 
 def _state(statuses: Sequence[str]) -> str:
-    """Of one cell over its seeds: "done", "missing", "1/3 done"."""
+    """Return the state of one cell over its seeds: "done", "missing", "1/3 done"."""
     if len(set(statuses)) == 1:
         return statuses[0]
     others = dict.fromkeys(status for status in statuses if status not in (DONE, MISSING))

@@ -39,7 +39,7 @@ def region(box: tuple[float, float, float, float], grid: tuple[int, int]) -> Boo
 
 
 def overlaps(maps: Float[Tensor, "t k n"], truth: list[Boxes], grid: tuple[int, int]) -> list[list[dict[int, float]]]:
-    """For each object and frame the IoU of its map, cut at its mean, with every visible instance's box."""
+    """Return, for each object and frame, the IoU of its map, cut at its mean, with every visible instance's box."""
     kept = (maps > maps.mean(-1, keepdim=True)).unflatten(-1, grid).numpy()
     return [
         [
