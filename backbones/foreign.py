@@ -112,7 +112,7 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
 
 
 def _container(path: Path, content: Mapping[str, Any], key: str | None) -> tuple[str, dict[str, Tensor]]:
-    """The entry that holds the tensors, and they; the file itself may be it."""
+    """Find the entry that holds the tensors, and return both; the tensors may also lie at the file's top level."""
     entries = {name: value for name, value in content.items() if isinstance(value, Mapping)}
     holding = [name for name in entries if any(isinstance(v, Tensor) for v in entries[name].values())]
     if key is not None and key in holding:

@@ -91,7 +91,7 @@ def findings(store: FrameStore) -> list[str]:
 
 
 def store_folder(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
-    """Where `build` puts a store: the first video's name and a hash of the spec and of what is in the files."""
+    """Return the folder where `build` puts a store: the first video's name and a hash of the spec and of what is in the files."""
     identity = json.dumps([asdict(spec), [source_hash(path) for path in sources]])
     return root / f"{sources[0].stem}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 

@@ -174,7 +174,7 @@ def missing_splits(root: str | None, splits: Sequence[str]) -> list[str]:
 
 
 def odd_splits(root: str | None, splits: Sequence[str]) -> list[str]:
-    """List what is odd: images that cannot be decoded; with ImageNet's 1000 classes, other numbers of images than the original's."""
+    """List what is odd: images that do not decode; with ImageNet's 1000 classes, other numbers of images than the original's."""
     found = []
     for split, folder in zip(splits, open_splits(root, splits, eval_transform()), strict=True):
         if len(folder.classes) == IMAGENET_CLASSES and len(folder) != IMAGENET_IMAGES.get(split, len(folder)):

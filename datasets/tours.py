@@ -1,4 +1,4 @@
-"""Where the paper's videos come from: what to fetch, and what is known to be wrong with it.
+"""The origin of the paper's videos: what to fetch, and what is known to be wrong with it.
 
 Walking Tours: ten videos on YouTube, listed in the authors' data set (https://huggingface.co/datasets/shawshankvkt/Walking_Tours,
 `WTour.txt` with its correction of 2024-01-28), with a mirror at figshare. Durations: paper, section 3.1.

@@ -117,7 +117,7 @@ def flow(store: FrameStore, index: int, grey: UInt8[np.ndarray, "h w"]) -> float
 
 
 def class_counts(looks: Looks) -> Counter[str]:
-    """How often each label was seen."""
+    """Count how often each label was seen."""
     return Counter(label for found in looks.labels for label in found)
 
 

@@ -33,7 +33,7 @@ MOVES = {
 
 
 class Found(NamedTuple):
-    """The result of one evaluation: its metrics, its items' outcomes, what it did to the encoder (None: nothing), the seconds it took."""
+    """Result of an evaluation: metrics, outcomes of its items, the harm done to the encoder (None: none), the seconds it took."""
 
     metrics: dict[str, float]
     items: np.ndarray

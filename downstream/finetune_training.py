@@ -33,7 +33,7 @@ Batch = tuple[Float[Tensor, "b 3 height width"], Int[Tensor, "b"]]
 
 @dataclass(kw_only=True)
 class Recipe:
-    """Settings of a fine-tuning: length, rates, regularisation. The defaults are iBOT's for transfer sets.
+    """How long and how fast an encoder learns, and what keeps it from overfitting. The defaults are iBOT's for transfer sets.
 
     A step is `train_batch_size` images whatever fits: they come in groups of `mixup_batch_size` that share one draw of mixup
     (in the original the images of one GPU), and at most `batch_size` of them are computed at once. Processes divide the groups.
@@ -62,14 +62,14 @@ class Recipe:
 
     @property
     def num_epochs(self) -> int:
-        """The number of epochs that the budget buys. Raises `ValueError` for one that does not exist."""
+        """What the budget buys. Raises `ValueError` for one that does not exist."""
         if self.budget not in BUDGETS:
             raise ValueError(f"budget: got {self.budget!r}, expected one of {', '.join(BUDGETS)}")
         return max(1, round(self.epochs * BUDGETS[self.budget]))
 
     @property
     def num_groups(self) -> int:
-        """The number of groups in a step."""
+        """Of a step."""
         return self.train_batch_size // self.mixup_batch_size
 
     def check_recipe(self) -> None:
@@ -172,7 +172,7 @@ class Tuning:
         return float(total)
 
     def logits(self, x: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b c"]:
-        """Return the logits in float32, whatever they were computed in."""
+        """In float32, whatever they were computed in."""
         kind = torch.device(self.recipe.device).type
         with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.amp and kind == "cuda"):
             logits = self.model(x)

@@ -11,7 +11,7 @@ UNKNOWN, DIRTY = "unknown", "+dirty"
 def code_commit(repository: Path = REPOSITORY) -> str:
     """The short hash of the commit that `repository` has checked out, `+dirty` when files differ from it.
 
-    `unknown` when it is not the root of a repository: an installed package is none, whatever its environment lies in.
+    It is `unknown` when `repository` is not the root of a repository. An installed package is not, even inside one.
     """
     root, commit = git(repository, "rev-parse", "--show-toplevel"), git(repository, "rev-parse", "--short=10", "HEAD")
     if root is None or commit is None or Path(root).resolve() != repository.resolve():

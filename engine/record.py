@@ -84,9 +84,10 @@ def _estimate(outcomes: Mapping[str, np.ndarray], metric: str) -> Estimate:
 
 
 def known(board: Board, key: Key, trained_by: str, weights: str) -> Row | None:
-    """The row of this key when the same code, by its hash, has measured the same `weights` before: intact, with its outcomes.
+    """Return the row of this key if the same code, by its hash, has measured the same `weights`; it is intact, with its outcomes.
 
-    A published one is taken over. From a clean commit, one of uncommitted code is none: measured again, it can be published.
+    A published row is copied into the run's leaderboard. A row of uncommitted code does not count when the code is committed now:
+    measuring again gives a row that can be published.
     """
     for folder in (board.folder, TRACKED):
         row = _made(folder, board, key, trained_by)
@@ -102,7 +103,7 @@ def known(board: Board, key: Key, trained_by: str, weights: str) -> Row | None:
 
 
 def _made(folder: Path, board: Board, key: Key, trained_by: str) -> Row | None:
-    """The row of a folder, when this code has made it and it is all there."""
+    """Return the row of a folder if this code has made it and nothing of it is missing."""
     path = folder / board.path.name
     row = next((row for row in read(path, board.task.metrics) if row.key == key), None)
     if row is None or row.broken_seal or trained_by == UNKNOWN_CODE:

@@ -19,7 +19,7 @@ ITEMS, KEY, GROUPS = "items", "key", "groups"  # the arrays of a file that are n
 
 
 def outcomes_path(folder: Path, evaluation: str, key: tuple[Value, ...]) -> Path:
-    """Where the outcomes of a row lie; `folder` is the one with the CSVs.
+    """Return the file of a row's outcomes; `folder` is the one with the CSVs.
 
     All columns of the key count: when one is added, files have to be renamed (leaderboards/migrate.py).
     """

@@ -31,7 +31,7 @@ CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 
 
 def board_files(folder: Path) -> list[Path]:
-    """The leaderboards of a folder, sorted by name; `same_numbers.csv` is none."""
+    """The leaderboards of a folder, sorted by name; `same_numbers.csv` is not one of them."""
     return sorted(path for path in folder.glob("*.csv") if path.name != SAME_NUMBERS)
 
 

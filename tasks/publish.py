@@ -86,12 +86,12 @@ def publish(source: Path, target: Path) -> Publication:
 
 
 def _for_everybody(row: Row) -> Row:
-    """A row that tells nothing of the machine it was made on but the device."""
+    """Return a row that says nothing of its machine but the device."""
     return replace(row, provenance=row.provenance._replace(command=_without_places(row.provenance.command)))
 
 
 def _without_places(command: str) -> str:
-    """A command line as anybody could give it; one that no shell would read stays as it is."""
+    """Return a command line that anybody could give; one that no shell can read stays as it is."""
     try:
         words = shlex.split(command)
     except ValueError:
@@ -100,7 +100,7 @@ def _without_places(command: str) -> str:
 
 
 def _reasons(row: Row) -> Iterator[str]:
-    """Why a row cannot be published, if anything."""
+    """Yield the reasons why a row cannot be published."""
     if row.broken_seal:
         yield "its seal is broken: somebody changed it"
     empty = [name for name in REQUIRED if getattr(row.provenance, name) in ("", None)]

@@ -79,7 +79,7 @@ class Source(ABC):
 
     @abstractmethod
     def found(self, num_frames: int) -> str:
-        """As `check`, for at least one frame and a stride above 0."""
+        """Do the work of `check`, called with at least one frame and a stride above 0."""
 
     @abstractmethod
     def stored_frames(self) -> int:

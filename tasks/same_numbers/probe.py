@@ -121,7 +121,7 @@ def about(what: str) -> dict[str, Any]:
 
 
 def source_files(settings: dict[str, Any]) -> list[str]:
-    """The file of what is learnt from; in a tree without a registry of sources the trainings did not hang on it."""
+    """Return the file of the source's class; in a tree without a registry of sources, trainings did not depend on it."""
     if "pretrain.source" not in settings:
         return []
     return [inspect.getfile(import_module("longtake.datasets.sources.base").SOURCES[settings["pretrain.source"]])]

@@ -130,7 +130,7 @@ def _of_paper(line: paper.Line, columns: dict[str, Column]) -> Encoder:
 
 
 def cells(plan: Table, folder: Path) -> list[Cell]:
-    """Every cell with its status; `folder` is that of a run's rows, before which the published ones stand back."""
+    """Return every cell with its status. `folder` has the rows of runs; they count before published ones."""
     known: dict[tuple, tuple[Path, Row]] = {}
     folders = [place for place in (folder, TRACKED) if place.is_dir()]
     for name in plan.evaluations:

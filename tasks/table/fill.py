@@ -25,7 +25,7 @@ STOPPED = (128 + 2, 128 + 15)  # exit codes of a run that ended in order after a
 def fill_table(config: Config, launcher: Sequence[str]) -> bool:
     """Do what `config` says; whether every run ended well. `launcher` is what the command line says of how runs are started.
 
-    Raises `ValueError` for a table or a seed that is none.
+    Raises `ValueError` for a table or a seed that does not exist.
     """
     if config["table"] is None:
         raise ValueError("task=table: which? table=5, or table=mini for the comparison on the mini world")
