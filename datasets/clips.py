@@ -26,7 +26,7 @@ TIE = 1e-6  # seconds: which of two equally near frames is taken must not depend
 # rest allows for jitter and still keeps clips out of gaps.
 REACH = 0.75
 
-Views = Callable[[UInt8[Tensor, "t 3 h w"], torch.Generator], Any]
+MakeViews = Callable[[UInt8[Tensor, "t 3 h w"], torch.Generator], Any]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Clips(Dataset):
         stride_seconds: float,
         clips_per_epoch: int | None = None,
         seed: int = 0,
-        views: Views | None = None,
+        views: MakeViews | None = None,
         late_views: bool = False,
         cross_cuts: bool = False,
         skip_short: bool = False,

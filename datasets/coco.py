@@ -118,7 +118,7 @@ class Mask(NamedTuple):
     pixels: UInt8[np.ndarray, "h w"]
 
 
-class Labelled(NamedTuple):
+class ImageWithObjects(NamedTuple):
     """An image with its objects, to be written."""
 
     number: int
@@ -126,7 +126,7 @@ class Labelled(NamedTuple):
     objects: Sequence[Mask]
 
 
-def write_coco(root: Path, split: str, images: Iterable[Labelled], classes: Mapping[int, str]) -> COCO:
+def write_coco(root: Path, split: str, images: Iterable[ImageWithObjects], classes: Mapping[int, str]) -> COCO:
     """Write a split in the official layout; masks become uncompressed run lengths."""
     (root / split).mkdir(parents=True, exist_ok=True)
     (root / "annotations").mkdir(exist_ok=True)

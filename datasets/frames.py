@@ -92,11 +92,11 @@ def findings(store: FrameStore) -> list[str]:
 
 def store_folder(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
     """Return the folder where `build` puts a store: the first video's name and a hash of the spec and of what is in the files."""
-    identity = json.dumps([asdict(spec), [source_hash(path) for path in sources]])
+    identity = json.dumps([asdict(spec), [file_hash(path) for path in sources]])
     return root / f"{sources[0].stem}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def source_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
     """SHA-256 of the size and, to be quick with huge files, of 4 MiB each at the beginning, the middle and the end."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
@@ -112,7 +112,7 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
         "version": VERSION,
         "spec": asdict(spec),
         "sources": [
-            {"name": i.path.name, "hash": source_hash(i.path), "codec": i.codec, "width": i.width, "height": i.height}
+            {"name": i.path.name, "hash": file_hash(i.path), "codec": i.codec, "width": i.width, "height": i.height}
             | {"fps": i.fps, "seconds": i.seconds}
             for i in infos
         ],

@@ -197,7 +197,7 @@ def _by(size: tuple[int, int]) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class LabelledSequence:
     """A sequence to be written: n frames, boxes x, y, w, h, and the labels of the layout (see the module)."""
 
     name: str
@@ -208,7 +208,7 @@ class Labelled:
     object_class: str = "object"
 
 
-def write_got10k(root: Path, sequences: Iterable[Labelled], split: str = "val") -> GOT10k:
+def write_got10k(root: Path, sequences: Iterable[LabelledSequence], split: str = "val") -> GOT10k:
     """Write one split in the official layout; an object is absent where its cover is 0."""
     names = []
     for sequence in sequences:

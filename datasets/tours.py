@@ -81,11 +81,11 @@ ORIGINS: dict[str, Origin] = {
 
 def origin_of(stem: str) -> Origin | None:
     """The origin of a file, or of a folder, of this name."""
-    name = normalized(stem)
+    name = tour_name(stem)
     return next((o for key, o in ORIGINS.items() if name == key or name in o.aliases), None)
 
 
-def normalized(stem: str) -> str:
+def tour_name(stem: str) -> str:
     """`Chiang Mai` and `chiang-mai` are `chiang_mai`."""
     return stem.lower().replace(" ", "_").replace("-", "_")
 

@@ -23,7 +23,7 @@ from longtake.downstream.seqtrack_tokens import box_in_crop, search_crop
 
 
 @dataclass(kw_only=True)
-class Recipe:
+class SeqTrackRecipe:
     """Settings that decide the trained weights: SeqTrack-B256's for GOT-10k, with the encoder frozen (DoRA's paper, B.3)."""
 
     bins: int = 4000
@@ -76,7 +76,7 @@ class Sample(NamedTuple):
 class Samples(Dataset):
     """Training samples; number i depends on (seed, i) alone. Raises `ValueError` when no sequence is long enough."""
 
-    def __init__(self, tracks: Sequence[Track], recipe: Recipe) -> None:
+    def __init__(self, tracks: Sequence[Track], recipe: SeqTrackRecipe) -> None:
         self.recipe = recipe
         fewest = 2 * (1 + recipe.num_templates)  # visible frames must be more: the sampler's
         self.tracks = [t for t in tracks if t.visible.sum() > fewest and t.num_frames >= recipe.min_frames]

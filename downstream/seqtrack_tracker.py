@@ -13,7 +13,7 @@ from torch import Tensor
 from longtake.backbones.vit import ViT
 from longtake.datasets.got10k import Track
 from longtake.downstream.seqtrack_model import SeqTrackDecoder, joint_tokens
-from longtake.downstream.seqtrack_samples import Recipe, read_frame, to_input
+from longtake.downstream.seqtrack_samples import SeqTrackRecipe, read_frame, to_input
 from longtake.downstream.seqtrack_tokens import clip_box, hanning, search_crop, tokens_to_box
 
 CONFIDENCE_SCALE = 10  # lib/test/tracker/seqtrack.py: of the summed probabilities before the threshold
@@ -39,10 +39,12 @@ class Followed(NamedTuple):
     seconds: Float[np.ndarray, " n"]
 
 
-class Tracker:
+class SequenceTracker:
     """An encoder and a trained decoder; `recipe` is the one they were trained with."""
 
-    def __init__(self, encoder: ViT, decoder: SeqTrackDecoder, recipe: Recipe, tracking: Tracking, device: str) -> None:
+    def __init__(
+        self, encoder: ViT, decoder: SeqTrackDecoder, recipe: SeqTrackRecipe, tracking: Tracking, device: str
+    ) -> None:
         self.encoder, self.decoder, self.recipe, self.tracking, self.device = encoder, decoder, recipe, tracking, device
         self.hanning = hanning(recipe.bins).to(device) if tracking.window else None
 

@@ -33,7 +33,7 @@ NOT_FOLLOWED = (
     "datasets.fetch",
     "datasets.tours",
 )
-UNKNOWN = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
+UNKNOWN_TRAINING = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
 
 
 def training_hash(method: str, pretrain: str, backbone: str) -> str:

@@ -37,16 +37,16 @@ def composed(overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
     """The configuration that these overrides give, Hydra's own too if asked for; also from within a Hydra job."""
     inside = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside else initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        return compose(CONFIG_NAME, [*opened(overrides), *outside_overrides()], return_hydra_config=hydra)
+        return compose(CONFIG_NAME, [*allow_keywords(overrides), *outside_overrides()], return_hydra_config=hydra)
 
 
-def opened(words: Sequence[str]) -> list[str]:
+def allow_keywords(words: Sequence[str]) -> list[str]:
     """A command line whose keywords of classes Hydra takes although no yaml lists them. What is unknown is found by `plain`."""
     return [f"++{word}" if KEYWORD.match(word) else word for word in words]
 
 
 def typed(words: Sequence[str]) -> list[str]:
-    """Return what a user typed, given the words that `opened` made of it."""
+    """Return what a user typed, given the words that `allow_keywords` made of it."""
     return [word[2:] if word.startswith("++") and KEYWORD.match(word[2:]) else word for word in words]
 
 

@@ -10,7 +10,7 @@ from longtake.backbones.checkpoints import FOREIGN
 from longtake.console import console
 from longtake.downstream.got10k import GOT10K_BOARD, GOT10K_LOCAL
 from longtake.engine.boards import task_of
-from longtake.engine.code_hash import UNKNOWN, evaluation_hash, split, training_hash, vouchers
+from longtake.engine.code_hash import UNKNOWN_TRAINING, evaluation_hash, split, training_hash, vouchers
 from longtake.engine.git import git
 from longtake.engine.history import committed
 from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
@@ -94,7 +94,7 @@ def is_stale(found: Iterable[str]) -> bool:
 def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
     """Say which part of the code is not, or is not known to be, that of today."""
     trained, evaluated = split(code_hash)
-    if not evaluated or trained == UNKNOWN:
+    if not evaluated or trained == UNKNOWN_TRAINING:
         return ("unknown: no hash of its code",)
     found = []
     try:

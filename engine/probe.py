@@ -27,7 +27,7 @@ class Cost(NamedTuple):
     device: str
 
 
-def probe(config: Config) -> Cost:
+def measure_cost(config: Config) -> Cost:
     """Time a step of two clips of noise, forward and backward, on the device that a run would take; once for each model.
 
     What does not grow with the clips, as the weights of a wide projector, counts with them: too much for VICReg, say.

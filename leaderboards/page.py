@@ -22,7 +22,7 @@ PROOFS = {
 
 
 @dataclass(frozen=True)
-class Board:
+class EvaluationEntries:
     """An evaluation's entries, and what is wrong with some of their rows."""
 
     name: str
@@ -33,7 +33,7 @@ class Board:
 
 
 def page(
-    boards: Sequence[Board],
+    boards: Sequence[EvaluationEntries],
     lines: Sequence[Line],
     columns: Sequence[Column],
     figures: Mapping[str, Path],
@@ -68,7 +68,7 @@ def _line(line: Line, columns: Sequence[Column], lines: Sequence[Line]) -> dict[
     return {"label": line.label, "scores": scores, "rank": line.mean_rank}
 
 
-def _board(board: Board) -> dict[str, Any]:
+def _board(board: EvaluationEntries) -> dict[str, Any]:
     entries, printed = board.entries, papers(board.entries)
     metrics = [metric for metric in board.metrics if any(metric in entry.scores for entry in entries)]
     same = list(budgets(entries))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from longtake.leaderboards.aggregate import Contrast, Groups, Outcomes, Pooled, contrast, pooled
 
 
-class Standing(NamedTuple):
+class RankedMethod(NamedTuple):
     """A method among others, by one metric."""
 
     name: str
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
 def standings(
     outcomes: Mapping[str, Outcomes], groups: Groups = None, *, level: float = 0.95, lower_is_better: bool = False
-) -> tuple[list[Standing], list[Pair]]:
+) -> tuple[list[RankedMethod], list[Pair]]:
     """Methods from best to worst, and all pairs of them. `outcomes` has for each name an array (seeds, items), the same items.
 
     Raises `ValueError` for outcomes that are none or not finite.
@@ -52,7 +52,7 @@ def standings(
     different = {(pair.better, pair.worse) for pair in pairs if pair.significant}
     shared = letters(names, different)
     return [
-        Standing(
+        RankedMethod(
             name, scores[name], shared[name],
             1 + sum(worse == name for _, worse in different),
             len(names) - sum(better == name for better, _ in different),

@@ -37,7 +37,7 @@ def export(config: Config) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items() if name != "mask_token"}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    tables = rows_of(digest, Path(config["output"]) / "leaderboards")
+    tables = tables_of(digest, Path(config["output"]) / "leaderboards")
     (folder / CARD).write_text(card(header, report, digest, arguments, tables))
     return folder
 
@@ -53,7 +53,7 @@ def timm_arguments(encoder: ViT) -> dict[str, int]:
     return size | {"embed_dim": width, "depth": depth, "num_heads": heads, "num_classes": 0}
 
 
-def rows_of(digest: str, folder: Path) -> list[str]:
+def tables_of(digest: str, folder: Path) -> list[str]:
     """Markdown tables of the rows that were measured on exactly these tensors."""
     tables = []
     for path in board_files(folder):

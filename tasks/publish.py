@@ -22,7 +22,9 @@ REQUIRED = (
     "config_hash", "checkpoint_hash", "code_commit", "date", "frames_seen", "hours", "peak_memory_gb", "device", "command",
     "code_hash", "data_hash",
 )  # fmt: skip
-FOLDER = re.compile(r"(?<=[=\[, ])(?:/|~[^/,\]]*/)(?:[^,\]]*/)?(?=[^,\]/])")  # of an absolute path, alone or in a list
+ABSOLUTE_FOLDER = re.compile(
+    r"(?<=[=\[, ])(?:/|~[^/,\]]*/)(?:[^,\]]*/)?(?=[^,\]/])"
+)  # of an absolute path, alone or in a list
 
 
 @dataclass
@@ -96,7 +98,9 @@ def _without_places(command: str) -> str:
         words = shlex.split(command)
     except ValueError:
         return command
-    return shlex.join(FOLDER.sub("", word.rstrip("/")) for word in words if not word.startswith(OF_THE_MACHINE))
+    return shlex.join(
+        ABSOLUTE_FOLDER.sub("", word.rstrip("/")) for word in words if not word.startswith(OF_THE_MACHINE)
+    )
 
 
 def _reasons(row: Row) -> Iterator[str]:

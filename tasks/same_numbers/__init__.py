@@ -23,7 +23,7 @@ from longtake.leaderboards.rows import board_files, metrics_of, read
 from longtake.leaderboards.same_numbers import NAME, Equivalence, add_equivalences, read_equivalences
 from longtake.leaderboards.schema import PAPER, RANDOM_INIT
 from longtake.tasks import TASKS
-from longtake.tasks.same_numbers.compare import Verdict, compared
+from longtake.tasks.same_numbers.compare import Verdict, verdicts
 from longtake.tasks.same_numbers.fixtures import (
     WORLD,
     Fixture,
@@ -140,11 +140,11 @@ def side_by_side(since: str, commit: str, whats: Sequence[str]) -> list[Verdict]
                 f"{len(differing)} hashes differ: {len(fixtures)} fixtures on {old.commit} and on {new.commit}"
             )
             if not fixtures:
-                return compared(trees, abouts, [{}, {}], [{}, {}], whats)
+                return verdicts(trees, abouts, [{}, {}], [{}, {}], whats)
             with console.status("running both trees on the fixtures, some minutes"):
                 found = ask(trees, {**job, "fixtures": fixtures}, scratch / "numbers")
             digests, executed = ([answer[part] for answer in found] for part in ("digests", "executed"))
-            return compared(trees, abouts, digests, executed, whats)
+            return verdicts(trees, abouts, digests, executed, whats)
 
 
 def fixtures_of(whats: Sequence[str], data: Path) -> list[Fixture]:

@@ -22,7 +22,7 @@ class Statement(NamedTuple):
     lines: range
 
 
-class Place(NamedTuple):
+class NotExecuted(NamedTuple):
     """A changed statement that no fixture has executed."""
 
     file: str
@@ -33,16 +33,16 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}: {self.text}"
 
 
-def not_executed(ours: Trees, theirs: Trees, executed: Executed) -> list[Place]:
+def not_executed(ours: Trees, theirs: Trees, executed: Executed) -> list[NotExecuted]:
     """Statements of `ours` that `theirs`, the whole other package, does not have, and that were not `executed`."""
     return [
-        Place(statement.file, statement.lines.start, statement.text.strip().split("\n")[0])
-        for statement in changed(ours, theirs)
+        NotExecuted(statement.file, statement.lines.start, statement.text.strip().split("\n")[0])
+        for statement in changed_statements(ours, theirs)
         if not executed.get(statement.file, frozenset()).intersection(statement.lines)
     ]
 
 
-def changed(ours: Trees, theirs: Trees) -> Iterator[Statement]:
+def changed_statements(ours: Trees, theirs: Trees) -> Iterator[Statement]:
     """Statements of `ours` that are not in the unit of the same name, or not at the same place of it, in `theirs`.
 
     Left out are functions that only one side has: whatever calls them differs, too. Methods are looked at: a class that is not in

@@ -34,7 +34,7 @@ class Verdict(NamedTuple):
         return Equivalence(self.old, self.new, self.what, self.commit, self.digest)
 
 
-def compared(
+def verdicts(
     trees: Sequence[Tree],
     abouts: Sequence[Mapping[str, Any]],
     digests: Sequence[Mapping[str, str]],

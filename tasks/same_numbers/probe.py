@@ -232,14 +232,14 @@ def left_behind(folder: Path, found: Any) -> None:
         for name, tensor in sorted(load_file(path).items()):
             found.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
         for log in sorted(path.parent.glob("logs/*/metrics.csv")):
-            found.update(losses(log))
+            found.update(logged_losses(log))
     for path in sorted(folder.glob("*/eval/*/outcomes.npz")):
         with np.load(path) as arrays:
             for name in sorted(arrays.files):
                 found.update(name.encode() + str(arrays[name].shape).encode() + arrays[name].tobytes())
 
 
-def losses(log: Path) -> bytes:
+def logged_losses(log: Path) -> bytes:
     """Step and loss terms of a log, in the order of their names."""
     with log.open() as file:
         rows = [{k: v for k, v in row.items() if k == "step" or k.startswith("loss")} for row in csv.DictReader(file)]
