@@ -28,7 +28,7 @@ IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs")
 
 
 class Key(NamedTuple):
-    """The identity of a row; a second result with the same key replaces the first."""
+    """The key of a row: what it is about. A second result with the same key replaces the first."""
 
     method: str  # RANDOM_INIT is one
     variant: str  # what differs from the method's recipe: "fidelity=official num_objects=4"
