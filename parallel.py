@@ -32,7 +32,7 @@ def join() -> None:
 
 
 def world_size() -> int:
-    """How many processes work together; 1 for a process alone."""
+    """Return the number of processes that work together; 1 for a process alone."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 

@@ -48,7 +48,7 @@ class Registry(Generic[T]):
         return register
 
     def __getitem__(self, name: str) -> T:
-        """What is called `name`. Raises `UnknownName` when there is nothing."""
+        """Return the entry called `name`. Raises `UnknownName` when there is nothing."""
         if name not in self._known and name in self.modules():
             importlib.import_module(f"{self.package}.{name}")
         if name not in self._known:

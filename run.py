@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from longtake.engine.config import (
     CONFIG_MODULE,
     CONFIG_NAME,
+    allow_keywords,
     check_overrides,
-    opened,
     outside_overrides,
     plain,
     quoted,
@@ -38,7 +38,7 @@ def main() -> None:
         if not is_stated(error):
             raise
         fail(error)
-    sys.argv = opened(sys.argv) + outside_overrides()
+    sys.argv = allow_keywords(sys.argv) + outside_overrides()
     hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
 
 

@@ -93,7 +93,7 @@ def load_foreign(path: Path, key: str | None = None, pos_mode: str | None = None
 
 
 def read_tensors(path: Path) -> Mapping[str, Any]:
-    """What is in a file. Raises `ValueError` for a file that is missing, broken, or a pickle with anything but tensors in it."""
+    """Read the tensors of a file. Raises `ValueError` for a file that is missing or broken, or a pickle with other things in it."""
     if not path.is_file():
         raise ValueError(f"checkpoint {path}: there is no such file")
     try:
@@ -112,7 +112,7 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
 
 
 def _container(path: Path, content: Mapping[str, Any], key: str | None) -> tuple[str, dict[str, Tensor]]:
-    """The entry that holds the tensors, and they; the file itself may be it."""
+    """Find the entry that holds the tensors, and return both; the tensors may also lie at the file's top level."""
     entries = {name: value for name, value in content.items() if isinstance(value, Mapping)}
     holding = [name for name in entries if any(isinstance(v, Tensor) for v in entries[name].values())]
     if key is not None and key in holding:

@@ -24,7 +24,7 @@ SIZES = {"mini": (128, 4, 4), "tiny": (192, 12, 3), "small": (384, 12, 6), "base
 
 
 class Tokens(NamedTuple):
-    """What an image becomes: normed tokens, and the last block's queries and keys (before scaling, the class token first)."""
+    """The normed tokens of an image, and the last block's queries and keys (before scaling, the class token first)."""
 
     cls: Float[Tensor, "b d"]
     patches: Float[Tensor, "b n d"]

@@ -31,7 +31,7 @@ class ADE20K:
     num_classes: int = 150
 
     def check(self, lists: Sequence[str]) -> list[str]:
-        """What is missing; [] when the splits can be read. Raises `ValueError` where images and masks do not pair."""
+        """List what is missing; [] when the splits can be read. Raises `ValueError` where images and masks do not pair."""
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected images, annotations in it). {HOW_TO_GET}"]
         if not (self.root / "images").is_dir():
@@ -71,7 +71,7 @@ class ADE20K:
         return mask - np.uint8(1)  # 0 becomes 255
 
     def wrong_masks(self, names: Iterable[str]) -> list[str]:
-        """What keeps masks from being trained or scored on: see `mask`, or another size than the image's. Reads all of them."""
+        """List the masks that cannot be used: `mask` refuses them, or their size is not the image's. Reads all of them."""
         found = []
         for name in names:
             try:
@@ -84,7 +84,7 @@ class ADE20K:
         return found
 
     def validate(self, lists: Sequence[str]) -> list[str]:
-        """What is odd: splits of another size than the original's, `wrong_masks`."""
+        """List what is odd: splits of another size than the original's, `wrong_masks`."""
         found = []
         for split in lists:
             names = self.names(split)

@@ -15,7 +15,7 @@ from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.prepare import prepare
 from longtake.datasets.sources.base import Source
 from longtake.datasets.sources.stored import Stored
-from longtake.datasets.xray import Looks, class_counts, look, summary
+from longtake.datasets.xray import Looks, class_counts, figures_of, look
 
 MOST_FREQUENT = 25  # classes in the picture
 
@@ -42,12 +42,12 @@ def analyze(source: Source, detector: str, interval: float, root: Path) -> Path:
     folder = root / re.sub(r"[^\w.+-]", "_", source.label)
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(looks, folder / "frames.csv")
-    draw(store, looks, f"{source.label}: {counted}", folder / "xray.png")
+    draw_panels(store, looks, f"{source.label}: {counted}", folder / "xray.png")
     about: dict[str, Any] = {
         "label": source.label,
         "counted": counted,
         "interval": interval,
-        "figures": {name: value if np.isfinite(value) else None for name, value in summary(store, looks).items()},
+        "figures": {name: value if np.isfinite(value) else None for name, value in figures_of(store, looks).items()},
     }
     about["classes"] = class_counts(looks).most_common(MOST_FREQUENT)
     (folder / "summary.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -66,7 +66,7 @@ def write_csv(looks: Looks, path: Path) -> None:
             writer.writerow([*cells, " ".join(sorted(labels))])
 
 
-def draw(store: FrameStore, looks: Looks, title: str, path: Path) -> None:
+def draw_panels(store: FrameStore, looks: Looks, title: str, path: Path) -> None:
     """Six panels over time or classes."""
     from matplotlib.figure import Figure
 

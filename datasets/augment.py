@@ -23,7 +23,7 @@ LUMA = (0.2989, 0.587, 0.114)
 
 
 class Colours(NamedTuple):
-    """What is done to the colours of t frames, in this order: jitter, grayscale, blur, solarisation, normalisation."""
+    """The changes of colour that t frames get, in this order: jitter, grayscale, blur, solarisation, normalisation."""
 
     jitter: Bool[Tensor, "t"]
     order: Int[Tensor, "t 4"]  # of the operators in `JITTER`

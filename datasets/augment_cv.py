@@ -22,7 +22,7 @@ TO_LUMA = np.array([LUMA], np.float32)
 
 
 def coloured(frames: UInt8[Tensor, "t 3 h w"], colours: Colours) -> Float[Tensor, "t 3 h w"]:
-    """As `augment.coloured`."""
+    """Apply `augment.Colours` with OpenCV, like `augment.coloured`."""
     out = np.empty(frames.shape, np.float32)
     images = frames.permute(0, 2, 3, 1).numpy()
     for i, image in enumerate(images):

@@ -1,4 +1,4 @@
-"""What an evaluation's `root` stands for: a folder, or the name of a procedural world, rendered when it is first needed."""
+"""Open the data that an evaluation's `root` names: a folder, or a procedural world, which is rendered when it is first needed."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from longtake.datasets.voc import VOC
 
 
 def missing_voc(root: str, lists: Sequence[str]) -> list[str]:
-    """As `VOC.check`; a world can always be rendered."""
+    """List what is missing, like `VOC.check`; a world can always be rendered."""
     return [] if root in WORLDS else VOC(expanded(root)).check(lists)
 
 
@@ -26,7 +26,7 @@ def open_voc(root: str, progress: bool = True) -> VOC:
 
 
 def missing_ade20k(root: str, lists: Sequence[str]) -> list[str]:
-    """As `ADE20K.check`; a world can always be rendered."""
+    """List what is missing, like `ADE20K.check`; a world can always be rendered."""
     return [] if root in WORLDS else ADE20K(expanded(root)).check(lists)
 
 
@@ -37,7 +37,7 @@ def open_ade20k(root: str, progress: bool = True) -> ADE20K:
 
 
 def missing_coco(root: str, splits: Sequence[str]) -> list[str]:
-    """As `COCO.check`; a world can always be rendered."""
+    """List what is missing, like `COCO.check`; a world can always be rendered."""
     return [] if root in WORLDS else COCO(expanded(root)).check(splits)
 
 
@@ -46,7 +46,7 @@ def open_coco(root: str, progress: bool = True) -> COCO:
 
 
 def missing_segmentation(layout: str, root: str, lists: Sequence[str]) -> list[str]:
-    """As `VOC.check` or `ADE20K.check`. Raises `ValueError` for a layout that is neither."""
+    """List what is missing, like `VOC.check` or `ADE20K.check`. Raises `ValueError` for a layout that is neither."""
     if layout not in ("voc", "ade20k"):
         raise ValueError(f"layout: got {layout!r}, expected voc or ade20k")
     return (missing_voc if layout == "voc" else missing_ade20k)(root, lists)
@@ -57,7 +57,7 @@ def open_segmentation(layout: str, root: str, progress: bool = True) -> VOC | AD
 
 
 def missing_davis(root: str, split: str, binary_masks: bool) -> list[str]:
-    """As `DAVIS.check`; a world can always be rendered."""
+    """List what is missing, like `DAVIS.check`; a world can always be rendered."""
     return [] if root in WORLDS else DAVIS(expanded(root), split, binary_masks=binary_masks).check()
 
 
@@ -67,7 +67,7 @@ def open_davis(root: str, split: str, binary_masks: bool, progress: bool = True)
 
 
 def missing_got10k(root: str, split: str, exclude: Sequence[str]) -> list[str]:
-    """As `GOT10k.check`; a world can always be rendered."""
+    """List what is missing, like `GOT10k.check`; a world can always be rendered."""
     return [] if root in WORLDS else GOT10k(expanded(root), split, exclude).check()
 
 

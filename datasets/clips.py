@@ -21,12 +21,12 @@ from torch.utils.data import Dataset
 from longtake.datasets.packets import VideoError
 from longtake.datasets.store import Store
 
-TIE = 1e-6  # seconds: which of two equally near frames is taken must not hang on rounding
+TIE = 1e-6  # seconds: which of two equally near frames is taken must not depend on rounding
 # Median frame intervals between a frame and the time it stands for: rounding to a regular grid costs up to a half, the
 # rest allows for jitter and still keeps clips out of gaps.
 REACH = 0.75
 
-Views = Callable[[UInt8[Tensor, "t 3 h w"], torch.Generator], Any]
+MakeViews = Callable[[UInt8[Tensor, "t 3 h w"], torch.Generator], Any]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Clips(Dataset):
         stride_seconds: float,
         clips_per_epoch: int | None = None,
         seed: int = 0,
-        views: Views | None = None,
+        views: MakeViews | None = None,
         late_views: bool = False,
         cross_cuts: bool = False,
         skip_short: bool = False,
@@ -199,7 +199,7 @@ class Clips(Dataset):
 def _admissible(
     seconds: Float64[np.ndarray, "n"], num_frames: int, stride_seconds: float
 ) -> Int64[np.ndarray, "starts"]:
-    """Which frames of one take can begin a clip."""
+    """Return the frames of one take that can begin a clip."""
     frames = np.arange(len(seconds))
     interval = np.median(np.diff(seconds)) if len(seconds) > 1 else 0.0
     fits, previous = np.ones(len(seconds), bool), frames
@@ -212,7 +212,7 @@ def _admissible(
 
 
 def _nearest(seconds: Float64[np.ndarray, "n"], times: Float64[np.ndarray, "m"]) -> Int64[np.ndarray, "m"]:
-    """For each time the nearest of the frames at `seconds`; of two equally near ones the earlier."""
+    """Return for each time the nearest of the frames at `seconds`; of two equally near ones the earlier."""
     right = np.searchsorted(seconds, times).clip(max=len(seconds) - 1)
     left = (right - 1).clip(min=0)
     return np.where(times - seconds[left] <= seconds[right] - times + TIE, left, right)

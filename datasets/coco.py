@@ -45,7 +45,7 @@ class COCO:
         return self.root / split
 
     def check(self, splits: Sequence[str]) -> list[str]:
-        """What is missing; [] when the splits can be read. Raises `ValueError` for annotations that do not fit."""
+        """List what is missing; [] when the splits can be read. Raises `ValueError` for annotations that do not fit."""
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected annotations, train2017, val2017 in it). {HOW_TO_GET}"]
         if not (self.root / "annotations").is_dir():
@@ -84,7 +84,7 @@ class COCO:
         return content
 
     def validate(self, splits: Sequence[str]) -> list[str]:
-        """What is odd: another number of images than the original's, sizes that differ, boxes out of the image, ids twice."""
+        """List what is odd: another number of images than the original's, other sizes, boxes out of the image, ids twice."""
         found = []
         for split in splits:
             content = self.read(split)
@@ -118,7 +118,7 @@ class Mask(NamedTuple):
     pixels: UInt8[np.ndarray, "h w"]
 
 
-class Labelled(NamedTuple):
+class ImageWithObjects(NamedTuple):
     """An image with its objects, to be written."""
 
     number: int
@@ -126,7 +126,7 @@ class Labelled(NamedTuple):
     objects: Sequence[Mask]
 
 
-def write_coco(root: Path, split: str, images: Iterable[Labelled], classes: Mapping[int, str]) -> COCO:
+def write_coco(root: Path, split: str, images: Iterable[ImageWithObjects], classes: Mapping[int, str]) -> COCO:
     """Write a split in the official layout; masks become uncompressed run lengths."""
     (root / split).mkdir(parents=True, exist_ok=True)
     (root / "annotations").mkdir(exist_ok=True)

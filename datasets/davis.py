@@ -54,7 +54,7 @@ class DAVIS:
         return self.root / "ImageSets" / self.year / f"{self.split}.txt"
 
     def check(self) -> list[str]:
-        """What is missing; [] when every sequence can be read. Raises `ValueError` when what is there is wrong."""
+        """List what is missing; [] when every sequence can be read. Raises `ValueError` when what is there is wrong."""
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected JPEGImages, Annotations, ImageSets in it). {HOW_TO_GET}"]
         if not (self.root / "JPEGImages").is_dir():
@@ -66,7 +66,7 @@ class DAVIS:
         return []
 
     def validate(self) -> list[str]:
-        """What is odd: another number of sequences than the original's, frames that are not as large as their masks.
+        """List what is odd: another number of sequences than the original's, frames that are not as large as their masks.
 
         Raises `ValueError` for masks that cannot be scored.
         """

@@ -1,4 +1,4 @@
-"""What is in a frame, for the x-ray of a data set: labels of objects, from a detector, from truth, or a count of regions.
+"""Name the objects of a frame, for the x-ray of a data set: labels from a detector or from truth, or a count of regions.
 
 The paper counts with Detic, trained on ImageNet-21k (Figure 2). Whoever has it, or any other detector, names a function with
 `analyze.detector=package.module:function`; it takes an RGB image and returns the labels of its objects.

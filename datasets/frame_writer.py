@@ -59,7 +59,7 @@ class StoreSpec:
 
 
 class Made(NamedTuple):
-    """What one decoded frame became; a frame that is not kept has at most its small picture."""
+    """The result of one decoded frame; a frame that is not kept has at most its small picture."""
 
     seconds: float
     kept: bool
@@ -160,7 +160,7 @@ class VideoWriter:
         self.block, self.records = [], []
 
     def _remaining(self, skip_corrupt: bool) -> Iterator[Made]:
-        """What is made of the frames after those that are done; `lost` receives the times of damaged frames among them.
+        """Yield what becomes of the frames after those that are done; `lost` receives the times of damaged frames among them.
 
         Decoding goes on from the last stored frame; if the file's index leads to another picture, from the beginning.
         """

@@ -1,4 +1,4 @@
-"""From videos to a frame store: each video is decoded once, in order, and never again.
+"""Turn videos into a frame store: each video is decoded once, in order, and never again.
 
 A build that was killed goes on after its last transaction, and the finished store equals that of an undisturbed build.
 """
@@ -71,7 +71,7 @@ def build(
 
 
 def findings(store: FrameStore) -> list[str]:
-    """What the build found in each video, where it found something."""
+    """Return the build's remarks on each video, where it has any."""
     lines = []
     for video, source in enumerate(store.info["sources"]):
         own = store.video == video
@@ -91,12 +91,12 @@ def findings(store: FrameStore) -> list[str]:
 
 
 def store_folder(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
-    """Where `build` puts a store: the first video's name and a hash of the spec and of what is in the files."""
-    identity = json.dumps([asdict(spec), [source_hash(path) for path in sources]])
+    """Return the folder where `build` puts a store: the first video's name and a hash of the spec and of what is in the files."""
+    identity = json.dumps([asdict(spec), [file_hash(path) for path in sources]])
     return root / f"{sources[0].stem}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def source_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
     """SHA-256 of the size and, to be quick with huge files, of 4 MiB each at the beginning, the middle and the end."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
@@ -112,7 +112,7 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
         "version": VERSION,
         "spec": asdict(spec),
         "sources": [
-            {"name": i.path.name, "hash": source_hash(i.path), "codec": i.codec, "width": i.width, "height": i.height}
+            {"name": i.path.name, "hash": file_hash(i.path), "codec": i.codec, "width": i.width, "height": i.height}
             | {"fps": i.fps, "seconds": i.seconds}
             for i in infos
         ],

@@ -50,7 +50,7 @@ class Track:
     resolution: tuple[int, int]  # width, height
 
     def frame(self, t: int) -> Path:
-        """Of frame `t`, counted from 0."""
+        """Return the file of frame `t`, counted from 0."""
         return self.folder / f"{t + 1:08d}.jpg"
 
     @property
@@ -72,7 +72,7 @@ class GOT10k:
         return self.root / self.split / "list.txt"
 
     def check(self) -> list[str]:
-        """What is missing; [] when every sequence can be read (minutes for the original's training split on a slow disk).
+        """List what is missing; [] when every sequence can be read (minutes for the original's training split on a slow disk).
 
         Raises `ValueError` when what is there is wrong.
         """
@@ -89,7 +89,7 @@ class GOT10k:
         return []
 
     def validate(self) -> list[str]:
-        """What is odd: another number of sequences than the original's, known defects, frames of another size."""
+        """List what is odd: another number of sequences than the original's, known defects, frames of another size."""
         found, tracks = [], self.tracks()
         if len(tracks) != EXPECTED.get(self.split) and tracks[0].name.startswith("GOT-10k_"):
             found.append(f"{self.split}: {len(tracks)} sequences, the original has {EXPECTED.get(self.split)}")
@@ -197,7 +197,7 @@ def _by(size: tuple[int, int]) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class LabelledSequence:
     """A sequence to be written: n frames, boxes x, y, w, h, and the labels of the layout (see the module)."""
 
     name: str
@@ -208,7 +208,7 @@ class Labelled:
     object_class: str = "object"
 
 
-def write_got10k(root: Path, sequences: Iterable[Labelled], split: str = "val") -> GOT10k:
+def write_got10k(root: Path, sequences: Iterable[LabelledSequence], split: str = "val") -> GOT10k:
     """Write one split in the official layout; an object is absent where its cover is 0."""
     names = []
     for sequence in sequences:

@@ -156,7 +156,7 @@ def _keep(path: Path, listing: dict) -> None:
 
 
 def missing_splits(root: str | None, splits: Sequence[str]) -> list[str]:
-    """What is missing of `root`'s splits, where it is expected and how to get it; [] when they can be read or rendered.
+    """List what is missing of `root`'s splits, where it is expected and how to get it; [] when they can be read or rendered.
 
     `root` is a folder, the name of a procedural world (`mini`), or None for ImageNet-1k under the data root. Raises
     ValueError when the splits exist but are wrong (`find_classes`) or list different classes.
@@ -174,7 +174,7 @@ def missing_splits(root: str | None, splits: Sequence[str]) -> list[str]:
 
 
 def odd_splits(root: str | None, splits: Sequence[str]) -> list[str]:
-    """What is odd: images that cannot be decoded, and with ImageNet's 1000 classes other numbers of images than the original's."""
+    """List what is odd: images that do not decode; with ImageNet's 1000 classes, other numbers of images than the original's."""
     found = []
     for split, folder in zip(splits, open_splits(root, splits, eval_transform()), strict=True):
         if len(folder.classes) == IMAGENET_CLASSES and len(folder) != IMAGENET_IMAGES.get(split, len(folder)):

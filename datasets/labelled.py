@@ -91,7 +91,7 @@ class ImageSet(ABC):
         """The images of a split. Raises `ValueError` for files that are not what they should be."""
 
     def missing(self, splits: Sequence[str]) -> list[str]:
-        """What is missing, where it is expected and how to get it; [] when all splits can be opened. Cheap.
+        """List what is missing, where it is expected and how to get it; [] when all splits can be opened. Cheap.
 
         Raises `ValueError` for a split that does not exist.
         """
@@ -123,7 +123,7 @@ class ImageSet(ABC):
         return opened
 
     def validate(self, splits: Sequence[str]) -> list[str]:
-        """What is odd: numbers of images other than the original's, classes without an image, images that cannot be decoded
+        """List what is odd: numbers of images other than the original's, classes without an image, images that cannot be decoded
         or are in two splits."""
         found, seen = [], dict[str, str]()
         for split, images in zip(splits, self.open_all(splits), strict=True):

@@ -1,4 +1,4 @@
-"""From a video file's packets to its sound frames with their times, in presentation order.
+"""Decode a video file's packets into its sound frames with their times, in presentation order.
 
 Times are presentation timestamps in seconds after the start of the stream, so a variable frame rate needs no special
 care. A frame without a timestamp, or with one that does not increase, is placed one average frame interval after the

@@ -46,12 +46,12 @@ def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
 
 
 def normalize(x: Float[Tensor, "*b 3 h w"], std: Sequence[float] = IMAGENET_STD) -> Float[Tensor, "*b 3 h w"]:
-    """From colours in [0, 1] to ImageNet's mean and standard deviation."""
+    """Normalise colours in [0, 1] with ImageNet's mean and standard deviation."""
     return (x - x.new_tensor(IMAGENET_MEAN)[:, None, None]) / x.new_tensor(std)[:, None, None]
 
 
 def normalized(
     levels: UInt8[Tensor, "*b 3 h w"] | Float[Tensor, "*b 3 h w"], std: Sequence[float] = IMAGENET_STD
 ) -> Float[Tensor, "*b 3 h w"]:
-    """From levels 0 to 255, whole or not, to the same."""
+    """Normalise levels 0 to 255, whole or not, with ImageNet's mean and standard deviation."""
     return normalize(levels.float() / 255, std)

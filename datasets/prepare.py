@@ -18,5 +18,5 @@ def prepare(source: Source) -> Store:
 
 
 def print_store(store: Store) -> None:
-    """What it holds, in its own words."""
+    """Print what a store says of itself."""
     Console(width=120 if not sys.stdout.isatty() else None).print(store.summary())

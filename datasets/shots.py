@@ -1,4 +1,4 @@
-"""Where a take ends: cuts, found by PySceneDetect while a video is decoded, and stretches without a picture.
+"""Find where a take ends: cuts, found by PySceneDetect while a video is decoded, and stretches without a picture.
 
 Cuts: the content score of two successive frames (mean change of hue, saturation and lightness) exceeds `MIN_SCORE` and is
 `RATIO` times the mean score of the `WINDOW` frames before and behind it (PySceneDetect's AdaptiveDetector), so that fast turns of

@@ -1,4 +1,4 @@
-"""What a training asks of its frames, wherever they lie: in a frame store, in image files, in a plug-in's arrays."""
+"""A store serves the frames of a training, wherever they lie: in a frame store, in image files, in a plug-in's arrays."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -35,4 +35,4 @@ class Store(Protocol):
         """RGB frames of one video, in the given order. Raises `ValueError` for one that cannot be read."""
 
     def summary(self) -> str | Table:
-        """What it holds, for people."""
+        """Describe the store's contents, for people."""

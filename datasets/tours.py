@@ -1,4 +1,4 @@
-"""Where the paper's videos come from: what to fetch, and what is known to be wrong with it.
+"""The origin of the paper's videos: what to fetch, and what is known to be wrong with it.
 
 Walking Tours: ten videos on YouTube, listed in the authors' data set (https://huggingface.co/datasets/shawshankvkt/Walking_Tours,
 `WTour.txt` with its correction of 2024-01-28), with a mirror at figshare. Durations: paper, section 3.1.
@@ -81,11 +81,11 @@ ORIGINS: dict[str, Origin] = {
 
 def origin_of(stem: str) -> Origin | None:
     """The origin of a file, or of a folder, of this name."""
-    name = normalized(stem)
+    name = tour_name(stem)
     return next((o for key, o in ORIGINS.items() if name == key or name in o.aliases), None)
 
 
-def normalized(stem: str) -> str:
+def tour_name(stem: str) -> str:
     """`Chiang Mai` and `chiang-mai` are `chiang_mai`."""
     return stem.lower().replace(" ", "_").replace("-", "_")
 

@@ -24,7 +24,7 @@ SETS: dict[str, type[ImageSet]] = {
 
 
 def missing_images(layout: str, root: str | None, splits: Sequence[str]) -> list[str]:
-    """What is missing of the splits, where it is expected and how to get it; [] when they can be opened or rendered. Cheap.
+    """List what is missing of the splits, where it is expected and how to get it; [] when they can be opened or rendered. Cheap.
 
     Raises `ValueError` for an unknown layout or split.
     """
@@ -33,7 +33,7 @@ def missing_images(layout: str, root: str | None, splits: Sequence[str]) -> list
 
 
 def odd_images(layout: str, root: str | None, splits: Sequence[str]) -> list[str]:
-    """What is odd about images that are there, after looking at every one of them."""
+    """List what is odd about images that are there, after looking at every one of them."""
     found = _set(layout, root)
     return odd_splits(root, splits) if found is None else found.validate(splits)
 

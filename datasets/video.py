@@ -33,7 +33,7 @@ from longtake.datasets.torchcodec_frames import torchcodec_frames
 # Seconds. A seek aims this much before the wanted time: containers seek by decoding time, which precedes presentation
 # time by the reordering delay (at most 16 frames in H.264, 0.67 s at 24 frames per second).
 SEEK_MARGIN = 1.0
-# In lattice steps. Which of two equally near frames is taken must not hang on rounding.
+# In lattice steps. Which of two equally near frames is taken must not depend on rounding.
 TIE = 1e-6
 
 HDR_TRANSFERS = (16, 18)  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), numbers of ITU-T H.273
@@ -41,7 +41,7 @@ HDR_TRANSFERS = (16, 18)  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), numbers o
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file says about its video stream. Width and height are those of the display: upright, square pixels."""
+    """Facts that a file states about its video stream. Width and height are those of the display: upright, square pixels."""
 
     path: Path
     codec: str
@@ -149,12 +149,12 @@ def raw_frames(
 
 
 def quarter_turns(frame: VideoFrame) -> int:
-    """How often a stored picture has to be turned by 90 degrees, counterclockwise, to stand upright."""
+    """Return how often a stored picture has to be turned by 90 degrees, counterclockwise, to stand upright."""
     return round(frame.rotation / 90) % 4
 
 
 class Converter:
-    """From a codec's frame to upright RGB, for any number of threads.
+    """Convert a codec's frames to upright RGB, for any number of threads.
 
     `short_side` in pixels, resized by swscale's area average, never enlarged; None: as displayed.
     """
@@ -189,7 +189,7 @@ def _frames_from_before(start: float, path: Path, lost: Lost) -> TimedFrames:
 
 
 def _num_packets(path: Path) -> int:
-    """How many frames a stream without a header has (bare H.264): one packet each, read without decoding."""
+    """Count the frames of a stream without a header (bare H.264): one packet each, read without decoding."""
     with opened(path) as (container, stream):
         return sum(packet.size > 0 for packet in container.demux(stream))
 

@@ -4,7 +4,7 @@ import glob
 from pathlib import Path
 
 from longtake.datasets.roots import expanded
-from longtake.datasets.tours import normalized, origin_of
+from longtake.datasets.tours import origin_of, tour_name
 from longtake.datasets.video import VideoInfo
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg", ".mpeg", ".h264")
@@ -27,13 +27,13 @@ def _under_another_name(path: Path) -> Path:
     if path.exists() or not path.parent.is_dir():
         return path
     origin = origin_of(path.stem)
-    names = {normalized(path.stem), *(origin.aliases if origin else ())}
+    names = {tour_name(path.stem), *(origin.aliases if origin else ())}
     others = [p for p in sorted(path.parent.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES]
-    return next((p for p in others if normalized(p.stem) in names), path)
+    return next((p for p in others if tour_name(p.stem) in names), path)
 
 
 def doubts(info: VideoInfo, short_side: int = 0) -> list[str]:
-    """What looks wrong with a file, before it is decoded; `short_side` is that of the frames to be stored."""
+    """List what looks wrong with a file, before it is decoded; `short_side` is that of the frames to be stored."""
     found = []
     if not info.timed:
         found.append(f"its frames have no times; they are taken to be {1 / info.fps:.4f} s apart")

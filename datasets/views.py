@@ -25,7 +25,7 @@ class Views(NamedTuple):
 
 @dataclass(frozen=True)
 class Crop:
-    """How one kind of view is made: random resized crop, flip, colour jitter, grayscale, blur, solarisation, normalisation.
+    """The making of one kind of view: random resized crop, flip, colour jitter, grayscale, blur, solarisation, normalisation.
 
     `scale` is the share of the frame's area, `ratio` the range of width / height. `jitter` holds the strengths of brightness,
     contrast, saturation and hue, in random order. Probabilities: `flip`, `jitter_prob`, `gray`, `blur`, `solarize`. `num` views
@@ -130,7 +130,7 @@ class Precrop:
 
 
 class MultiCrop:
-    """From a clip to its views: every `Crop` of `globals` and `locals`, `num` times each, in order."""
+    """Turn a clip into its views: every `Crop` of `globals` and `locals`, `num` times each, in order."""
 
     def __init__(self, globals: Sequence[Crop], locals: Sequence[Crop] = (), precrop: Precrop | None = None) -> None:
         self.globals, self.locals, self.precrop = tuple(globals), tuple(locals), precrop

@@ -37,7 +37,7 @@ EXPECTED = {
 
 
 class Boxes(NamedTuple):
-    """What an XML file says. Boxes are x0, y0, x1, y1 in pixels from 0, ends exclusive."""
+    """The objects of an image, read from its XML file. Boxes are x0, y0, x1, y1 in pixels from 0, ends exclusive."""
 
     boxes: Int[np.ndarray, "n 4"]
     classes: list[str]
@@ -51,7 +51,7 @@ class VOC:
     num_classes: int = 21  # the background among them
 
     def check(self, lists: Sequence[str]) -> list[str]:
-        """What is missing of the image lists (`Main/trainval`) and their files; [] when all can be read.
+        """List what is missing of the image lists (`Main/trainval`) and their files; [] when all can be read.
 
         Raises `ValueError` when the folder is there but is not of this layout, or has fewer images than listed.
         """
@@ -69,7 +69,7 @@ class VOC:
         return []
 
     def validate(self, lists: Sequence[str]) -> list[str]:
-        """What is odd: lists of another length than the original's, annotations and masks that do not fit their images."""
+        """List what is odd: lists of another length than the original's, annotations and masks that do not fit their images."""
         found = []
         for image_list in lists:
             names = self.names(image_list)

@@ -46,7 +46,7 @@ def look(store: FrameStore, detector: Detector, interval: float, progress: bool 
     labels, sharp, motion, hashes = [], [], [], []
     with Progress(disable=not progress, transient=True) as bar:
         for index in bar.track(chosen.tolist(), description="x-ray"):
-            image = picture(store, index)
+            image = stored_picture(store, index)
             labels.append(list(detector(image, index)))
             grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
             sharp.append(sharpness(grey))
@@ -71,7 +71,7 @@ def sampled(store: FrameStore, interval: float) -> Int64[np.ndarray, "n"]:
     return np.flatnonzero(np.diff(slot, prepend=-1) | np.diff(store.video, prepend=-1))
 
 
-def picture(store: FrameStore, index: int) -> UInt8[np.ndarray, "h w 3"]:
+def stored_picture(store: FrameStore, index: int) -> UInt8[np.ndarray, "h w 3"]:
     return store.read([index])[0].permute(1, 2, 0).numpy()
 
 
@@ -107,7 +107,7 @@ def flow(store: FrameStore, index: int, grey: UInt8[np.ndarray, "h w"]) -> float
     ):
         return float("nan")
     size = (round(FLOW_SIDE * grey.shape[1] / grey.shape[0]), FLOW_SIDE)
-    after = cv2.cvtColor(picture(store, following), cv2.COLOR_RGB2GRAY)
+    after = cv2.cvtColor(stored_picture(store, following), cv2.COLOR_RGB2GRAY)
     a, b = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (grey, after))
     field = cv2.calcOpticalFlowFarneback(
         a, b, np.zeros(0), 0.5, 3, 15, 3, 5, 1.2, 0
@@ -117,11 +117,11 @@ def flow(store: FrameStore, index: int, grey: UInt8[np.ndarray, "h w"]) -> float
 
 
 def class_counts(looks: Looks) -> Counter[str]:
-    """How often each label was seen."""
+    """Count how often each label was seen."""
     return Counter(label for found in looks.labels for label in found)
 
 
-def summary(store: FrameStore, looks: Looks) -> dict[str, float]:
+def figures_of(store: FrameStore, looks: Looks) -> dict[str, float]:
     """The figures of the page's table."""
     minutes = sum(np.ptp(store.seconds[store.video == v]) for v in np.unique(store.video)) / 60
     shots = sum(len(cuts) + 1 for cuts in store.cuts)

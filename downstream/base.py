@@ -1,4 +1,4 @@
-"""What an evaluation is: it sees an encoder, never a method, and answers with metrics and per-item outcomes.
+"""An evaluation sees an encoder, never a method, and answers with metrics and per-item outcomes.
 
 @dataclass(kw_only=True)
 class KNN(FrozenClassification, name="knn"): ...        # in downstream/knn.py
@@ -28,7 +28,7 @@ HARMLESS = ("batch_size", "num_workers", "device", "progress", "gallery", "save_
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What an evaluation may ask of an encoder, an `nn.Module` (see backbones/vit.py)."""
+    """The interface that an evaluation may use of an encoder, an `nn.Module` (see backbones/vit.py)."""
 
     embed_dim: int
     patch_size: int
@@ -66,13 +66,13 @@ class Downstream(ABC):
 
     @abstractmethod
     def check(self) -> list[str]:
-        """What is missing, where it is expected and how to get it; [] when the evaluation can run. Cheap.
+        """List what is missing, where it is expected and how to get it; [] when the evaluation can run. Cheap.
 
         Raises ValueError when the data are there but wrong.
         """
 
     def validate(self) -> list[str]:
-        """What is odd about data that `check` accepts, after looking at every file; [] when nothing is. Slow."""
+        """List what is odd about data that `check` accepts, after looking at every file; [] when nothing is. Slow."""
         return []
 
     def check_encoder(self, encoder: Encoder) -> None:  # noqa: B027 - most take any

@@ -80,7 +80,7 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
         return save_outcomes(workdir, list(classes.values()), outcomes)
 
     def scores(self, truth: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-        """Of each class, in the order of their numbers."""
+        """Return the scores of each class, in the order of the class numbers."""
         outcomes = {}
         for kind in ("bbox", "segm"):
             of_class = evaluate_coco(truth, results, kind).classes

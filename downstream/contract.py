@@ -1,4 +1,4 @@
-"""What every evaluation must do, whoever wrote it: `run task=check eval=[NAME]`, and the tests over configs/eval.
+"""The contract that every evaluation keeps, whoever wrote it: `run task=check eval=[NAME]`, and the tests over configs/eval.
 
 Not here but in the tests: two processes give the same as one, and perfect predictions score 100.
 """
@@ -17,7 +17,7 @@ from torch import nn
 
 from longtake.downstream.base import HARMLESS, Downstream, Encoder
 
-Make = Callable[..., Downstream]  # the evaluation, with some of its settings changed
+MakeEvaluation = Callable[..., Downstream]  # the evaluation, with some of its settings changed
 Arrays = Mapping[str, np.ndarray]
 
 DIFFERENCE = "_decay"  # ends the name of a metric whose outcomes are differences of two shares: from -1 to 1
@@ -33,7 +33,7 @@ MOVES = {
 
 
 class Found(NamedTuple):
-    """What an evaluation answers, what it keeps of its items, what it did to the encoder (None: nothing), how long it took."""
+    """Result of an evaluation: metrics, outcomes of its items, the harm done to the encoder (None: none), the seconds it took."""
 
     metrics: dict[str, float]
     items: np.ndarray
@@ -49,7 +49,9 @@ class Trial:
     `relisted` makes the same evaluation on the same data, whose lists have another order; None leaves that out.
     """
 
-    def __init__(self, make: Make, encoder: Encoder, folder: Path, relisted: Make | None = None) -> None:
+    def __init__(
+        self, make: MakeEvaluation, encoder: Encoder, folder: Path, relisted: MakeEvaluation | None = None
+    ) -> None:
         self.make, self.encoder, self.folder, self.relisted = make, encoder, folder, relisted
         self.runs = 0
 
@@ -168,7 +170,7 @@ OF_SEVERAL = (
 CONTRACT = (*OF_ONE_RUN, *OF_SEVERAL)
 
 
-def harmless(make: Make) -> tuple[dict[str, Any], dict[str, str]]:
+def harmless(make: MakeEvaluation) -> tuple[dict[str, Any], dict[str, str]]:
     """Other values of the evaluation's `HARMLESS` settings, and why some of these settings cannot be tried."""
     task, changes, left_out = make(), {}, {}
     for key in (key for key in HARMLESS if hasattr(task, key)):
@@ -214,7 +216,7 @@ def by_name(found: Found) -> Found:
 
 
 def state_of(encoder: Encoder) -> dict[str, Any]:
-    """What an evaluation has to leave as it was."""
+    """Return the state of an encoder, which an evaluation has to leave as it was."""
     assert isinstance(encoder, nn.Module)
     return {
         "weights": {name: value.clone() for name, value in encoder.state_dict().items()},

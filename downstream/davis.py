@@ -107,7 +107,7 @@ class DAVIS(Downstream, name="davis"):
 
 
 def outcomes_of(scores: dict[str, ObjectScore]) -> dict[str, Float[np.ndarray, "o"]]:
-    """What each object contributes to each metric."""
+    """Return each object's contribution to each metric."""
     columns = {
         f"{kind}{suffix}": np.array([getattr(getattr(score, kind), field) for score in scores.values()])
         for kind in ("J", "F")

@@ -1,4 +1,4 @@
-"""What UperNet and Cascade Mask R-CNN share: settings and course of fine-tuning an mm* model whose backbone is our encoder."""
+"""UperNet and Cascade Mask R-CNN share these settings, and this course of fine-tuning an mm* model on our encoder."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a training draws, from its seed and the place in it alone: which samples come next, and what is random about them.
+"""Draw a training's samples, and what is random about them, from its seed and the place in the training alone.
 
 Every sample has a place in the training, counted from its beginning. A continued training goes on with the batch that would have
 come next, and processes that share a training draw what one process with as many passes would.
@@ -21,7 +21,7 @@ Batch = Any
 
 
 class Budget(NamedTuple):
-    """How long and how: `batch_size` images a step on all devices together, `at_once` of them at a time on each."""
+    """The length and batches of a training: `batch_size` images a step on all devices together, `at_once` at a time on each."""
 
     iterations: int
     batch_size: int

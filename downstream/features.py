@@ -18,7 +18,7 @@ from longtake.downstream.base import Downstream, Encoder, check_size, frozen
 from longtake.parallel import is_first, part_of, summed
 
 
-class Labelled(NamedTuple):
+class LabelledFeatures(NamedTuple):
     """Features of images and the images' classes."""
 
     features: Float[Tensor, "n d"]
@@ -65,7 +65,9 @@ class FrozenClassification(Downstream):
         pin_memory = torch.device(self.device).type == "cuda"
         return DataLoader(images, batch_sampler=batches, num_workers=self.num_workers, pin_memory=pin_memory)
 
-    def extract(self, encoder: Encoder, images: ImageFolder, num_blocks: int = 1, avgpool: bool = False) -> Labelled:
+    def extract(
+        self, encoder: Encoder, images: ImageFolder, num_blocks: int = 1, avgpool: bool = False
+    ) -> LabelledFeatures:
         """`pooled_features` of every image in float32, and its label; row i is image i. Both lie on the CPU.
 
         Processes that run together (`parallel.py`) share the images, and each has all rows in the end.
@@ -83,7 +85,7 @@ class FrozenClassification(Downstream):
                 read[ids] += 1
                 bar.advance(task, len(ids))
         assert (summed(read) == 1).all(), "every image was read once"
-        return Labelled(summed(features), summed(labels))
+        return LabelledFeatures(summed(features), summed(labels))
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ class Gallery:
 
 
 def fitted(picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "rows columns 3"]:
-    """As large as fits into `size`, on white."""
+    """Shrink or enlarge a picture to fit into `size`, on white."""
     scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
     height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
     page = np.full((*size, 3), 255, np.uint8)

@@ -22,7 +22,7 @@ Labels = UInt8[
 
 
 class Statistics(NamedTuple):
-    """Of one object's J or F over the frames: mean, share of frames above one half, first quarter's mean minus the last's."""
+    """One object's J or F over the frames: mean, share of frames above one half, first quarter's mean minus the last's."""
 
     mean: float
     recall: float

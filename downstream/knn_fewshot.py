@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 
 from longtake.downstream.base import Encoder, save_outcomes
-from longtake.downstream.features import FrozenClassification, Labelled
+from longtake.downstream.features import FrozenClassification, LabelledFeatures
 from longtake.downstream.knn import knn_classify
 
 SHOTS = (1, 5, 10)  # training images per class
@@ -42,7 +42,7 @@ class FewShotKNN(FrozenClassification, name="knn_fewshot"):
         return save_outcomes(workdir, test.items, outcomes)
 
     def _hits(
-        self, bank: Labelled, queries: Labelled, shots: int, attempt: int, num_classes: int
+        self, bank: LabelledFeatures, queries: LabelledFeatures, shots: int, attempt: int, num_classes: int
     ) -> Float[np.ndarray, "m"]:
         chosen = torch.from_numpy(draw_shots(bank.labels.numpy(), shots, (self.seed, shots, attempt)))
         features = F.normalize(bank.features[chosen], dim=1).to(self.device)

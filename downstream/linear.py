@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from longtake.console import progress_bar
 from longtake.datasets.images import ImageFolder, eval_transform, train_transform
 from longtake.downstream.base import Encoder, frozen, save_outcomes
-from longtake.downstream.features import FrozenClassification, Labelled, pooled_features
+from longtake.downstream.features import FrozenClassification, LabelledFeatures, pooled_features
 from longtake.downstream.state import identity_of, read_state, write_state
 from longtake.parallel import is_first, part_of, summed
 
@@ -89,12 +89,14 @@ class Linear(FrozenClassification, name="linear"):
             plot(sweep, self.learning_rates, workdir / "linear.png")
         return save_outcomes(workdir, test.items, sweep.outcomes(tested))
 
-    def _batches(self, encoder: Encoder, fit: ImageFolder, cached: Labelled | None, epoch: int) -> Iterator[Labelled]:
+    def _batches(
+        self, encoder: Encoder, fit: ImageFolder, cached: LabelledFeatures | None, epoch: int
+    ) -> Iterator[LabelledFeatures]:
         """One epoch's features, in an order drawn from (seed, epoch); the last batch may be smaller."""
         order = torch.from_numpy(np.random.default_rng((self.seed, epoch)).permutation(len(fit)))
         if cached is not None:
             for ids in order.split(self.train_batch_size):
-                yield Labelled(cached.features[ids], cached.labels[ids])
+                yield LabelledFeatures(cached.features[ids], cached.labels[ids])
             return
         fit.seed, fit.epoch = self.seed, epoch
         batches = [ids.tolist() for ids in order.split(self.train_batch_size)]
@@ -106,7 +108,7 @@ class Linear(FrozenClassification, name="linear"):
             if own:
                 x = next(loader)[0].to(self.device, non_blocking=True)
                 part_of(features).copy_(pooled_features(encoder, x, self.num_blocks, self.avgpool))
-            yield Labelled(summed(features), labels[ids])
+            yield LabelledFeatures(summed(features), labels[ids])
 
 
 class Sweep:
@@ -141,7 +143,7 @@ class Sweep:
     def logits(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "l b c"]:
         return torch.baddbmm(self.bias, features.expand(len(self.rates), -1, -1), self.weight.mT)
 
-    def train_epoch(self, batches: Iterable[Labelled], advance: Callable[[], None] = lambda: None) -> None:
+    def train_epoch(self, batches: Iterable[LabelledFeatures], advance: Callable[[], None] = lambda: None) -> None:
         """One epoch of SGD at the cosine's rate for this epoch (DINO steps it per epoch, to zero after the last).
 
         Without weight decay an SGD step with momentum is linear in the gradients, so a head's rate may weigh its loss
@@ -158,7 +160,7 @@ class Sweep:
             advance()
 
     @torch.no_grad()
-    def hits(self, labelled: Labelled, k: int) -> Bool[Tensor, "l n"]:
+    def hits(self, labelled: LabelledFeatures, k: int) -> Bool[Tensor, "l n"]:
         """Whether an image's class is among a head's k best, on the CPU."""
         chunks = []
         for features, labels in zip(*(x.split(SCORED_AT_ONCE) for x in labelled), strict=True):
@@ -167,7 +169,7 @@ class Sweep:
             chunks.append((top == labels[:, None]).any(-1))
         return torch.cat(chunks, dim=1)
 
-    def score(self, held_out: Labelled, test: Labelled) -> None:
+    def score(self, held_out: LabelledFeatures, test: LabelledFeatures) -> None:
         """Close the epoch: accuracies of every head, and the best test outcome so far (for `top1_paper` alone)."""
         hits = self.hits(test, 1).float()
         accuracy = hits.mean(1)
@@ -176,7 +178,7 @@ class Sweep:
         self.held_out_accuracy.append(self.hits(held_out, 1).float().mean(1).tolist())
         self.test_accuracy.append(accuracy.tolist())
 
-    def outcomes(self, test: Labelled) -> dict[str, Float[np.ndarray, " n"]]:
+    def outcomes(self, test: LabelledFeatures) -> dict[str, Float[np.ndarray, " n"]]:
         """Per test image: the chosen head after the last epoch, and the best of all epochs and heads (`top1_paper`)."""
         top1, top5 = (self.hits(test, k)[self.chosen].float() for k in (1, 5))
         return {"top1": top1.numpy(), "top1_paper": self.best_hits.numpy(), "top5": top5.numpy()}

@@ -37,7 +37,7 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, ends exclusive
 
 
 class Discovery(NamedTuple):
-    """What LOST finds in an image, and how."""
+    """The box that LOST finds in an image, and how it came about."""
 
     box: Box
     seed: int  # patch

@@ -13,7 +13,7 @@ IGNORED = 255
 def confusion(
     truth: Integer[np.ndarray, "*size"], predicted: Integer[np.ndarray, "*size"], num_classes: int
 ) -> Int[np.ndarray, "c c"]:
-    """How many pixels of each class were given each number; pixels of 255 do not count."""
+    """Count the pixels of each class by the class they were predicted as; pixels of 255 do not count."""
     valid = truth != IGNORED
     pairs = truth[valid].astype(np.int64) * num_classes + predicted[valid].astype(np.int64)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -33,18 +33,18 @@ def class_accuracies(matrix: Int[np.ndarray, "c c"]) -> Float[np.ndarray, "c"]:
 
 
 def image_ious(counts: Int[np.ndarray, "n c c"]) -> Float[np.ndarray, "n"]:
-    """What each image adds to the mean IoU of `class_ious`, from the confusion of each (`shares_of_mean`)."""
+    """Return each image's share of the mean IoU of `class_ious`, from the image's confusion (`shares_of_mean`)."""
     overlap = np.diagonal(counts, axis1=1, axis2=2)
     return shares_of_mean(overlap, counts.sum(1) + counts.sum(2) - overlap)
 
 
 def image_accuracies(counts: Int[np.ndarray, "n c c"]) -> Float[np.ndarray, "n"]:
-    """What each image adds to the mean of `class_accuracies`, from the confusion of each (`shares_of_mean`)."""
+    """Return each image's share of the mean of `class_accuracies`, from the image's confusion (`shares_of_mean`)."""
     return shares_of_mean(np.diagonal(counts, axis1=1, axis2=2), counts.sum(2))
 
 
 def shares_of_mean(part: Int[np.ndarray, "n c"], whole: Int[np.ndarray, "n c"]) -> Float[np.ndarray, "n"]:
-    """What image i adds to S, the mean over classes of sum(part) / sum(whole), so that the images' mean is exactly S.
+    """Split S, the mean over classes of sum(part) / sum(whole), into shares of the images whose mean is exactly S.
 
     Pixels are pooled over images, so that S is no mean over them; what moves it is linearised (the infinitesimal jackknife:
     B. Efron, "The jackknife, the bootstrap and other resampling plans", 1982, chapter 6): image i has

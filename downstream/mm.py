@@ -115,7 +115,7 @@ def load() -> types.SimpleNamespace:
 
 
 def missing() -> list[str]:
-    """What is wrong with the installed versions, without importing them; [] when nothing is."""
+    """List what is wrong with the installed versions, without importing them; [] when nothing is."""
     for name, wanted in NEEDED.items():
         if not (_installed(name) or "").startswith(wanted):
             return [f"this evaluation needs {_versions(NEEDED)}; found: {found()}"]
@@ -183,7 +183,7 @@ class PyramidViT(nn.Module):
 
 
 def pyramid(dim: int, patch_size: int, norm_type: str = "BN") -> nn.ModuleList:
-    """What turns maps of stride `patch_size` into strides 4, 8, 16, 32."""
+    """Return the module that turns maps of stride `patch_size` into strides 4, 8, 16, 32."""
     norm = {"BN": nn.BatchNorm2d, "SyncBN": nn.SyncBatchNorm}[norm_type]
     up = lambda: nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2)  # noqa: E731
     if patch_size == 16:

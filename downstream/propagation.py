@@ -118,7 +118,7 @@ def one_hot(
 def full_size(
     soft: Float[Tensor, "n c"], grid: tuple[int, int], patch_size: int, size: tuple[int, int]
 ) -> UInt8[np.ndarray, "h w"]:
-    """From soft labels to numbers at `size`: bilinear to the network's pixels, each label stretched to 0 ... 1, the largest one."""
+    """Turn soft labels into numbers at `size`: bilinear to the network's pixels, each label stretched to 0 ... 1, argmax."""
     maps = soft.T.unflatten(1, grid)[None]
     pixels = F.interpolate(maps, scale_factor=patch_size, mode="bilinear", align_corners=False)[0]
     low, high = pixels.amin((1, 2), keepdim=True), pixels.amax((1, 2), keepdim=True)

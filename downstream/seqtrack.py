@@ -23,18 +23,18 @@ from longtake.downstream.gallery import Gallery, tracks_drawn
 from longtake.downstream.got10k import STRICT_SUCCESS, SUCCESS, read_result, score_folder, write_result
 from longtake.downstream.got10k_submission import write_submission
 from longtake.downstream.seqtrack_model import check_encoder
-from longtake.downstream.seqtrack_samples import Recipe, Samples
-from longtake.downstream.seqtrack_tracker import Tracker, Tracking
+from longtake.downstream.seqtrack_samples import Samples, SeqTrackRecipe
+from longtake.downstream.seqtrack_tracker import SequenceTracker, Tracking
 from longtake.downstream.seqtrack_train import Training
 from longtake.parallel import agreed, collected, is_first, part_of
 
 
 @dataclass(kw_only=True)
-class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
+class SeqTrack(SeqTrackRecipe, Tracking, Downstream, name="seqtrack"):
     """Trains on `train_split` and follows the objects of `split` of a folder in GOT-10k's layout.
 
     An item is a frame, which counts for the means over frames, or a sequence, which counts for the mean over sequences. An
-    interrupted training continues when it is given the same `workdir`. The fields of `Recipe` and `Tracking` belong to it.
+    interrupted training continues when it is given the same `workdir`. The fields of `SeqTrackRecipe` and `Tracking` belong to it.
     Processes that run together share the batches, and then the sequences.
     """
 
@@ -82,13 +82,13 @@ class SeqTrack(Recipe, Tracking, Downstream, name="seqtrack"):
         with frozen(encoder, self.device):
             training = Training(vit if self.freeze else deepcopy(vit), self, self.device)
             training.run(samples, workdir / "seqtrack.ckpt", self.save_every, self.num_workers, self.progress)
-            tracker = Tracker(training.network.encoder, training.network.decoder, self, self, self.device)
+            tracker = SequenceTracker(training.network.encoder, training.network.decoder, self, self, self.device)
             followed = tracks[self.split] + (tracks[HIDDEN_TRUTH] if self.submission else [])
             self._follow(tracker, followed, results)
         overlaps = agreed(self._scored(tracks[self.split], results, workdir) if is_first() else None)
         return save_outcomes(workdir, *outcomes_of(overlaps))
 
-    def _follow(self, tracker: Tracker, tracks: Sequence[Track], results: Path) -> None:
+    def _follow(self, tracker: SequenceTracker, tracks: Sequence[Track], results: Path) -> None:
         """Leave the result files of every sequence; each process follows its part of them, and the first one writes."""
         mine = part_of(tracks)
         with progress_bar(self.progress and is_first()) as bar:

@@ -73,7 +73,7 @@ class DecoderLayer(nn.Module):
 
 
 class SeqTrackDecoder(nn.Module):
-    """What is trained on a frozen encoder: bottleneck, words, two causal layers, and scores of the vocabulary.
+    """The part that is trained on a frozen encoder: bottleneck, words, two causal layers, and scores of the vocabulary.
 
     `num_patches` is that of the search crop. 4.56 M parameters for d = 768, 256 patches and 4000 bins, as in SeqTrack-B256.
     """

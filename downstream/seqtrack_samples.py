@@ -23,8 +23,8 @@ from longtake.downstream.seqtrack_tokens import box_in_crop, search_crop
 
 
 @dataclass(kw_only=True)
-class Recipe:
-    """What decides the trained weights: SeqTrack-B256's for GOT-10k, but for the encoder, which B.3 of DoRA's paper freezes."""
+class SeqTrackRecipe:
+    """Settings that decide the trained weights: SeqTrack-B256's for GOT-10k, with the encoder frozen (DoRA's paper, B.3)."""
 
     bins: int = 4000
     search_size: int = 256  # pixels of the crops, which are square
@@ -76,7 +76,7 @@ class Sample(NamedTuple):
 class Samples(Dataset):
     """Training samples; number i depends on (seed, i) alone. Raises `ValueError` when no sequence is long enough."""
 
-    def __init__(self, tracks: Sequence[Track], recipe: Recipe) -> None:
+    def __init__(self, tracks: Sequence[Track], recipe: SeqTrackRecipe) -> None:
         self.recipe = recipe
         fewest = 2 * (1 + recipe.num_templates)  # visible frames must be more: the sampler's
         self.tracks = [t for t in tracks if t.visible.sum() > fewest and t.num_frames >= recipe.min_frames]
@@ -143,5 +143,5 @@ def read_frame(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def to_input(image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]) -> Float[Tensor, "3 h w"]:
-    """From levels 0 to 255 to ImageNet's mean and standard deviation."""
+    """Normalise levels 0 to 255 with ImageNet's mean and standard deviation."""
     return normalized(torch.from_numpy(image.copy()).permute(2, 0, 1)).contiguous()

@@ -25,7 +25,7 @@ def quantised(boxes: Float[Tensor, "b 4"], bins: int) -> Int[Tensor, "b 4"]:
 
 
 def sequences(boxes: Float[Tensor, "b 4"], bins: int) -> tuple[Int[Tensor, "b 5"], Int[Tensor, "b 5"]]:
-    """What the decoder is fed, START and the box, and what it is to answer, the box and END."""
+    """Return the decoder's input (START and the box) and the answer it shall give (the box and END)."""
     tokens = quantised(boxes, bins)
     start, end = (tokens.new_full((len(tokens), 1), word) for word in (bins + 1, bins))
     return torch.cat([start, tokens], 1), torch.cat([tokens, end], 1)

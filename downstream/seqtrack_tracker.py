@@ -13,7 +13,7 @@ from torch import Tensor
 from longtake.backbones.vit import ViT
 from longtake.datasets.got10k import Track
 from longtake.downstream.seqtrack_model import SeqTrackDecoder, joint_tokens
-from longtake.downstream.seqtrack_samples import Recipe, read_frame, to_input
+from longtake.downstream.seqtrack_samples import SeqTrackRecipe, read_frame, to_input
 from longtake.downstream.seqtrack_tokens import clip_box, hanning, search_crop, tokens_to_box
 
 CONFIDENCE_SCALE = 10  # lib/test/tracker/seqtrack.py: of the summed probabilities before the threshold
@@ -21,7 +21,7 @@ CONFIDENCE_SCALE = 10  # lib/test/tracker/seqtrack.py: of the summed probabiliti
 
 @dataclass(kw_only=True)
 class Tracking:
-    """How a trained network is used; the defaults are SeqTrack's for GOT-10k's test split (it switches updates off on val)."""
+    """How to use a trained network; the defaults are SeqTrack's for GOT-10k's test split (it switches updates off on val)."""
 
     window: bool = True  # Hanning's penalty on the centre
     update_interval: int = 1  # frames after which the last template may be replaced
@@ -32,17 +32,19 @@ class Tracking:
 
 
 class Followed(NamedTuple):
-    """What became of a sequence: boxes x, y, w, h, the given one first, and seconds per frame."""
+    """The result of tracking one sequence: boxes x, y, w, h, the given one first, and seconds per frame."""
 
     track: Track
     boxes: Float[np.ndarray, "n 4"]
     seconds: Float[np.ndarray, " n"]
 
 
-class Tracker:
+class SequenceTracker:
     """An encoder and a trained decoder; `recipe` is the one they were trained with."""
 
-    def __init__(self, encoder: ViT, decoder: SeqTrackDecoder, recipe: Recipe, tracking: Tracking, device: str) -> None:
+    def __init__(
+        self, encoder: ViT, decoder: SeqTrackDecoder, recipe: SeqTrackRecipe, tracking: Tracking, device: str
+    ) -> None:
         self.encoder, self.decoder, self.recipe, self.tracking, self.device = encoder, decoder, recipe, tracking, device
         self.hanning = hanning(recipe.bins).to(device) if tracking.window else None
 
@@ -98,7 +100,7 @@ class Tracker:
 
 
 class _State:
-    """Of one sequence: boxes so far, seconds, templates (the first frame's, then the latest)."""
+    """The state of one sequence: boxes so far, seconds, templates (the first frame's, then the latest)."""
 
     def __init__(self, track: Track) -> None:
         self.track, self.boxes, self.seconds = track, [track.boxes[0]], list[float]()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from longtake.backbones.vit import ViT
 from longtake.downstream.drawing import Budget, at_once, batches, seeded
 from longtake.downstream.seqtrack_model import SeqTrackDecoder, joint_tokens, sequence_loss
-from longtake.downstream.seqtrack_samples import Recipe, Sample, Samples
+from longtake.downstream.seqtrack_samples import Sample, Samples, SeqTrackRecipe
 from longtake.downstream.seqtrack_tokens import sequences
 from longtake.downstream.state import identity_of
 from longtake.downstream.tuning import Passes, Tuning, steps
@@ -28,7 +28,7 @@ class Network(nn.Module):
 
     encoder: ViT
 
-    def __init__(self, encoder: ViT, recipe: Recipe) -> None:
+    def __init__(self, encoder: ViT, recipe: SeqTrackRecipe) -> None:
         super().__init__()
         self.bins, self.pos_mode, self.freeze = recipe.bins, recipe.pos_mode, recipe.freeze
         with seeded(recipe.seed):
@@ -52,7 +52,7 @@ class Network(nn.Module):
 class Training:
     """A network and its optimiser; `run` goes on from `checkpoint`, if that is of the same training."""
 
-    def __init__(self, encoder: ViT, recipe: Recipe, device: str) -> None:
+    def __init__(self, encoder: ViT, recipe: SeqTrackRecipe, device: str) -> None:
         self.recipe, self.device = recipe, device
         self.network = Network(encoder.to(device), recipe).to(device)
         groups: list[dict[str, Any]] = [{"params": list(self.network.decoder.parameters())}]
@@ -83,13 +83,13 @@ class Training:
         return {"sequence": network(Sample(*(part.to(self.device, non_blocking=True) for part in sample)))}
 
     def _identity(self, data: Samples) -> str:
-        """What must agree for a checkpoint to be continued: recipe, the encoder it began with, sequences."""
+        """Return what must agree for a checkpoint to be continued: recipe, the encoder it began with, sequences."""
         names = [(track.name, track.num_frames) for track in data.tracks]
-        settings = {field.name: getattr(self.recipe, field.name) for field in dataclasses.fields(Recipe)}
+        settings = {field.name: getattr(self.recipe, field.name) for field in dataclasses.fields(SeqTrackRecipe)}
         return identity_of(settings, names, self.network.encoder)
 
 
-def budget_of(recipe: Recipe, save_every: int) -> Budget:
+def budget_of(recipe: SeqTrackRecipe, save_every: int) -> Budget:
     """The steps of a recipe, whose batches are those of all processes together."""
     passes_of = at_once(recipe.train_batch_size, recipe.batch_size, world_size())
     return Budget(recipe.steps, recipe.train_batch_size, passes_of, save_every)

@@ -21,7 +21,7 @@ FREE = {*HARMLESS, "root"}  # settings that may differ between a training and it
 
 
 def identity_of(settings: Mapping[str, Any], items: Any, encoder: nn.Module) -> str:
-    """What must agree for a training to be continued: settings that move the numbers, items (what JSON takes), the encoder."""
+    """Return what must agree to continue a training: settings that move the numbers, items (what JSON takes), the encoder."""
     kept = {key: value for key, value in settings.items() if key not in FREE}
     return hashlib.sha256(json.dumps([kept, items, weights_hash(encoder)], default=str).encode()).hexdigest()
 

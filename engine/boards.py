@@ -1,4 +1,4 @@
-"""Where rows are: the CSVs of a run's output and of this repository, and the paper's numbers among them."""
+"""Find leaderboard rows: in the CSVs of a run's output and of this repository, with the paper's numbers among them."""
 
 from collections.abc import Sequence
 from functools import cache

@@ -33,11 +33,11 @@ NOT_FOLLOWED = (
     "datasets.fetch",
     "datasets.tours",
 )
-UNKNOWN = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
+UNKNOWN_TRAINING = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
 
 
 def training_hash(method: str, pretrain: str, backbone: str) -> str:
-    """Of what trains an encoder; of the backbone alone for random init (`none`). The names are those of a row's key.
+    """Hash what trains an encoder; for random init (`none`) the backbone alone. The names are those of a row's key.
 
     Raises `UnknownName` for a method that is not installed.
     """
@@ -59,7 +59,7 @@ def _training_hash(method: str, pretrain: str, backbone: str) -> str:
 
 @cache
 def evaluation_hash(evaluation: str) -> str:
-    """Of what measures. Raises `ValueError` where there is no such evaluation."""
+    """Hash what measures an encoder. Raises `ValueError` where there is no such evaluation."""
     preset = flat(plainly([f"eval=[{evaluation}]"])["eval"][evaluation])
     code = source_hash([_file(task_of(evaluation))], REPOSITORY, NOT_FOLLOWED)
     return _with(code, {key: value for key, value in preset.items() if key not in HARMLESS})
@@ -72,7 +72,7 @@ def worlds_in(settings: Config) -> dict[str, str]:
 
 
 def recipe(method: str, pretrain: str, backbone: str) -> Config:
-    """What the yamls and the source's defaults say of a training, by dotted key; what a row's key says itself is left out."""
+    """Return a training's settings from yamls and the source's defaults, by dotted key, without those in a row's key."""
     yaml = backbones().get(backbone)
     words = [f"method={method}", f"pretrain={pretrain}", *([f"backbone={yaml}"] if yaml else [])]
     config = plainly(words)

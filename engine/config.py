@@ -37,16 +37,16 @@ def composed(overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
     """The configuration that these overrides give, Hydra's own too if asked for; also from within a Hydra job."""
     inside = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside else initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        return compose(CONFIG_NAME, [*opened(overrides), *outside_overrides()], return_hydra_config=hydra)
+        return compose(CONFIG_NAME, [*allow_keywords(overrides), *outside_overrides()], return_hydra_config=hydra)
 
 
-def opened(words: Sequence[str]) -> list[str]:
+def allow_keywords(words: Sequence[str]) -> list[str]:
     """A command line whose keywords of classes Hydra takes although no yaml lists them. What is unknown is found by `plain`."""
     return [f"++{word}" if KEYWORD.match(word) else word for word in words]
 
 
 def typed(words: Sequence[str]) -> list[str]:
-    """What a user typed to give a command line that was `opened`."""
+    """Return what a user typed, given the words that `allow_keywords` made of it."""
     return [word[2:] if word.startswith("++") and KEYWORD.match(word[2:]) else word for word in words]
 
 
@@ -74,7 +74,7 @@ def asked_for(config: dict[str, Any]) -> list[str] | None:
 
 
 def launcher_words() -> list[str]:
-    """What the command line says of how runs are started."""
+    """Return the words of the command line that say how runs are started."""
     words = HydraConfig.get().overrides
     return [word for word in [*words.task, *words.hydra] if word.startswith(("launcher=", "hydra.launcher."))]
 
@@ -95,7 +95,7 @@ def outside_folders() -> list[Path]:
 
 
 def outside_overrides() -> list[str]:
-    """What makes Hydra look for yamls there too."""
+    """Return the overrides that make Hydra look for yamls in other packages too."""
     folders = ",".join(f"'file://{folder}'" for folder in outside_folders())
     return [f"hydra.searchpath=[{folders}]"] if folders else []
 
@@ -119,7 +119,7 @@ def _check(overrides: Sequence[str]) -> None:
 
 
 def _swept_by_experiment(overrides: Sequence[str]) -> list[str]:
-    """What the yaml of an experiment sweeps over, as words."""
+    """Return what the yaml of an experiment sweeps over, as words."""
     sweeper = composed(next(_without_sweeps(overrides)), hydra=True).hydra.sweeper
     return [f"{key}={values}" for key, values in (sweeper.get("params") or {}).items()]
 
@@ -151,7 +151,7 @@ def _missing(error: MissingConfigException) -> str:
 
 
 def choices(group: str) -> list[str]:
-    """What can be chosen for a group: the names of its yamls, here and in packages outside."""
+    """Return the choices of a group: the names of its yamls, here and in packages outside."""
     folders = [files(CONFIG_MODULE) / group, *(folder / group for folder in outside_folders())]
     names = [file.name for folder in folders if folder.is_dir() for file in folder.iterdir()]
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))

@@ -10,7 +10,7 @@ from longtake.backbones.checkpoints import FOREIGN
 from longtake.console import console
 from longtake.downstream.got10k import GOT10K_BOARD, GOT10K_LOCAL
 from longtake.engine.boards import task_of
-from longtake.engine.code_hash import UNKNOWN, evaluation_hash, split, training_hash, vouchers
+from longtake.engine.code_hash import UNKNOWN_TRAINING, evaluation_hash, split, training_hash, vouchers
 from longtake.engine.git import git
 from longtake.engine.history import committed
 from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
@@ -22,7 +22,7 @@ STALE = "stale"
 
 
 class Finding(NamedTuple):
-    """What is wrong with a row."""
+    """The flaws of a row, a reason for each."""
 
     board: Path
     key: Key
@@ -104,9 +104,9 @@ def is_stale(found: Iterable[str]) -> bool:
 
 @cache
 def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
-    """What of the code is not, or is not known to be, that of today."""
+    """Say which part of the code is not, or is not known to be, that of today."""
     trained, evaluated = split(code_hash)
-    if not evaluated or trained == UNKNOWN:
+    if not evaluated or trained == UNKNOWN_TRAINING:
         return ("unknown: no hash of its code",)
     found = []
     try:
@@ -128,7 +128,7 @@ def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
 
 
 def _of_outcomes(path: Path, row: Row) -> Iterator[str]:
-    """What is wrong with what was kept of its items."""
+    """Say what is wrong with the outcomes that were kept of a row's items."""
     try:
         outcomes = load_outcomes(path.parent, path.stem, row.key)
     except ValueError as error:
@@ -139,7 +139,7 @@ def _of_outcomes(path: Path, row: Row) -> Iterator[str]:
 
 
 def _where(path: Path, row: Row) -> str:
-    """Which columns are other than in the last commit, where that has the row."""
+    """Name the columns that differ from the last commit, where that has the row."""
     head = git(path.parent, "rev-parse", "HEAD")
     before = None if head is None else _committed(path.parent, head, path.name).get(row.key)
     if before is None:

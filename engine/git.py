@@ -11,7 +11,7 @@ UNKNOWN, DIRTY = "unknown", "+dirty"
 def code_commit(repository: Path = REPOSITORY) -> str:
     """The short hash of the commit that `repository` has checked out, `+dirty` when files differ from it.
 
-    `unknown` when it is not the root of a repository: an installed package is none, whatever its environment lies in.
+    It is `unknown` when `repository` is not the root of a repository. An installed package is not, even inside one.
     """
     root, commit = git(repository, "rev-parse", "--show-toplevel"), git(repository, "rev-parse", "--short=10", "HEAD")
     if root is None or commit is None or Path(root).resolve() != repository.resolve():
@@ -30,13 +30,13 @@ def code_commit(repository: Path = REPOSITORY) -> str:
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None when `folder` is in no repository (or has no commit) or git is not installed."""
+    """Return what git prints, or None when `folder` is in no repository (or has no commit) or git is not installed."""
     printed = git_bytes(folder, *arguments)
     return None if printed is None else os.fsdecode(printed).strip()
 
 
 def git_bytes(folder: Path, *arguments: str) -> bytes | None:
-    """What git prints, to the byte: the content of a file."""
+    """Return what git prints, to the byte: the content of a file."""
     try:
         return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError):

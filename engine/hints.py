@@ -34,7 +34,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def in_words(hint: Any) -> str:
-    """What an annotation asks for: `an integer or null`."""
+    """Say in words what an annotation asks for: `an integer or null`."""
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind in NAMES:
         return NAMES[kind][0]

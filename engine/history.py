@@ -1,4 +1,4 @@
-"""What changed in the committed leaderboards between two commits, and what each change comes from."""
+"""Compare the committed leaderboards of two commits, and say what each change comes from."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run is called: the hash of its configuration, its variant, its evaluations' protocols. Output paths have no part in it."""
+"""Names of a run: the hash of its configuration, its variant, its evaluations' protocols. Output paths have no part in them."""
 
 import hashlib
 import json
@@ -23,12 +23,12 @@ def config_hash(config: Config) -> str:
 
 
 def training(config: Config) -> Config:
-    """What decides the weights."""
+    """Return the part of a configuration that decides the weights."""
     return {key: config.get(key) for key in TRAINING}
 
 
 def variant(config: Config, recipe: Config) -> str:
-    """What differs from the recipe of the chosen method, data and backbone, sorted: `fidelity=official num_objects=4`.
+    """Return what differs from the recipe of the chosen method, data and backbone, sorted: `fidelity=official num_objects=4`.
 
     `recipe` has the fidelity of `config`, whose many switches are one word.
     """
@@ -39,7 +39,7 @@ def variant(config: Config, recipe: Config) -> str:
 
 
 def protocol_suffix(keys: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    """What differs from an evaluation's preset, so that rows with other settings are never taken for one another."""
+    """Return what differs from an evaluation's preset, so that rows with other settings are never taken for one another."""
     changed = {key: value for key, value in changes(keys, recipe).items() if key not in HARMLESS}
     if changed.get("root"):
         changed["root"] = Path(changed["root"]).name

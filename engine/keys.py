@@ -23,7 +23,7 @@ from longtake.registry import unknown
 
 GIVEN = frozenset({"backbone", "duration", "seed"})  # arguments of a method that no key of it stands for
 OF_MACHINE = ("device", "num_workers")  # an evaluation's are filled in by `resolve_machine` where they are null or auto
-REQUIRED = inspect.Parameter.empty  # in place of a default
+NO_DEFAULT = inspect.Parameter.empty  # in place of a default
 
 
 class Keyword(NamedTuple):
@@ -48,7 +48,7 @@ class Section(NamedTuple):
 
 
 def keywords(cls: type) -> dict[str, Keyword]:
-    """What a class can be given by name, its own first; those of its bases as far as each passes on what it does not know."""
+    """Return the keywords of a class: its own, then those of its bases as far as each class passes on what it does not know."""
     if dataclasses.is_dataclass(cls):
         hints = get_type_hints(cls)
         return {
@@ -67,7 +67,7 @@ def keywords(cls: type) -> dict[str, Keyword]:
 
 def _default(field: "dataclasses.Field[Any]") -> Any:
     made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return REQUIRED if made is dataclasses.MISSING else made
+    return NO_DEFAULT if made is dataclasses.MISSING else made
 
 
 def sections(config: Mapping[str, Any]) -> Iterator[Section]:
@@ -90,7 +90,7 @@ def _of_method(name: str) -> Section:
     if name == RANDOM_INIT:
         return Section("method", f"argument of method {name}:", {}, NOT_ARGUMENTS)
     arguments = {key: keyword for key, keyword in keywords(METHODS[name]).items() if key not in GIVEN}
-    frames = {"num_frames": Keyword(REQUIRED, int)}
+    frames = {"num_frames": Keyword(NO_DEFAULT, int)}
     return Section("method", f"argument of method {name}:", arguments | frames, NOT_ARGUMENTS - frames.keys())
 
 
@@ -105,7 +105,7 @@ def effective(config: DictConfig) -> dict[str, Any]:
     parts = list(sections(listed))
     for part in parts:
         for key, keyword in part.keywords.items():
-            if key not in part.of(listed) and keyword.default is not REQUIRED:
+            if key not in part.of(listed) and keyword.default is not NO_DEFAULT:
                 part.of(filled)[key] = plain_value(keyword.default)
     found: dict[str, Any] = OmegaConf.to_container(filled, resolve=True)  # type: ignore[assignment]
     for part in parts:

@@ -1,4 +1,4 @@
-"""What a run will do, worked out and checked before anything is computed."""
+"""The plan of a run, worked out and checked before anything is computed."""
 
 import json
 import os
@@ -145,7 +145,7 @@ def build_views(config: Config) -> MultiCrop:
 
 
 def batch_of(config: Config, views: MultiCrop) -> Batch:
-    """What a step brings to the method."""
+    """Return the batch that a step brings to the method."""
     num_globals, num_locals = (sum(crop.num for crop in crops) for crops in (views.globals, views.locals))
     return Batch(config["batch_size"], config["method"]["num_frames"], num_globals, num_locals)
 

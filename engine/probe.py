@@ -1,4 +1,4 @@
-"""What a pretraining costs, from a step or two of it: so that a plan can say what it asks for before it is begun."""
+"""Measure the cost of a pretraining from a step or two of it, so that a plan can state it beforehand."""
 
 import json
 import time
@@ -27,7 +27,7 @@ class Cost(NamedTuple):
     device: str
 
 
-def probe(config: Config) -> Cost:
+def measure_cost(config: Config) -> Cost:
     """Time a step of two clips of noise, forward and backward, on the device that a run would take; once for each model.
 
     What does not grow with the clips, as the weights of a wide projector, counts with them: too much for VICReg, say.
@@ -43,7 +43,7 @@ def probe(config: Config) -> Cost:
 
 
 def clips_of(config: Config) -> int:
-    """Of an epoch; for data that are not there, as many as are expected."""
+    """Return the clips of an epoch; for data that are not there, as many as are expected."""
     source = build_source(config["pretrain"])
     if source.clips_per_epoch is not None:
         return source.clips_per_epoch
@@ -55,7 +55,7 @@ def clips_of(config: Config) -> int:
 
 
 def _seconds_per_clip(config: Config) -> float:
-    """From the faster of two steps; from the first alone where that is slow."""
+    """Return the time of the faster of two steps; of the first alone where that is slow."""
     device = config["device"]
     frames = min(config["method"]["num_frames"], PROBED_FRAMES)
     method = build_method(config, duration_of(config, config["batch_size"])).to(device)

@@ -1,4 +1,4 @@
-"""What a person sees while an encoder trains: a bar on a terminal, a line every half minute in a log."""
+"""Show how an encoder trains: a bar on a terminal, a line every half minute in a log."""
 
 import csv
 import math

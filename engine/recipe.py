@@ -1,4 +1,4 @@
-"""What the yamls of a run's choices say before a value is changed, and what a recipe among them sets."""
+"""The configuration of a run's yamls before a value is changed, and what a recipe among them sets."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def recipe_of(config: Config) -> Config:
 
 
 def recipe_said(config: Config) -> str:
-    """What the recipe that was chosen, by hand or with the data, sets in this job: `mini/vit_mini_dora: num_frames 8 -> 2, ...`."""
+    """Say what the recipe, chosen by hand or with the data, sets in this job: `mini/vit_mini_dora: num_frames 8 -> 2, ...`."""
     chosen = HydraConfig.get().runtime.choices
     name, own = chosen["recipe"], f"{chosen['backbone']}_{chosen['method']}"
     if name == NO_RECIPE:

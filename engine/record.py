@@ -1,4 +1,4 @@
-"""From an encoder to rows: evaluate, keep every item's outcome, add the row, say what it means."""
+"""Turn an encoder into rows: evaluate it, keep every item's outcome, add the row, say what it means."""
 
 import datetime
 import shlex
@@ -14,11 +14,11 @@ from longtake.backbones.weights import weights_hash
 from longtake.console import console
 from longtake.downstream.base import Downstream
 from longtake.engine.boards import TRACKED
-from longtake.engine.code_hash import UNKNOWN as UNKNOWN_CODE
+from longtake.engine.code_hash import UNKNOWN_TRAINING as UNKNOWN_CODE
 from longtake.engine.code_hash import evaluation_hash, same_code
 from longtake.engine.config import typed
 from longtake.engine.git import DIRTY, UNKNOWN, code_commit
-from longtake.leaderboards.outcomes import compare, has_outcomes, items_hash, load_outcomes, save_outcomes
+from longtake.leaderboards.outcomes import compare, has_outcomes, items_hash, keep_outcomes, load_outcomes
 from longtake.leaderboards.render import comparison, console_table, method_name
 from longtake.leaderboards.rows import read, upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
@@ -28,7 +28,7 @@ from longtake.parallel import is_first
 METRICS_SHOWN = 3  # at the end of a run; run task=leaderboard shows all
 
 
-class Board(NamedTuple):
+class Leaderboard(NamedTuple):
     """One evaluation and where its rows go."""
 
     folder: Path
@@ -42,7 +42,7 @@ class Board(NamedTuple):
 
 
 def evaluate(
-    board: Board, encoder: ViT, key: Key, cost: Mapping[str, Any], trained_by: str, workdir: Path
+    board: Leaderboard, encoder: ViT, key: Key, cost: Mapping[str, Any], trained_by: str, workdir: Path
 ) -> Row | None:
     """Evaluate an encoder; its row and the outcome of every item go into the leaderboard. None but in the first process.
 
@@ -64,7 +64,7 @@ def evaluate(
     )
     measured = {metric: _estimate(outcomes, metric) for metric in board.task.metrics if metric in outcomes}
     row = Row(key, measured, provenance)
-    save_outcomes(board.folder, board.name, key, outcomes)
+    keep_outcomes(board.folder, board.name, key, outcomes)
     upsert(board.path, [row], board.task.metrics)
     return row
 
@@ -83,16 +83,17 @@ def _estimate(outcomes: Mapping[str, np.ndarray], metric: str) -> Estimate:
     return interval(values[counts], outcomes["groups"][counts] if "groups" in outcomes else None)
 
 
-def known(board: Board, key: Key, trained_by: str, weights: str) -> Row | None:
-    """The row of this key when the same code, by its hash, has measured the same `weights` before: intact, with its outcomes.
+def known(board: Leaderboard, key: Key, trained_by: str, weights: str) -> Row | None:
+    """Return the row of this key if the same code, by its hash, has measured the same `weights`; it is intact, with its outcomes.
 
-    A published one is taken over. From a clean commit, one of uncommitted code is none: measured again, it can be published.
+    A published row is copied into the run's leaderboard. A row of uncommitted code does not count when the code is committed now:
+    measuring again gives a row that can be published.
     """
     for folder in (board.folder, TRACKED):
         row = _made(folder, board, key, trained_by)
         if row is not None and row.provenance.checkpoint_hash == weights:
             if folder != board.folder:
-                save_outcomes(board.folder, board.name, key, load_outcomes(folder, board.name, key))
+                keep_outcomes(board.folder, board.name, key, load_outcomes(folder, board.name, key))
                 upsert(board.path, [row], board.task.metrics)
                 console.print(
                     f"{method_name(key.method)}, seed {key.seed}: the published row, of the same code and weights"
@@ -101,8 +102,8 @@ def known(board: Board, key: Key, trained_by: str, weights: str) -> Row | None:
     return None
 
 
-def _made(folder: Path, board: Board, key: Key, trained_by: str) -> Row | None:
-    """The row of a folder, when this code has made it and it is all there."""
+def _made(folder: Path, board: Leaderboard, key: Key, trained_by: str) -> Row | None:
+    """Return the row of a folder if this code has made it and nothing of it is missing."""
     path = folder / board.path.name
     row = next((row for row in read(path, board.task.metrics) if row.key == key), None)
     if row is None or row.broken_seal or trained_by == UNKNOWN_CODE:
@@ -116,7 +117,7 @@ def _unpublishable(commit: str) -> bool:
     return commit == UNKNOWN or commit.endswith(DIRTY)
 
 
-def report(board: Board, row: Row, baseline: Row | None) -> None:
+def print_row(board: Leaderboard, row: Row, baseline: Row | None) -> None:
     """Print the added row beside random init, and whether they differ."""
     shown = [metric for metric in board.task.metrics if metric in row.metrics][:METRICS_SHOWN]
     console.print(console_table(board.name, [row] if baseline is None else [row, baseline], shown))

@@ -15,19 +15,19 @@ from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
-from longtake.engine.code_hash import UNKNOWN, training_hash
+from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.fit import Interrupted, fit
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.engine.progress import draw_curves, health_line
-from longtake.engine.record import Board, evaluate, known, report
+from longtake.engine.record import Leaderboard, evaluate, known, print_row
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, is_first, join
 
 ENCODER, RECORD = "encoder.safetensors", "run.json"
 INHERITED = "LONGTAKE_RUN"  # the folder, for the processes that Lightning starts beside the first one
 # Fields of a row's key and of its provenance that an encoder file carries in its header.
-IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs", "seed")
+ENCODER_FIELDS = ("method", "variant", "pretrain", "backbone", "epochs", "seed")
 COST = ("config_hash", "frames_seen", "hours", "peak_memory_gb", "device")
 
 
@@ -82,14 +82,14 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
             continue
         console.rule(name, align="left")
         protocol = task.protocol + protocol_suffix(plan.config["eval"][name], recipe["eval"][name])
-        board = Board(boards, name, task, protocol)
+        board = Leaderboard(boards, name, task, protocol)
         row = done_before(board, encoder, header) if plan.resumed else None
         row = row or add_row(board, encoder, header, folder / "eval" / name)
         baseline = None
         if plan.config["baseline"] and header["method"] != RANDOM_INIT:
             baseline = random_init_row(board, encoder, header, folder / "eval_random_init" / name)
         if row is not None:
-            report(board, row, baseline)
+            print_row(board, row, baseline)
     console.print(f"\nthis run: {folder}\nits rows: {boards}", soft_wrap=True)
 
 
@@ -179,19 +179,19 @@ def random_init(encoder: ViT, header: Mapping[str, Any]) -> tuple[ViT, dict[str,
     }
 
 
-def add_row(board: Board, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
+def add_row(board: Leaderboard, encoder: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
     """Evaluate an encoder whose header says what it is. None in the processes that only help."""
     cost = {field: header[field] for field in COST}
     return evaluate(board, encoder, _key(header, board.protocol), cost, _trained_by(header), workdir)
 
 
-def done_before(board: Board, encoder: ViT, header: Mapping[str, Any]) -> Row | None:
+def done_before(board: Leaderboard, encoder: ViT, header: Mapping[str, Any]) -> Row | None:
     """The row of exactly these weights, when the same code has added it: a continued run does not evaluate twice."""
     row = known(board, _key(header, board.protocol), _trained_by(header), weights_hash(encoder))
     return agreed(row) if board.task.shared else row
 
 
-def random_init_row(board: Board, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
+def random_init_row(board: Leaderboard, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
     """Random init of the encoder's architecture and seed, evaluated unless the same code has done it before."""
     encoder, header = random_init(trained, header)
     there = known(board, _key(header, board.protocol), _trained_by(header), weights_hash(encoder))
@@ -200,8 +200,8 @@ def random_init_row(board: Board, trained: ViT, header: Mapping[str, Any], workd
 
 
 def _key(header: Mapping[str, Any], protocol: str) -> Key:
-    return Key(**{field: header[field] for field in IDENTITY}, protocol=protocol, source="run")
+    return Key(**{field: header[field] for field in ENCODER_FIELDS}, protocol=protocol, source="run")
 
 
 def _trained_by(header: Mapping[str, Any]) -> str:
-    return header.get("code_hash", UNKNOWN)
+    return header.get("code_hash", UNKNOWN_TRAINING)

@@ -1,8 +1,7 @@
-"""What code a number depends on, as a hash: the modules it starts from and all modules of the package that they import.
+"""Hash the code that a number depends on: the modules it starts from and all modules of the package that they import.
 
 Only what makes numbers counts: comments, docstrings, formatting and the words of errors do not, and every Python gives the same
-hash. What the package does not contain (PyTorch, the data) is not covered, and neither are yamls; freshness.py adds those of a
-row.
+hash. The hash does not cover what the package does not contain (PyTorch, the data), nor yamls; freshness.py adds those of a row.
 """
 
 import ast

@@ -115,7 +115,7 @@ def _parts(units: Float[np.ndarray, "s g"]) -> list[Part]:
 
 
 def _of_seeds(units: Float[np.ndarray, "s g"]) -> list[Part]:
-    """What seeds add to the variance of the mean, and the rest that the items' part has counted already."""
+    """Return what seeds add to the variance of the mean, and the rest that the items' part has counted already."""
     s, n = units.shape
     if s == 1:
         return []
@@ -126,7 +126,7 @@ def _of_seeds(units: Float[np.ndarray, "s g"]) -> list[Part]:
 
 
 def _variance(values: Float[np.ndarray, "k"]) -> Part:
-    """Of the mean of independent values."""
+    """Return the variance of the mean of independent values."""
     k = len(values)
     return Part(float(values.var(ddof=1)) / k if k > 1 else 0.0, max(k - 1, 1))
 

@@ -47,7 +47,7 @@ class Header:
         self._sealed = sealed(self.names) if SEAL in found else None
 
     def _flaw(self, line: str) -> str:
-        """What is wrong with the header, if anything."""
+        """Say what is wrong with the header, if anything."""
         if not line.endswith("\n"):
             return "cut short"
         names, scores = self.names, score_columns(self.metrics)
@@ -64,7 +64,7 @@ class Header:
         return ""
 
     def broken_seal(self, cells: Sequence[str]) -> str:
-        """What stands in the place of the seal where that does not fit a record of this file; else ""."""
+        """Return what stands in the place of the seal where that does not fit a record of this file; else ""."""
         return "" if self._sealed is None else broken_seal(cells, self._sealed)
 
     def todays(self, place: str, cells: Sequence[str]) -> Sequence[str]:
@@ -101,7 +101,7 @@ class Header:
 
     @cached_property
     def _empty(self) -> dict[str, str]:
-        """As texts; the seal of a file of version 1 is not looked at."""
+        """Return empty cells, as texts; the seal of a file of version 1 is not looked at."""
         return {SEAL: "", **{name: text_of(value) for name, value in self._defaults.items()}}
 
 

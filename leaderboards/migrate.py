@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longtake.leaderboards.migrations import former_keys
-from longtake.leaderboards.outcomes import has_outcomes, load_outcomes, outcomes_path, save_outcomes
+from longtake.leaderboards.outcomes import has_outcomes, keep_outcomes, load_outcomes, outcomes_path
 from longtake.leaderboards.rows import board_files, metrics_of, read, upsert
 
 
 class Migrated(NamedTuple):
-    """How many files are other than before."""
+    """Counts of the files that the migration has changed."""
 
     boards: int
     outcomes: int
@@ -43,7 +43,7 @@ def migrate(folder: Path) -> Migrated:
     moved = {place: key for place, key in former.items() if has_outcomes(folder, *place)}
     for (evaluation, old), key in moved.items():
         if not has_outcomes(folder, evaluation, key):
-            save_outcomes(folder, evaluation, key, load_outcomes(folder, evaluation, old))
+            keep_outcomes(folder, evaluation, key, load_outcomes(folder, evaluation, old))
     contents = {path: path.read_bytes() for path in boards}
     for path, (metrics, _) in boards.items():
         upsert(path, [], metrics)

@@ -1,4 +1,4 @@
-"""How rows of older files get the columns that the key has today.
+"""Fill rows of older files with the columns that the key has today.
 
 To add `data` and `frames` to the key, say, take three steps:
 
@@ -49,7 +49,7 @@ def added() -> set[str]:
 
 
 def filled(known: Facts) -> dict[str, Value]:
-    """What is known of a row, and the values of all columns that migrations have added since it was written."""
+    """Return what is known of a row, and the values of all columns that migrations have added since it was written."""
     row = dict(known)
     for migration in MIGRATIONS:
         row |= {column: value for column, value in migration.of(row).items() if column not in row}

@@ -1,4 +1,4 @@
-"""What every test item contributed to a row's metrics, kept so that two rows can be compared item by item."""
+"""Keep what every test item contributed to a row's metrics, so that two rows can be compared item by item."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ ITEMS, KEY, GROUPS = "items", "key", "groups"  # the arrays of a file that are n
 
 
 def outcomes_path(folder: Path, evaluation: str, key: tuple[Value, ...]) -> Path:
-    """Where the outcomes of a row lie; `folder` is the one with the CSVs.
+    """Return the file of a row's outcomes; `folder` is the one with the CSVs.
 
     All columns of the key count: when one is added, files have to be renamed (leaderboards/migrate.py).
     """
@@ -32,7 +32,7 @@ def has_outcomes(folder: Path, evaluation: str, key: tuple[Value, ...]) -> bool:
     return os.path.isdir(f"{folder}/outcomes/{evaluation}") and outcomes_path(folder, evaluation, key).exists()
 
 
-def save_outcomes(folder: Path, evaluation: str, key: Key, outcomes: Mapping[str, np.ndarray]) -> Path:
+def keep_outcomes(folder: Path, evaluation: str, key: Key, outcomes: Mapping[str, np.ndarray]) -> Path:
     """Saves the outcomes of a row, in the place of older ones.
 
     Args:
@@ -83,7 +83,7 @@ def load_outcomes(folder: Path, evaluation: str, key: tuple[Value, ...]) -> dict
     return outcomes
 
 
-def in_order(outcomes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def sorted_by_item(outcomes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """All arrays in the order of the items' ids."""
     order = np.argsort(outcomes[ITEMS])
     return {name: values[order] for name, values in outcomes.items()}
@@ -91,7 +91,7 @@ def in_order(outcomes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def items_hash(outcomes: Mapping[str, np.ndarray]) -> str:
     """Twelve hex digits of which items were tested, and of their groups; what is in a file of that name is not looked at."""
-    ordered = in_order(outcomes)
+    ordered = sorted_by_item(outcomes)
     named = [ordered[name].tolist() for name in (ITEMS, GROUPS) if name in ordered]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
 
@@ -128,7 +128,7 @@ def _by_item(
     if metric not in outcomes:
         there = ", ".join(sorted(outcomes))
         raise ValueError(f"{evaluation}: row '{key}' has no outcomes of {metric!r}; there are: {there}")
-    ordered = in_order(outcomes)
+    ordered = sorted_by_item(outcomes)
     return ordered[ITEMS], ordered[metric], ordered.get(GROUPS)
 
 

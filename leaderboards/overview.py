@@ -144,7 +144,7 @@ def _markdown_cell(line: Line, column: Column, best: bool) -> str:
 
 
 def seeds_in(column: Column, lines: Sequence[Line]) -> str:
-    """How many an encoder has: "3 seeds". The intervals of one seed know of other test items alone."""
+    """Say how many seeds an encoder has: "3 seeds". The intervals of one seed cover other test items, not other seeds."""
     counts = {len(line.entries[column].rows) for line in lines if column in line.entries}
     fewest, most = min(counts), max(counts)
     several = f"{fewest} to {most}" if fewest < most else f"{most}"

@@ -22,7 +22,7 @@ PROOFS = {
 
 
 @dataclass(frozen=True)
-class Board:
+class EvaluationEntries:
     """An evaluation's entries, what is wrong with some of their rows, and which commits vouch for those of older code."""
 
     name: str
@@ -34,7 +34,7 @@ class Board:
 
 
 def page(
-    boards: Sequence[Board],
+    boards: Sequence[EvaluationEntries],
     lines: Sequence[Line],
     columns: Sequence[Column],
     figures: Mapping[str, Path],
@@ -69,7 +69,7 @@ def _line(line: Line, columns: Sequence[Column], lines: Sequence[Line]) -> dict[
     return {"label": line.label, "scores": scores, "rank": line.mean_rank}
 
 
-def _board(board: Board) -> dict[str, Any]:
+def _board(board: EvaluationEntries) -> dict[str, Any]:
     entries, printed = board.entries, papers(board.entries)
     metrics = [metric for metric in board.metrics if any(metric in entry.scores for entry in entries)]
     same = list(budgets(entries))
@@ -97,7 +97,7 @@ def _best(entries: Sequence[Entry], metric: str) -> float:
 
 
 def _range(entries: Sequence[Entry], metric: str) -> tuple[float, float]:
-    """Of all numbers of a column, intervals included."""
+    """Return the range of all numbers of a column, intervals included."""
     scores = [entry.scores[metric] for entry in entries if metric in entry.scores]
     ends = [end for score in scores for end in (score.value, score.low, score.high) if end is not None]
     return min(ends), max(ends)
@@ -113,7 +113,7 @@ def _entry(
     entry: Entry,
     at: list[int],
     printed: Mapping[str, float],
-    board: Board,
+    board: EvaluationEntries,
     best: Mapping[str, float],
 ) -> dict[str, Any]:
     key, proof = entry.key, entry.provenance

@@ -25,7 +25,7 @@ GAIN, FRAMES = "GAIN ", "#Frames (M)"  # columns that are no metric
 
 
 class Place(NamedTuple):
-    """Where a column of the paper is in the leaderboards."""
+    """The place of one of the paper's columns in the leaderboards."""
 
     evaluation: str
     metric: str
@@ -62,7 +62,7 @@ PLACES: Mapping[str, Place] = {
 
 
 @dataclass(frozen=True)
-class Line:
+class PrintedLine:
     """A row of a printed table."""
 
     table: str
@@ -83,7 +83,7 @@ class Flaw:
     labels: tuple[str, ...]
     note: str
 
-    def concerns(self, line: Line, label: str) -> bool:
+    def concerns(self, line: PrintedLine, label: str) -> bool:
         key = line.key
         same = key.method == self.method and key.pretrain == self.pretrain and not key.variant
         return (
@@ -115,7 +115,7 @@ FLAWS = (
 )  # fmt: skip
 
 
-def lines(table: str) -> list[Line]:
+def lines(table: str) -> list[PrintedLine]:
     """The rows of one of `TABLES`, in its order. Raises `ValueError` for another table."""
     if table not in TABLES:
         raise ValueError(f"table: got {table!r}, expected one of {', '.join(TABLES)}")
@@ -123,14 +123,14 @@ def lines(table: str) -> list[Line]:
         return [_line(table, record) for record in csv.DictReader(file)]
 
 
-def _line(table: str, record: Mapping[str, str]) -> Line:
+def _line(table: str, record: Mapping[str, str]) -> PrintedLine:
     method, variant, pretrain, backbone, epochs = (record[name] for name in IDENTITY)
     trained = int(epochs) if epochs else None
     key = Key(method, variant, pretrain, backbone, trained, PROTOCOL, None, f"{PAPER}table{table}")
     numbers = {name: float(cell) for name, cell in record.items() if cell and name not in (*IDENTITY, FRAMES)}
     gains = {name.removeprefix(GAIN): value for name, value in numbers.items() if name.startswith(GAIN)}
     scores = {name: value for name, value in numbers.items() if not name.startswith(GAIN)}
-    return Line(table, key, scores, gains, record.get(FRAMES, ""))
+    return PrintedLine(table, key, scores, gains, record.get(FRAMES, ""))
 
 
 def ledger() -> dict[str, list[Row]]:
@@ -148,7 +148,7 @@ def _evaluation(label: str) -> str:
     return PLACES[label].evaluation
 
 
-def _row(line: Line, labels: list[str]) -> Row:
+def _row(line: PrintedLine, labels: list[str]) -> Row:
     notes = [flaw.note for flaw in FLAWS if any(flaw.concerns(line, label) for label in labels)]
     if line.frames:
         notes.append(f"{line.frames} million frames of data")

@@ -68,7 +68,7 @@ def draw_heat_map(lines: Sequence[Line], columns: Sequence[Column], path: Path) 
 
 
 def _shades(lines: Sequence[Line], column: Column) -> list[float]:
-    """From -1 to 1 for each line; NaN where it has no score. Without random init the median is the middle."""
+    """Return a shade from -1 to 1 for each line; NaN where it has no score. Without random init the median is the middle."""
     scores = [line.score(column) for line in lines]
     values = np.array([np.nan if score is None else score.value for score in scores])
     untrained = [i for i, line in enumerate(lines) if line.untrained and column in line.entries]

@@ -1,4 +1,4 @@
-"""Who is better than whom, when all pairs of a leaderboard are compared at once.
+"""Say who is better than whom when all pairs of a leaderboard are compared at once.
 
 Holm's correction (Scandinavian Journal of Statistics 6, 1979) keeps the probability of *any* wrong verdict below the level.
 Methods that share a letter are statistically tied (H.-P. Piepho, Journal of Computational and Graphical Statistics 13, 2004). A
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from longtake.leaderboards.aggregate import Contrast, Groups, Outcomes, Pooled, contrast, pooled
 
 
-class Standing(NamedTuple):
+class RankedMethod(NamedTuple):
     """A method among others, by one metric."""
 
     name: str
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
 def standings(
     outcomes: Mapping[str, Outcomes], groups: Groups = None, *, level: float = 0.95, lower_is_better: bool = False
-) -> tuple[list[Standing], list[Pair]]:
+) -> tuple[list[RankedMethod], list[Pair]]:
     """Methods from best to worst, and all pairs of them. `outcomes` has for each name an array (seeds, items), the same items.
 
     Raises `ValueError` for outcomes that are none or not finite.
@@ -52,7 +52,7 @@ def standings(
     different = {(pair.better, pair.worse) for pair in pairs if pair.significant}
     shared = letters(names, different)
     return [
-        Standing(
+        RankedMethod(
             name, scores[name], shared[name],
             1 + sum(worse == name for _, worse in different),
             len(names) - sum(better == name for better, _ in different),
@@ -71,7 +71,7 @@ def holm(p_values: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], flo
 
 
 def letters(names: Sequence[str], different: set[tuple[str, str]]) -> dict[str, str]:
-    """For each name its letters: two share one exactly when they are not in `different` (in either order).
+    """Give each name its letters: two names share one exactly when they are not in `different` (in either order).
 
     `names` go from best to worst, and so do the letters. Insertion and absorption: a group with two that differ is split
     into the one without the first and the one without the second, and groups within another are dropped.

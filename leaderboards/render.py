@@ -123,7 +123,7 @@ def _differing(rows: Sequence[Row]) -> list[str]:
 
 
 def _shared(rows: Sequence[Row]) -> str:
-    """What all rows have in common, in words."""
+    """Say in words what all rows have in common."""
     if not rows:
         return "no rows yet"
     names = [name for name in COLUMNS if name not in _differing(rows)]
@@ -131,7 +131,7 @@ def _shared(rows: Sequence[Row]) -> str:
 
 
 def _first_cells(row: Row, columns: Sequence[str]) -> list[str]:
-    """What the row is about; nobody shall take an edited number for a measured one."""
+    """Say what the row is about, and whether a number was edited: nobody shall take it for a measured one."""
     method, *others = _identity(row.key, columns)
     return [f"{method} (edited)" if row.broken_seal else method, *others]
 
@@ -142,7 +142,7 @@ def _identity(key: Key, columns: Sequence[str]) -> list[str]:
 
 
 def _words(key: Key, columns: Sequence[str]) -> str:
-    """What `key` has in these columns: "pretrain mini, epochs 10"."""
+    """Say in words what `key` has in these columns: "pretrain mini, epochs 10"."""
     return ", ".join(f"{name} {cell}" for name, cell in zip(columns, _identity(key, columns)[1:], strict=True) if cell)
 
 

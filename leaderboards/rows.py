@@ -31,7 +31,7 @@ CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 
 
 def board_files(folder: Path) -> list[Path]:
-    """The leaderboards of a folder, sorted by name; `same_numbers.csv` is none."""
+    """The leaderboards of a folder, sorted by name; `same_numbers.csv` is not one of them."""
     return sorted(path for path in folder.glob("*.csv") if path.name != SAME_NUMBERS)
 
 
@@ -113,7 +113,7 @@ def _written(cells: Sequence[str]) -> str:
 
 
 def _records(content: bytes, name: str) -> Iterator[tuple[int, str, list[str]]]:
-    """For each record its first line's number, its text and its cells; it has several lines where a cell has."""
+    """Yield each record's first line number, its text and its cells; a record has several lines where a cell has."""
     # surrogateescape lets bytes that are not UTF-8 through to _value, where their column is known.
     lines = list(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""))
     reader = csv.reader(lines)
@@ -131,7 +131,7 @@ def _records(content: bytes, name: str) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def _endless(name: str, lines: Sequence[str], start: int) -> str:
-    """What to say of a record with a cell that is longer than the reader takes: a quote opens it, and nothing closes it."""
+    """Describe a record with a cell that is longer than the reader takes: a quote opens it, and nothing closes it."""
     most = csv.field_size_limit()
     names = columns([]) if start == 0 else next(csv.reader(lines))
     intact = len(next(csv.reader([lines[start][:most]]))) - 1

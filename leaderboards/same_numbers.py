@@ -1,4 +1,4 @@
-"""Which hashes of code stand for the same numbers: `same_numbers.csv`, beside the leaderboards.
+"""Read which hashes of code stand for the same numbers: `same_numbers.csv`, beside the leaderboards.
 
 A row keeps the hash of the code that made it. A line of this file says that the code of another hash gave bit-equal numbers on
 fixed fixtures (`run task=same_numbers since=REV` writes it, nobody else does), so that the row is still as good as new. Lines

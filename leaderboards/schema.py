@@ -1,4 +1,4 @@
-"""What a leaderboard's row consists of, and how its cells are written.
+"""The parts of a leaderboard's row, and how its cells are written.
 
     key columns | for each metric m: m, m_low, m_high | provenance columns | seal
 
@@ -28,7 +28,7 @@ IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs")
 
 
 class Key(NamedTuple):
-    """What a row is about; a second result with the same key replaces the first."""
+    """The key of a row: what it is about. A second result with the same key replaces the first."""
 
     method: str  # RANDOM_INIT is one
     variant: str  # what differs from the method's recipe: "fidelity=official num_objects=4"
@@ -53,7 +53,7 @@ _identity = attrgetter(*IDENTITY)
 
 
 class Provenance(NamedTuple):
-    """Where the numbers come from; all but the note empty for numbers read from a paper. What is not known has its default."""
+    """The origin of a row's numbers; all but the note is empty for a paper's numbers. Unknown fields have their defaults."""
 
     config_hash: str = ""
     checkpoint_hash: str = ""
@@ -131,7 +131,7 @@ def cells_of(row: Row, metrics: Sequence[str]) -> list[str]:
 
 
 def broken_seal(cells: Sequence[str], header: str) -> str:
-    """What stands in the place of the seal of a record where that does not fit the rest; else ""."""
+    """Return what stands in the place of a record's seal where that does not fit the rest; else ""."""
     *others, seal = cells
     return "" if seal == seal_of(others, header) else seal or NO_SEAL
 
@@ -143,7 +143,7 @@ def seal_of(cells: Sequence[str], header: str) -> str:
 
 @cache
 def sealed(names: tuple[str, ...]) -> str:
-    """What seals cover of a header: its names as a JSON array, but nothing of version 2's."""
+    """Return the part of a header that seals cover: its names as a JSON array, but nothing of version 2's."""
     metrics = names[len(OLD_KEY) : -len(OLD_PROVENANCE_2) - 1 : 3]
     is_version_2 = names == (*OLD_KEY, *score_columns(metrics), *OLD_PROVENANCE_2, SEAL)
     return "" if is_version_2 else _json(names)

@@ -1,4 +1,4 @@
-"""How far a score can be trusted: bootstrap intervals of a mean over test items, and of a paired difference.
+"""Say how far a score can be trusted: bootstrap intervals of a mean over test items, and of a paired difference.
 
 Percentile bootstrap: B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979).
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from longtake.leaderboards.aggregate import pooled
-from longtake.leaderboards.outcomes import GROUPS, ITEMS, has_outcomes, in_order, load_outcomes
+from longtake.leaderboards.outcomes import GROUPS, ITEMS, has_outcomes, load_outcomes, sorted_by_item
 from longtake.leaderboards.ranking import standings
 from longtake.leaderboards.schema import PAPER, RANDOM_INIT, Key, Provenance, Row, lower_is_better
 from longtake.leaderboards.statistics import Estimate
@@ -23,8 +23,8 @@ SAME_BUDGET = 1.05  # the largest over the smallest: whole epochs and batches ne
 MOST_RANKED = 40  # entries of a budget; beyond that all pairs are a poor question
 
 
-class Place(NamedTuple):
-    """Where a score stands among those of one budget."""
+class Placing(NamedTuple):
+    """The place of a score among those of one budget."""
 
     letters: str  # shared with whom it is statistically tied
     ranks: tuple[int, int]  # the best and the worst that its rank may be
@@ -38,11 +38,11 @@ class Score(NamedTuple):
     low: float | None = None
     high: float | None = None
     seeds_std: float | None = None  # standard deviation of the seeds' scores
-    places: Mapping[int, Place] = MappingProxyType({})  # by the number of the budget; random init stands in several
+    places: Mapping[int, Placing] = MappingProxyType({})  # by the number of the budget; random init stands in several
 
     @property
-    def place(self) -> Place | None:
-        """Where it stands, if that is in one budget alone."""
+    def place(self) -> Placing | None:
+        """The score's place, if that is in one budget alone."""
         return next(iter(self.places.values())) if len(self.places) == 1 else None
 
     @property
@@ -78,7 +78,7 @@ class Entry:
 
     @property
     def identity(self) -> tuple:
-        """What tells the encoder from others, whatever it is evaluated by."""
+        """The part of the key that tells the encoder from others, whatever evaluates it."""
         return self.key.identity
 
     @property
@@ -92,7 +92,7 @@ class Entry:
 
     @property
     def provenance(self) -> Provenance:
-        """Of its first seed."""
+        """The provenance of the first seed."""
         return self.rows[0].provenance
 
     @property
@@ -132,14 +132,14 @@ class _Tested(NamedTuple):
 
 
 def _outcomes(evaluation: str, entry: Entry, metrics: Sequence[str]) -> dict[str, _Tested]:
-    """By metric, where all seeds have kept theirs and were tested on the same items."""
+    """Return the outcomes by metric, where all seeds have kept theirs and were tested on the same items."""
     if entry.is_paper or entry.edited:
         return {}
     places = list(zip(entry.folders, entry.rows, strict=True))
     if not all(has_outcomes(folder, evaluation, row.key) for folder, row in places):
         return {}
     try:
-        loaded = [in_order(load_outcomes(folder, evaluation, row.key)) for folder, row in places]
+        loaded = [sorted_by_item(load_outcomes(folder, evaluation, row.key)) for folder, row in places]
     except ValueError:  # a file that is broken: the row's reasons (freshness.py) say so
         return {}
     found = {}
@@ -207,12 +207,12 @@ def _rank(
     values = {name: tested[key].values for name, key in names.items()}
     for standing in standings(values, groups, lower_is_better=lower_is_better(metric))[0]:
         known = scores[names[standing.name]]
-        place = Place(standing.letters, (standing.best_rank, standing.worst_rank), len(tested))
+        place = Placing(standing.letters, (standing.best_rank, standing.worst_rank), len(tested))
         known[metric] = known[metric]._replace(places={**known[metric].places, budget: place})
 
 
 def papers(entries: Sequence[Entry]) -> dict[Key, dict[str, float]]:
-    """By metric, the paper's numbers for each encoder of ours that it has; of several tables the first.
+    """Return, by metric, the paper's numbers for each encoder of ours that it has; of several tables the first.
 
     A table that does not say how many epochs stands beside any.
     """

@@ -1,4 +1,4 @@
-"""What every method shares: registration, schedules, the optimiser step, logging. A method adds `losses`.
+"""Every method shares this: registration, schedules, the optimiser step, logging. A method adds `losses`.
 
 One step, in the order of the DINO family's originals: learning rate and weight decay of this step -> `losses` -> backward ->
 (unscale) -> clip each gradient -> optimiser -> `after_step` (the teacher's update). A step whose loss or gradient is not
@@ -26,7 +26,7 @@ METHODS: "Registry[type[Method]]" = Registry("method", "longtake.methods")
 
 
 class Duration(NamedTuple):
-    """How long a run is: epochs, optimiser steps in one of them, clips in one step on all ranks together."""
+    """The length of a run: epochs, optimiser steps in one of them, clips in one step on all ranks together."""
 
     epochs: int
     steps_per_epoch: int
@@ -38,7 +38,7 @@ class Duration(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one step brings: clips on all ranks together, frames of a clip, views of both kinds."""
+    """The batch of one step: clips on all ranks together, frames of a clip, views of both kinds."""
 
     clips: int
     num_frames: int
@@ -114,7 +114,7 @@ class Method(lightning.LightningModule):
 
     @property
     def encoder(self) -> ViT:
-        """What is evaluated: the backbone, or the teacher's where there is one."""
+        """The network that is evaluated: the backbone, or the teacher's where there is one."""
         return self.backbone
 
     def after_step(self, step: int) -> None:

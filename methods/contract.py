@@ -1,4 +1,4 @@
-"""What every method must do, whoever wrote it: `run task=check method=NAME`, and the tests over configs/method."""
+"""The contract that every method keeps, whoever wrote it: `run task=check method=NAME`, and the tests over configs/method."""
 
 import copy
 import tempfile
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from longtake.datasets.views import Views
 from longtake.methods.base import Method
 
-Make = Callable[[], Method]
+MakeMethod = Callable[[], Method]
 State = dict[str, Tensor]
 SEED = 0
 
@@ -50,14 +50,14 @@ def losses_of(method: Method, views: Views) -> dict[str, Tensor]:
     return method.losses(views)
 
 
-def losses_are_finite(make: Make, batches: Sequence[Views]) -> str | None:
+def losses_are_finite(make: MakeMethod, batches: Sequence[Views]) -> str | None:
     for name, value in losses_of(make(), batches[0]).items():
         if value.shape or value.dtype != torch.float32 or not value.isfinite():
             return f"loss {name} is {value}, expected one finite float32 number"
     return None
 
 
-def gradients_reach_the_student_alone(make: Make, batches: Sequence[Views]) -> str | None:
+def gradients_reach_the_student_alone(make: MakeMethod, batches: Sequence[Views]) -> str | None:
     method = make()
     torch.stack(list(losses_of(method, batches[0]).values())).sum().backward()
     for name, p in method.named_parameters():
@@ -70,7 +70,7 @@ def gradients_reach_the_student_alone(make: Make, batches: Sequence[Views]) -> s
     return None
 
 
-def teacher_moves_only_after_the_step(make: Make, batches: Sequence[Views]) -> str | None:
+def teacher_moves_only_after_the_step(make: MakeMethod, batches: Sequence[Views]) -> str | None:
     """Frozen parameters keep still in the loss and its backward pass, and move towards the student in `after_step`."""
     method = make()
     frozen = {name: p for name, p in method.named_parameters() if not p.requires_grad}
@@ -95,7 +95,7 @@ def teacher_moves_only_after_the_step(make: Make, batches: Sequence[Views]) -> s
     return None
 
 
-def order_of_the_batch_does_not_matter(make: Make, batches: Sequence[Views]) -> str | None:
+def order_of_the_batch_does_not_matter(make: MakeMethod, batches: Sequence[Views]) -> str | None:
     if make().draws_per_image:
         return None
     views = batches[0]
@@ -108,19 +108,19 @@ def order_of_the_batch_does_not_matter(make: Make, batches: Sequence[Views]) -> 
     return None
 
 
-def training_is_deterministic(make: Make, batches: Sequence[Views]) -> str | None:
+def training_is_deterministic(make: MakeMethod, batches: Sequence[Views]) -> str | None:
     with tempfile.TemporaryDirectory() as folder:
         return difference(*(train(make(), batches, Path(folder)) for _ in range(2)))
 
 
-def a_stopped_run_goes_on_exactly(make: Make, batches: Sequence[Views]) -> str | None:
+def a_stopped_run_goes_on_exactly(make: MakeMethod, batches: Sequence[Views]) -> str | None:
     with tempfile.TemporaryDirectory() as folder:
         whole = train(make(), batches, Path(folder))
         train(make(), batches, Path(folder), last=len(batches) // 2)
         return difference(whole, train(make(), batches, Path(folder), start=Path(folder) / "last.ckpt"))
 
 
-def two_epochs_leave_finite_weights_that_moved(make: Make, batches: Sequence[Views]) -> str | None:
+def two_epochs_leave_finite_weights_that_moved(make: MakeMethod, batches: Sequence[Views]) -> str | None:
     method = make()
     before = copy.deepcopy(method.encoder.state_dict())
     with tempfile.TemporaryDirectory() as folder:

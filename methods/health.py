@@ -37,7 +37,7 @@ def of_features(features: Float[Tensor, "b d"]) -> dict[str, Float[Tensor, ""]]:
 
 @torch.no_grad()
 def of_targets(probs: Float[Tensor, "*b k"]) -> dict[str, Float[Tensor, ""]]:
-    """How the targets use the prototypes.
+    """Measure how the targets use the prototypes.
 
     `target_entropy` is the mean entropy, `target_kl` the mean divergence from the uniform distribution (0: no target says
     anything), `prototype_usage` the exponentiated entropy of the mean target as a share of all prototypes (1/k: all targets

@@ -1,4 +1,4 @@
-"""Which patches are hidden from the student.
+"""Choose the patches that are hidden from the student.
 
 Letters: b images, n patches of a grid of h x w.
 """

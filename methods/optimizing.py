@@ -1,4 +1,4 @@
-"""What the optimiser sees: parameter groups, the clipping of gradients, and the optimisers that PyTorch lacks."""
+"""Parameter groups, the clipping of gradients, and the optimisers that PyTorch lacks."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -99,7 +99,7 @@ class LARC(torch.optim.SGD):
 
 
 def loss_of(closure: Callable[[], Any] | None) -> Any:
-    """What an optimiser's closure returns, its gradients computed on the way."""
+    """Return the loss of an optimiser's closure, which computes the gradients on the way."""
     with torch.enable_grad():
         return None if closure is None else closure()
 

@@ -63,7 +63,7 @@ def track(prototypes: Float[Tensor, "b k d"], keys: Float[Tensor, "b t n d"]) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Tracker:
-    """From a ViT's tokens to maps of k objects over the frames of clips.
+    """Turn a ViT's tokens into maps of k objects over the frames of clips.
 
     `sinkhorn=False` tracks the unrefined prototypes (eq. 3). `objects_from=random_block` is the paper's ablation (table 2c),
     of which no code exists: random blocks stand in for the heads' attention, as prototypes when they are refined,
@@ -115,7 +115,7 @@ class Tracker:
 
 
 def weights_of(maps: Float[Tensor, "b t k n"], kind: str = "soft", norm: str = "max") -> Float[Tensor, "b t k n"]:
-    """What the frames are multiplied with, from softmax maps: 0 hides a patch, 1 keeps it.
+    """Turn softmax maps into the weights that the frames are multiplied with: 0 hides a patch, 1 keeps it.
 
     soft: the map itself (eq. 7), divided by its maximum, stretched to 0 ... 1 (minmax), or as it is (none: about 1/n, almost
     black). binary_sample: 1 where a map is above its mean. binary_batch, as the release: 1 where the map, of unit L2 norm, is

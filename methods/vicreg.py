@@ -24,7 +24,7 @@ def invariance_loss(x: Float[Tensor, "b d"], y: Float[Tensor, "b d"]) -> Float[T
 
 
 def variance_loss(x: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
-    """How far the standard deviation of each dimension falls short of 1 (eqs. 1 and 2)."""
+    """Mean shortfall of the dimensions' standard deviations below 1 (eqs. 1 and 2)."""
     return (1 - (x.float().var(0) + 1e-4).sqrt()).relu().mean()
 
 

@@ -1,4 +1,4 @@
-"""What `run task=x` does is `tasks/x.py`: a function of the configuration, registered by its word."""
+"""`run task=x` calls a function of `tasks/x.py` with the configuration; the function is registered by its word."""
 
 from collections.abc import Callable
 from typing import Any

@@ -37,13 +37,13 @@ def export(config: Config) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items() if name != "mask_token"}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    tables = rows_of(digest, Path(config["output"]) / "leaderboards")
+    tables = tables_of(digest, Path(config["output"]) / "leaderboards")
     (folder / CARD).write_text(card(header, report, digest, arguments, tables))
     return folder
 
 
 def timm_arguments(encoder: ViT) -> dict[str, int]:
-    """What timm's `VisionTransformer` needs to be the same network. Raises `ValueError` where it has no such thing."""
+    """Return the arguments that make timm's `VisionTransformer` the same network. Raises `ValueError` where none do."""
     width, depth, heads = SIZES[encoder.arch]
     if encoder.last_heads != heads:
         raise ValueError(
@@ -53,7 +53,7 @@ def timm_arguments(encoder: ViT) -> dict[str, int]:
     return size | {"embed_dim": width, "depth": depth, "num_heads": heads, "num_classes": 0}
 
 
-def rows_of(digest: str, folder: Path) -> list[str]:
+def tables_of(digest: str, folder: Path) -> list[str]:
     """Markdown tables of the rows that were measured on exactly these tensors."""
     tables = []
     for path in board_files(folder):
@@ -64,7 +64,7 @@ def rows_of(digest: str, folder: Path) -> list[str]:
 
 
 def card(header: dict[str, Any], report: str, digest: str, arguments: dict[str, int], tables: list[str]) -> str:
-    """What it is, how to load it, what it scored."""
+    """Write the encoder's card: what it is, how to load it, what it scored."""
     known = {
         "method": " ".join(v for v in (header["method"], header["variant"]) if v),
         "pretrained on": header["pretrain"],

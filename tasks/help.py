@@ -8,7 +8,7 @@ from rich.table import Table
 from longtake.console import console
 from longtake.engine.hints import in_words
 from longtake.engine.identity import Config
-from longtake.engine.keys import REQUIRED, Section, plain_value, sections
+from longtake.engine.keys import NO_DEFAULT, Section, plain_value, sections
 from longtake.tasks import TASKS
 
 GROUPS = {"suite": "eval"}  # the part of the configuration that a group chooses, where it is called otherwise
@@ -39,13 +39,13 @@ def _table(part: Section, values: Config) -> Table:
             continue
         default, hint = part.keywords[key]
         given = values[key] != plain_value(default)
-        shown = "" if default is REQUIRED else _text(plain_value(default))
+        shown = "" if default is NO_DEFAULT else _text(plain_value(default))
         table.add_row("*" if given else "", f"{part.place}.{key}", _text(values[key]), shown, in_words(hint))
     return table
 
 
 def _text(value: Any) -> str:
-    """As a yaml has it; of a group of keys only which they are."""
+    """Write a value as a yaml has it; of a group of keys only their names."""
     if isinstance(value, dict):
         return f"{{{', '.join(map(str, value))}}}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -28,7 +28,7 @@ from longtake.leaderboards.overview import (
     place,
     seeds_in,
 )
-from longtake.leaderboards.page import Board, page
+from longtake.leaderboards.page import EvaluationEntries, page
 from longtake.leaderboards.plots import Curve, draw_bars, draw_heat_map, draw_losses
 from longtake.leaderboards.render import console_table, empty_table, markdown_table
 from longtake.leaderboards.rows import board_files
@@ -60,7 +60,7 @@ def show(config: Config) -> None:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Without garbage collection: rows form no cycles, and looking for some among 100 000 took a third of the time."""
+    """Switch garbage collection off: rows form no cycles, and looking for some among 100 000 took a third of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -98,7 +98,7 @@ def leaderboard(folder: Path, evaluations: Sequence[str] | None) -> None:
     write(folder, boards, columns, lines)
 
 
-def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Board]:
+def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[EvaluationEntries]:
     """Every leaderboard that has rows, of these evaluations or of all, with what is stale in it."""
     names = evaluations or sorted({path.stem for folder in folders for path in board_files(folder)})
     boards = []
@@ -110,11 +110,11 @@ def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Boa
         vouched = {row.key: by for _, row in rows if row.key not in stale and (by := vouched_by(name, row))}
         if rows:
             entries = summarize(name, rows, metrics, [key for key, found in stale.items() if is_stale(found)])
-            boards.append(Board(name, metrics, primary_for(name)[0], entries, stale, vouched))
+            boards.append(EvaluationEntries(name, metrics, primary_for(name)[0], entries, stale, vouched))
     return sorted(boards, key=lambda board: all(entry.is_paper for entry in board.entries))  # what is ours first
 
 
-def compared(boards: Sequence[Board]) -> tuple[list[Column], list[Line]]:
+def compared(boards: Sequence[EvaluationEntries]) -> tuple[list[Column], list[Line]]:
     """Our encoders, the best `MOST_COMPARED` of them, by the primary metrics of the evaluations that have any."""
     counts = {
         Column(board.name, metric): sum(comparable(entry, metric) for entry in board.entries)
@@ -128,7 +128,7 @@ def compared(boards: Sequence[Board]) -> tuple[list[Column], list[Line]]:
     return [column for column in columns if any(column in line.entries for line in lines)], lines
 
 
-def write(folder: Path, boards: Sequence[Board], columns: Sequence[Column], lines: Sequence[Line]) -> None:
+def write(folder: Path, boards: Sequence[EvaluationEntries], columns: Sequence[Column], lines: Sequence[Line]) -> None:
     """`leaderboard.md`, `.tex`, `.html` and the pictures."""
     figures: dict[str, Path] = {}
     texts = [markdown_table(b.name, [as_row(entry) for entry in b.entries[:MOST_SHOWN]], _shown(b)) for b in boards]
@@ -138,7 +138,7 @@ def write(folder: Path, boards: Sequence[Board], columns: Sequence[Column], line
         figures = {"Methods and tasks": folder / "heat_map.png", "Scores and their intervals": folder / "bars.png"}
         draw_heat_map(lines, columns, figures["Methods and tasks"])
         draw_bars(lines, columns, figures["Scores and their intervals"])
-    if losses := losses_of(folder.parent):
+    if losses := loss_curves(folder.parent):
         figures["Losses"] = folder / "losses.png"
         draw_losses(losses, figures["Losses"])
     (folder / "leaderboard.md").write_text("\n".join(texts), encoding="utf-8")
@@ -149,8 +149,8 @@ def write(folder: Path, boards: Sequence[Board], columns: Sequence[Column], line
     console.print(f"page: {html}\nMarkdown, LaTeX, pictures: {folder}", soft_wrap=True, highlight=False)
 
 
-def losses_of(output: Path) -> dict[str, list[Curve]]:
-    """By method, the total loss of every run in a folder over the share of its training."""
+def loss_curves(output: Path) -> dict[str, list[Curve]]:
+    """Return, by method, the total loss of every run in a folder over the share of its training."""
     found: dict[str, list[Curve]] = {}
     for record in sorted(output.glob("*/run.json")):
         method = json.loads(record.read_text())["config"]["method"]["name"]
@@ -183,7 +183,7 @@ def write_readme() -> None:
         README.write_text(with_blocks(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def _shown(board: Board) -> list[str]:
+def _shown(board: EvaluationEntries) -> list[str]:
     """The metrics that any entry has."""
     return [metric for metric in board.metrics if any(metric in entry.scores for entry in board.entries)]
 

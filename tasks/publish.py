@@ -1,4 +1,4 @@
-"""From a run's rows to the tracked leaderboards: only results whose code can be looked up get there."""
+"""Copy a run's rows into the tracked leaderboards: only results whose code can be looked up get there."""
 
 import re
 import shlex
@@ -22,12 +22,14 @@ REQUIRED = (
     "config_hash", "checkpoint_hash", "code_commit", "date", "frames_seen", "hours", "peak_memory_gb", "device", "command",
     "code_hash", "data_hash",
 )  # fmt: skip
-FOLDER = re.compile(r"(?<=[=\[, ])(?:/|~[^/,\]]*/)(?:[^,\]]*/)?(?=[^,\]/])")  # of an absolute path, alone or in a list
+ABSOLUTE_FOLDER = re.compile(
+    r"(?<=[=\[, ])(?:/|~[^/,\]]*/)(?:[^,\]]*/)?(?=[^,\]/])"
+)  # of an absolute path, alone or in a list
 
 
 @dataclass
 class Publication:
-    """What `publish` did, by evaluation; `print` it."""
+    """The result of `publish`, by evaluation; `print` it."""
 
     published: list[tuple[str, Key]] = field(default_factory=list)
     refused: list[tuple[str, Key, str]] = field(default_factory=list)  # with the reason
@@ -86,21 +88,23 @@ def publish(source: Path, target: Path) -> Publication:
 
 
 def _for_everybody(row: Row) -> Row:
-    """A row that tells nothing of the machine it was made on but the device."""
+    """Return a row that says nothing of its machine but the device."""
     return replace(row, provenance=row.provenance._replace(command=_without_places(row.provenance.command)))
 
 
 def _without_places(command: str) -> str:
-    """A command line as anybody could give it; one that no shell would read stays as it is."""
+    """Return a command line that anybody could give; one that no shell can read stays as it is."""
     try:
         words = shlex.split(command)
     except ValueError:
         return command
-    return shlex.join(FOLDER.sub("", word.rstrip("/")) for word in words if not word.startswith(OF_THE_MACHINE))
+    return shlex.join(
+        ABSOLUTE_FOLDER.sub("", word.rstrip("/")) for word in words if not word.startswith(OF_THE_MACHINE)
+    )
 
 
 def _reasons(row: Row) -> Iterator[str]:
-    """Why a row cannot be published, if anything."""
+    """Yield the reasons why a row cannot be published."""
     if row.broken_seal:
         yield "its seal is broken: somebody changed it"
     empty = [name for name in REQUIRED if getattr(row.provenance, name) in ("", None)]

@@ -1,4 +1,4 @@
-"""`run task=submit_result`: what a test server answers, as a row. GOT-10k's mAO, mSR0.5 and mSR0.75 no code here can measure."""
+"""`run task=submit_result`: add a test server's answer as a row. No code here can measure GOT-10k's mAO, mSR0.5 and mSR0.75."""
 
 import datetime
 from pathlib import Path

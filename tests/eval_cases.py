@@ -20,11 +20,11 @@ from tiny import pictures
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.ade20k import write_ade20k
-from longtake.datasets.coco import Labelled, Mask, write_coco
+from longtake.datasets.coco import ImageWithObjects, Mask, write_coco
 from longtake.datasets.davis import write_davis
 from longtake.datasets.voc import Annotated, write_voc
 from longtake.downstream.base import Downstream
-from longtake.downstream.contract import Make
+from longtake.downstream.contract import MakeEvaluation
 from longtake.engine.config import choices, composed, plain
 from longtake.engine.plan import build_evaluation
 
@@ -72,7 +72,7 @@ def coco(root: Path) -> Path:
         images = []
         for n in range(4):
             image, mask = scene(n, (64, 64))
-            images.append(Labelled(n + 1, image, [Mask(10 * int(mask.max()), (mask > 0).astype(np.uint8))]))
+            images.append(ImageWithObjects(n + 1, image, [Mask(10 * int(mask.max()), (mask > 0).astype(np.uint8))]))
         write_coco(root, split, images, {30: "c", 10: "a", 20: "b"})
     return root
 
@@ -146,13 +146,13 @@ def all_keys() -> dict[str, Any]:
     return plain(composed(words))["eval"]
 
 
-def maker(case: Case, root: Path) -> Make:
+def maker(case: Case, root: Path) -> MakeEvaluation:
     """Builds the case's evaluation as `run` does, with changed settings where asked to."""
     keys = all_keys()[case.yaml] | case.small | {"root": str(root), "progress": False}
     return lambda **changes: build_evaluation(keys | changes)
 
 
-def relisted(case: Case, root: Path, copy: Path) -> Make:
+def relisted(case: Case, root: Path, copy: Path) -> MakeEvaluation:
     """The same evaluation on a copy of the data whose lists and folders are in reverse."""
     shutil.copytree(root, copy)
     lists = [*copy.rglob("*.txt"), *copy.rglob("*.json")] if case.tested is None else [*copy.glob(case.tested)]

@@ -21,9 +21,9 @@ from longtake.datasets.pictures import normalized
 from longtake.datasets.voc import Annotated, write_voc
 from longtake.downstream import mm
 from longtake.downstream.cascade_mask_rcnn import CascadeMaskRCNN
-from longtake.downstream.contract import Make
+from longtake.downstream.contract import MakeEvaluation
 from longtake.downstream.davis import DAVIS
-from longtake.downstream.seqtrack_tracker import Followed, Tracker
+from longtake.downstream.seqtrack_tracker import Followed, SequenceTracker
 from longtake.downstream.seqtrack_train import Training
 from longtake.downstream.upernet import UperNet
 from longtake.downstream.video_kmeans import VideoKMeans
@@ -87,29 +87,29 @@ def quarters(root: Path) -> Path:
     return write_voc(root, images).root
 
 
-def classify(make: Make, folder: Path, patch: pytest.MonkeyPatch, **settings: Any) -> Metrics:
+def classify(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch, **settings: Any) -> Metrics:
     return make(root=str(plain_colours(folder / "data")), **settings).evaluate(Seeing(), folder)
 
 
-def linear(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+def linear(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     return classify(make, folder, patch, num_blocks=1, learning_rates=[30.0], epochs=4)
 
 
-def finetune(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+def finetune(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     plain = {"mixup": 0.0, "cutmix": 0.0, "erasing": 0.0, "rand_augment": None}
     return classify(make, folder, patch, lr=0.3, epochs=4, warmup_epochs=0, **plain)
 
 
-def lost(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+def lost(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     return make().evaluate(Seeing(), folder)
 
 
-def dense_knn(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+def dense_knn(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     """A patch for every pixel: nothing is interpolated."""
     return make(root=str(quarters(folder / "data"))).evaluate(Seeing(patch_size=1), folder)
 
 
-def davis(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+def davis(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     task = make()
 
     def segment(self: DAVIS, encoder: object, sequence: Video, first: np.ndarray) -> Iterator[np.ndarray]:
@@ -119,7 +119,7 @@ def davis(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     return task.evaluate(vit(), folder)
 
 
-def video_kmeans(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+def video_kmeans(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     """The true masks under other numbers."""
     task = make()
 
@@ -143,7 +143,7 @@ class Maps:
         self.data = torch.from_numpy(np.where(mask == 255, 0, mask).astype(np.int64))[None]
 
 
-def upernet(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+def upernet(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     def predictions(model: object, samples: Any, mine: Sequence[int], workers: int) -> Iterator[tuple[int, Maps]]:
         for index in mine:
             path = Path(samples.get_data_info(index)["seg_map_path"])
@@ -155,7 +155,7 @@ def upernet(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     return make().evaluate(vit(), folder)
 
 
-def cascade_mask_rcnn(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+def cascade_mask_rcnn(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
     def detections(self: CascadeMaskRCNN, model: object, data: Any, *_: object) -> list[dict[str, Any]]:
         found = []
         for true in data.read(self.test_split)["annotations"]:
@@ -170,17 +170,17 @@ def cascade_mask_rcnn(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Me
     return make().evaluate(vit(), folder)
 
 
-def seqtrack(make: Make, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
-    def follow(self: Tracker, tracks: Sequence[Any], advance: object) -> Iterator[Followed]:
+def seqtrack(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+    def follow(self: SequenceTracker, tracks: Sequence[Any], advance: object) -> Iterator[Followed]:
         return (Followed(track, track.boxes, np.ones(track.num_frames)) for track in tracks)
 
     patch.setattr(Training, "run", lambda *_: None)
-    patch.setattr(Tracker, "follow", follow)
+    patch.setattr(SequenceTracker, "follow", follow)
     return make().evaluate(vit(), folder)
 
 
 # By the evaluation's name: its metrics for predictions that are the truth. All are 100, a decay 0.
-PERFECT: dict[str, Callable[[Make, Path, pytest.MonkeyPatch], Metrics]] = {
+PERFECT: dict[str, Callable[[MakeEvaluation, Path, pytest.MonkeyPatch], Metrics]] = {
     "knn": classify,
     "knn_fewshot": classify,
     "logreg": classify,

@@ -6,7 +6,7 @@ import numpy as np
 
 from longtake.engine.boards import metrics_for
 from longtake.engine.code_hash import evaluation_hash, training_hash
-from longtake.leaderboards.outcomes import items_hash, save_outcomes
+from longtake.leaderboards.outcomes import items_hash, keep_outcomes
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import interval
@@ -45,7 +45,7 @@ def make_rows(
                 "c0ffee", "abad1dea", "0123456789", "2026-11-28T12:00:00+00:00", seen, 0.1, 1.5, "cpu",
                 f"run method={method} pretrain=mini seed={seed}", code, items_hash(outcomes),
             )  # fmt: skip
-            save_outcomes(folder, evaluation, key, outcomes)
+            keep_outcomes(folder, evaluation, key, outcomes)
             rows.append(Row(key, {metrics[0]: interval(right)}, proof))
     upsert(folder / f"{evaluation}.csv", rows, metrics)
     return rows

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from longtake.backbones.vit import ViT
-from longtake.datasets.got10k import GOT10k, Labelled, write_got10k
-from longtake.downstream.seqtrack_samples import Recipe, Sample, Samples
+from longtake.datasets.got10k import GOT10k, LabelledSequence, write_got10k
+from longtake.downstream.seqtrack_samples import Sample, Samples, SeqTrackRecipe
 from longtake.downstream.seqtrack_train import Network, Training
 
 FRAMES = 20
-RECIPE = Recipe(
+RECIPE = SeqTrackRecipe(
     bins=50, search_size=32, template_size=32, epochs=5, samples_per_epoch=16, train_batch_size=8, lr=1e-3, drop_epoch=4,
     batch_size=4,
 )  # fmt: skip
@@ -35,7 +35,7 @@ def moving(root: Path, split: str, number: int, frames: int = FRAMES) -> GOT10k:
             image[y : y + h, x : x + w] = (230, 30, 40)
         cover = np.where(np.isin(np.arange(frames), (7, 8)), 0, 8)
         boxes = np.concatenate([corners, np.full((frames, 2), (w, h))], 1).astype(np.float64)
-        sequences.append(Labelled(f"{split}_{i:02d}", shown, boxes, cover, np.zeros(frames, bool)))
+        sequences.append(LabelledSequence(f"{split}_{i:02d}", shown, boxes, cover, np.zeros(frames, bool)))
     return write_got10k(root, sequences, split)
 
 

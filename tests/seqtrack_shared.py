@@ -13,7 +13,7 @@ from longtake.backbones.vit import ViT
 from longtake.datasets.got10k import Track
 from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.drawing import Budget, batches
-from longtake.downstream.seqtrack_tracker import Tracker
+from longtake.downstream.seqtrack_tracker import SequenceTracker
 from longtake.downstream.seqtrack_train import Network
 from longtake.downstream.tuning import Passes, Tuning, polynomial
 
@@ -40,13 +40,13 @@ def losses(workdir: Path) -> Tensor:
 def together(rank: int) -> dict[str, Tensor | list[str]]:
     """Metrics of a frozen encoder, of a trained one, and of one whose training was stopped; what this process followed."""
     root, folder = os.environ["SHARED_ROOT"], Path(os.environ["SHARED_OUT"])
-    followed, follow = list[str](), Tracker.follow
+    followed, follow = list[str](), SequenceTracker.follow
 
-    def noted(self: Tracker, tracks: list[Track], *rest: object):
+    def noted(self: SequenceTracker, tracks: list[Track], *rest: object):
         followed.extend(track.name for track in tracks)
         return follow(self, tracks, *rest)  # type: ignore[arg-type]
 
-    Tracker.follow = noted  # type: ignore[method-assign, assignment]
+    SequenceTracker.follow = noted  # type: ignore[method-assign, assignment]
     found: dict[str, Tensor | list[str]] = {}
     for freeze in (True, False):  # each process in a folder of its own, to see who writes
         metrics = seqtrack(root, freeze=freeze).evaluate(encoder(), folder / f"{rank}_{freeze}")

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from longtake.datasets.ade20k import write_ade20k
-from longtake.datasets.coco import COCO, Labelled, Mask, write_coco
-from longtake.datasets.got10k import Labelled as LabelledTrack
+from longtake.datasets.coco import COCO, ImageWithObjects, Mask, write_coco
+from longtake.datasets.got10k import LabelledSequence as LabelledTrack
 from longtake.datasets.got10k import write_got10k
 from longtake.downstream import mm
 from longtake.downstream.augmented import epoch_order
@@ -33,7 +33,7 @@ def coco(root: Path) -> None:
     pixels = MASK.copy()
     pixels[2:9, 3:12] = 1
     for split in ("train2017", "val2017"):
-        write_coco(root, split, [Labelled(n, PICTURE, [Mask(7, pixels)]) for n in (1, 2)], {7: "box"})
+        write_coco(root, split, [ImageWithObjects(n, PICTURE, [Mask(7, pixels)]) for n in (1, 2)], {7: "box"})
 
 
 def got10k(root: Path) -> None:

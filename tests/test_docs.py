@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Crop, MultiCrop, collate
 from longtake.engine.config import check_overrides
-from longtake.methods.base import METHODS, Duration
+from longtake.methods.base import METHODS, Batch, Duration
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,6 +61,10 @@ def test_the_method_in_contributing_works_as_shown():
     frames = torch.randint(0, 256, (1, 3, 40, 40), dtype=torch.uint8)
     batch = collate([(views(frames, torch.Generator().manual_seed(i)), i) for i in range(4)])
     method = METHODS["simsiam"](ViT("mini", 8, 16), Duration(epochs=2, steps_per_epoch=1, batch_size=4), **keys)
+    defaults = {name: kind.default for cls in type(method).__mro__ for name, kind in signature(cls).parameters.items()}
+    assert {key for key, value in keys.items() if value == defaults[key]} == set(), "the yaml repeats defaults"
+    with pytest.raises(ValueError, match="got 1 global"):
+        method.check_batch(Batch(clips=4, num_frames=1, num_globals=1, num_locals=0))
     terms = method.losses(batch)
     assert -1 <= terms["simsiam"].item() <= 1
     terms["simsiam"].backward()

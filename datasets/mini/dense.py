@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from longtake.datasets.ade20k import write_ade20k
-from longtake.datasets.coco import Labelled, Mask, write_coco
+from longtake.datasets.coco import ImageWithObjects, Mask, write_coco
 from longtake.datasets.mini.formats import (
     MIN_VISIBLE,
     VOC_SIZE,
@@ -56,7 +56,7 @@ def prepare_coco(world: World, root: Path, *, progress: bool = True) -> Path:
     def write(folder: Path, pool: ProcessPoolExecutor | None, advance: Callable[[], object]) -> None:
         for split, (_, name) in NAMES.items():
             pictures = (
-                Labelled(number, image, masks)
+                ImageWithObjects(number, image, masks)
                 for number, (_, image, _, masks) in enumerate(ticking(scenes(world, split, pool), advance), 1)
             )
             write_coco(folder, name, pictures, dict(enumerate(CLASSES, 1)))
@@ -64,20 +64,20 @@ def prepare_coco(world: World, root: Path, *, progress: bool = True) -> Path:
     return prepared(world, root, "coco", write, sum(map(num_scenes, NAMES)), progress)
 
 
-Scene = tuple[str, np.ndarray, np.ndarray, list[Mask]]  # name, image, class of every pixel (255: none), objects
+LabelledScene = tuple[str, np.ndarray, np.ndarray, list[Mask]]  # name, image, class of every pixel (255: none), objects
 
 
 def num_scenes(split: str) -> int:
     return NUM_STREETS[split] * PER_CLASS[split] * len(CLASSES)
 
 
-def scenes(world: World, split: str, pool: ProcessPoolExecutor | None = None) -> Iterator[Scene]:
+def scenes(world: World, split: str, pool: ProcessPoolExecutor | None = None) -> Iterator[LabelledScene]:
     """All pictures of a split, street by street and class by class."""
     tasks = [(world, split, street, index) for street in range(NUM_STREETS[split]) for index in range(len(CLASSES))]
     return chain.from_iterable(in_order(pool, _of_class, tasks))
 
 
-def _of_class(task: tuple[World, str, int, int]) -> list[Scene]:
+def _of_class(task: tuple[World, str, int, int]) -> list[LabelledScene]:
     """The pictures of a class in one street."""
     world, split, number, class_index = task
     key, count = SPLITS.index("test" if split == "val" else split), PER_CLASS[split]
@@ -90,7 +90,7 @@ def _of_class(task: tuple[World, str, int, int]) -> list[Scene]:
     ]
 
 
-def _scene(name: str, street: object, seed: list[int], class_index: int) -> Scene:
+def _scene(name: str, street: object, seed: list[int], class_index: int) -> LabelledScene:
     rendered = wider_picture(street, seed, class_index)  # type: ignore[arg-type]
     image = cv2.resize(rendered.image, SIZE[::-1], interpolation=cv2.INTER_AREA)
     ids, semantic = blocks(rendered.ids), blocks(rendered.semantic.astype(np.int64))

@@ -1,4 +1,4 @@
-"""What stands where in the mini world: the walk and the single pictures, both drawn from seeds alone."""
+"""Places of everything in the mini world: the walk and the single pictures, both drawn from seeds alone."""
 
 import itertools
 from dataclasses import replace

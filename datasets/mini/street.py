@@ -38,7 +38,7 @@ class Light(NamedTuple):
 
 
 def light_at(dusk: float) -> Light:
-    """From noon (0) over late afternoon (0.55) to dusk (1)."""
+    """Return the light at a time of day: noon (0), late afternoon (0.55), dusk (1)."""
 
     def blend(noon: object, afternoon: object, evening: object) -> Float[np.ndarray, " n"]:
         table = np.array([noon, afternoon, evening], dtype=np.float32)

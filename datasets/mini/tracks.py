@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.datasets.got10k import Labelled, write_got10k
+from longtake.datasets.got10k import LabelledSequence, write_got10k
 from longtake.datasets.mini.formats import fitting_objects, prepared, ticking
 from longtake.datasets.mini.jobs import in_order
 from longtake.datasets.mini.layout import walk_scene
@@ -43,14 +43,14 @@ def prepare_got10k(world: World, root: Path, *, progress: bool = True) -> Path:
     return prepared(world, root, "got10k", write, sum(NUM_SEQUENCES.values()), progress)
 
 
-def track_sequences(world: World, split: str, pool: ProcessPoolExecutor | None = None) -> Iterator[Labelled]:
+def track_sequences(world: World, split: str, pool: ProcessPoolExecutor | None = None) -> Iterator[LabelledSequence]:
     """The sequences of a split: train or val."""
     attempts = ((world, split, attempt) for attempt in count())
     found = (sequence for sequence in in_order(pool, _sequence, attempts) if sequence is not None)
     for number, sequence in zip(range(NUM_SEQUENCES[split]), found, strict=False):
         frames, followed = sequence
         seen = [s for s in followed if s is not None]
-        yield Labelled(
+        yield LabelledSequence(
             f"walk_{split}_{number:04d}",
             frames,
             _boxes(followed),

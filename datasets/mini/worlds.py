@@ -1,4 +1,4 @@
-"""What a procedural world is: its parameters and their hash. The renderer (world.py and its imports) is known by its version."""
+"""A procedural world is its parameters and their hash. The renderer (world.py and its imports) is known by its version."""
 
 import hashlib
 import json

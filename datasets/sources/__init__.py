@@ -1,1 +1,1 @@
-"""What is learnt from: `pretrain=x` is a class of this folder and a yaml of its keys (base.py says how)."""
+"""Sources are what an encoder learns from: `pretrain=x` is a class of this folder and a yaml of its keys (see base.py)."""

@@ -1,4 +1,4 @@
-"""What is learnt from. A pretrain yaml names its class with the key `source`; its other keys are the class's fields.
+"""A source is what an encoder learns from. A pretrain yaml names the class with the key `source`; its other keys are the fields.
 
     @dataclass(frozen=True, kw_only=True)
     class Images(Source, name="images"): ...        # in datasets/sources/images.py
@@ -23,7 +23,7 @@ FRAMES_OF_A_TOUR = 200_000  # about: table 2a of https://arxiv.org/abs/2310.0858
 
 
 class Truth(NamedTuple):
-    """What is to be seen in a source that was rendered: one row per visible object and frame, those of a frame together."""
+    """The objects to be seen in a rendered source: one row per visible object and frame, those of a frame together."""
 
     fps: float
     classes: Sequence[str]
@@ -36,7 +36,9 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
-    """What every source has. A subclass is a frozen keyword-only dataclass: its fields are the keys of its yaml.
+    """The frames that an encoder learns from, and how clips are drawn from them.
+
+    A subclass is a frozen keyword-only dataclass: its fields are the keys of its yaml.
 
     `name` is that of the yaml. `clips_per_epoch` None: every admissible start once. Clips of a batch that are of one video are
     `min_gap_seconds` apart, frames of a clip `stride_seconds` (paper, section 5.1).
@@ -54,7 +56,7 @@ class Source(ABC):
 
     @property
     def label(self) -> str:
-        """What a leaderboard row calls it; what follows a colon is the user's own (`video:walk`)."""
+        """The source's name in a leaderboard row; the part after a colon is the user's own (`video:walk`)."""
         return self.name
 
     @property
@@ -77,7 +79,7 @@ class Source(ABC):
 
     @abstractmethod
     def found(self, num_frames: int) -> str:
-        """As `check`, for at least one frame and a stride above 0."""
+        """Do the work of `check`, called with at least one frame and a stride above 0."""
 
     @abstractmethod
     def stored_frames(self) -> int:
@@ -95,11 +97,11 @@ class Source(ABC):
         """Get files that are named but not there (task=prepare). Raises `ValueError` with the reasons and what to do by hand."""
 
     def doubts(self) -> list[str]:
-        """What looks wrong with data that are there, a line each."""
+        """List what looks wrong with data that are there, a line each."""
         return []
 
     def truth(self) -> Truth | None:
-        """What is to be seen in the frames of an open source, where that is known."""
+        """Return the objects to be seen in the frames of an open source, where they are known."""
         return None
 
 

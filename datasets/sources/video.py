@@ -44,7 +44,7 @@ class Video(Stored, name="video"):
 
     @property
     def words(self) -> Sequence[str]:
-        """What is given as `path`, one by one."""
+        """The files, folders and patterns given as `path`, one by one."""
         return [self.path] if isinstance(self.path, str) else self.path or []
 
     @cached_property

@@ -23,7 +23,7 @@ from longtake.leaderboards.rows import board_files, metrics_of, read
 from longtake.leaderboards.same_numbers import NAME, Equivalence, add_equivalences, read_equivalences
 from longtake.leaderboards.schema import PAPER, RANDOM_INIT
 from longtake.tasks import TASKS
-from longtake.tasks.same_numbers.compare import Verdict, compared
+from longtake.tasks.same_numbers.compare import Verdict, verdicts
 from longtake.tasks.same_numbers.fixtures import (
     WORLD,
     Fixture,
@@ -52,7 +52,7 @@ def same_numbers(config: Config) -> None:
 
 
 def subjects(folder: Path) -> list[str]:
-    """What lines can be about: the trainings of all rows that there are, by each method for the mini world, and all evaluations."""
+    """Return what lines can be about: the trainings of all rows, each method's on the mini world, and all evaluations."""
     trained = {(method, "none" if method == RANDOM_INIT else "mini", "vit_mini_8") for method in choices("method")}
     for place in (TRACKED, folder):
         for path in board_files(place) if place.is_dir() else ():
@@ -66,7 +66,7 @@ def subjects(folder: Path) -> list[str]:
 
 
 def _known(pretrain: str) -> str:
-    """What is learnt from as a yaml calls it: a user's own video has its own name."""
+    """Return the source as a yaml calls it: a user's own video has its own name."""
     return pretrain if pretrain == "none" or pretrain in choices("pretrain") else "video"
 
 
@@ -141,11 +141,11 @@ def side_by_side(since: str, commit: str, whats: Sequence[str]) -> list[Verdict]
                 f"{len(differing)} hashes differ: {len(fixtures)} fixtures on {old.commit} and on {new.commit}"
             )
             if not fixtures:
-                return compared(trees, abouts, [{}, {}], [{}, {}], whats)
+                return verdicts(trees, abouts, [{}, {}], [{}, {}], whats)
             with console.status("running both trees on the fixtures, some minutes"):
                 found = ask(trees, {**job, "fixtures": fixtures}, scratch / "numbers")
             digests, executed = ([answer[part] for answer in found] for part in ("digests", "executed"))
-            return compared(trees, abouts, digests, executed, whats)
+            return verdicts(trees, abouts, digests, executed, whats)
 
 
 def fixtures_of(whats: Sequence[str], data: Path) -> list[Fixture]:

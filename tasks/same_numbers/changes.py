@@ -1,4 +1,4 @@
-"""What differs between the code that a number hangs on in two trees, statement by statement, and whether it was executed.
+"""Compare the code that a number depends on in two trees, statement by statement, and say whether it was executed.
 
 A *unit* is a function, or the statements of a module or a class outside functions. A unit that some file of the other tree has,
 too, has only moved. Imports do not count (what they bring is looked at itself), nor does a block that ends in a `raise`: it makes
@@ -22,7 +22,7 @@ class Statement(NamedTuple):
     lines: range
 
 
-class Place(NamedTuple):
+class NotExecuted(NamedTuple):
     """A changed statement that no fixture has executed."""
 
     file: str
@@ -33,16 +33,16 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}: {self.text}"
 
 
-def not_executed(ours: Trees, theirs: Trees, executed: Executed) -> list[Place]:
+def not_executed(ours: Trees, theirs: Trees, executed: Executed) -> list[NotExecuted]:
     """Statements of `ours` that `theirs`, the whole other package, does not have, and that were not `executed`."""
     return [
-        Place(statement.file, statement.lines.start, statement.text.strip().split("\n")[0])
-        for statement in changed(ours, theirs)
+        NotExecuted(statement.file, statement.lines.start, statement.text.strip().split("\n")[0])
+        for statement in changed_statements(ours, theirs)
         if not executed.get(statement.file, frozenset()).intersection(statement.lines)
     ]
 
 
-def changed(ours: Trees, theirs: Trees) -> Iterator[Statement]:
+def changed_statements(ours: Trees, theirs: Trees) -> Iterator[Statement]:
     """Statements of `ours` that are not in the unit of the same name, or not at the same place of it, in `theirs`.
 
     Left out are functions that only one side has: whatever calls them differs, too. Methods are looked at: a class that is not in

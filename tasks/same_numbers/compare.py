@@ -1,4 +1,4 @@
-"""What two trees answered, held against each other: whether a hash of one stands for the numbers of the other."""
+"""Compare what two trees answered: whether a hash of one stands for the numbers of the other."""
 
 import ast
 import hashlib
@@ -34,7 +34,7 @@ class Verdict(NamedTuple):
         return Equivalence(self.old, self.new, self.what, self.commit, self.digest)
 
 
-def compared(
+def verdicts(
     trees: Sequence[Tree],
     abouts: Sequence[Mapping[str, Any]],
     digests: Sequence[Mapping[str, str]],
@@ -59,7 +59,7 @@ def compared(
 
 
 def fixtures_for(what: str, names: Sequence[str]) -> list[str]:
-    """Which fixtures speak for it: a method's own and those of the sources; an evaluation's own."""
+    """Return the fixtures that test a subject: a method's own and those of the sources; an evaluation's own."""
     kind, name, *_ = what.split(" ")
     if kind == "evaluation":
         return [fixture for fixture in names if fixture in (what, f"continued {what}", f"two processes {what}")]

@@ -19,11 +19,11 @@ from longtake.backbones.weights import save_encoder
 from longtake.datasets.ade20k import write_ade20k
 from longtake.datasets.cars import write_cars
 from longtake.datasets.cifar import CIFAR10, CIFAR100, write_cifar
-from longtake.datasets.coco import Labelled as Picture
+from longtake.datasets.coco import ImageWithObjects as Picture
 from longtake.datasets.coco import Mask, write_coco
 from longtake.datasets.davis import write_davis
 from longtake.datasets.flowers import write_flowers
-from longtake.datasets.got10k import Labelled as Walk
+from longtake.datasets.got10k import LabelledSequence as Walk
 from longtake.datasets.got10k import write_got10k
 from longtake.datasets.inaturalist import write_inat18
 from longtake.datasets.voc import Annotated, write_voc

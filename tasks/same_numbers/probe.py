@@ -1,4 +1,4 @@
-"""What one tree answers: its hashes and settings, and the numbers and executed lines of the fixtures. A script, run in either tree.
+"""Answer for one tree: its hashes and settings, the fixtures' numbers and executed lines. A script, run in either tree.
 
     python probe.py JOB.json        # PYTHONPATH leads to the tree; the job says where the answer goes
 
@@ -46,7 +46,7 @@ def module(*names: str) -> Any:
 
 
 def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
-    """By `what`: hash, settings, files that it starts from. By fixture: the digest of its numbers. By file: executed lines."""
+    """Return hash, settings and start files by `what`; the digest of the numbers by fixture; executed lines by file."""
     if not job["fixtures"]:
         return {"abouts": {what: about(what) for what in job["whats"]}, "digests": {}, "executed": {}}
     seen = coverage.Coverage(data_file=None, source=[str(tree)], omit=["*/.venv/*", "*/tests/*"])
@@ -143,14 +143,14 @@ def about(what: str) -> dict[str, Any]:
 
 
 def source_files(settings: dict[str, Any]) -> list[str]:
-    """The file of what is learnt from; in a tree without a registry of sources the trainings did not hang on it."""
+    """Return the file of the source's class; in a tree without a registry of sources, trainings did not depend on it."""
     if "pretrain.source" not in settings:
         return []
     return [inspect.getfile(import_module("longtake.datasets.sources.base").SOURCES[settings["pretrain.source"]])]
 
 
 def defaults(cls: type) -> dict[str, Any]:
-    """Of every keyword of a class and of the classes it extends."""
+    """Return the default of every keyword of a class and of the classes it extends."""
     if dataclasses.is_dataclass(cls):
         return {
             field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
@@ -220,7 +220,7 @@ def watched(found: Any) -> Iterator[None]:
 
 
 def command(words: Sequence[str]) -> int:
-    """What `run` does with these words in this process; its exit code."""
+    """Call `run` with these words in this process; return its exit code."""
     run = import_module("longtake.run")
     before, sys.argv = sys.argv, ["run", *words]
     try:
@@ -268,14 +268,14 @@ def left_behind(folder: Path, found: Any) -> None:
         for name, tensor in sorted(load_file(path).items()):
             found.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
         for log in sorted(path.parent.glob("logs/*/metrics.csv")):
-            found.update(losses(log))
+            found.update(logged_losses(log))
     for path in sorted(folder.glob("*/eval/*/outcomes.npz")):
         with np.load(path) as arrays:
             for name in sorted(arrays.files):
                 found.update(name.encode() + str(arrays[name].shape).encode() + arrays[name].tobytes())
 
 
-def losses(log: Path) -> bytes:
+def logged_losses(log: Path) -> bytes:
     """Step and loss terms of a log, in the order of their names."""
     with log.open() as file:
         rows = [{k: v for k, v in row.items() if k == "step" or k.startswith("loss")} for row in csv.DictReader(file)]

@@ -42,7 +42,7 @@ def checked_out(repository: Path, revision: str, scratch: Path) -> Iterator[Tree
 
 
 def ask(trees: Sequence[Tree], job: dict[str, Any], scratch: Path) -> list[dict[str, Any]]:
-    """What the probe finds in each tree; all at the same time. Raises `ValueError` where it does not come to an end."""
+    """Run the probe in each tree, all at the same time, and return its answers. Raises `ValueError` where it does not end."""
     asked = [
         (tree, scratch / f"{number}", _started(tree, job, scratch / f"{number}")) for number, tree in enumerate(trees)
     ]

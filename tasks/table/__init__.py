@@ -8,6 +8,6 @@ from longtake.tasks.table.fill import fill_table
 
 @TASKS.named("table")
 def table(config: Config) -> None:
-    """Exit code 1 where a run has failed. Raises `ValueError` for a table or a seed that there is not."""
+    """Exit code 1 where a run has failed. Raises `ValueError` for a table or a seed that does not exist."""
     if not fill_table(config, launcher_words()):
         raise SystemExit(1)

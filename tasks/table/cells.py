@@ -31,7 +31,7 @@ RUNNABLE = (STALE, MISSING)
 
 
 @dataclass(frozen=True, eq=False)
-class Encoder:
+class TableLine:
     """A line of a table."""
 
     label: str
@@ -43,7 +43,7 @@ class Encoder:
 class Cell(NamedTuple):
     """An encoder and a seed by an evaluation, with its row."""
 
-    encoder: Encoder
+    encoder: TableLine
     evaluation: str
     seed: int
     status: str
@@ -56,7 +56,7 @@ class Table:
     """Lines, columns and seeds; what of it exists, `cells` says."""
 
     name: str
-    encoders: list[Encoder]
+    encoders: list[TableLine]
     columns: dict[str, Column]  # by their label
     seeds: tuple[int, ...]
 
@@ -100,20 +100,20 @@ def _mini(seeds: tuple[int, ...]) -> Table:
     return Table(MINI, [_of_mini(method) for method in methods], columns, seeds)
 
 
-def _of_mini(method: str) -> Encoder:
+def _of_mini(method: str) -> TableLine:
     overrides = [f"method={method}", f"pretrain={MINI}"]
     config = plainly(overrides)
     backbone = config["backbone"]["name"]
     if method == RANDOM_INIT:
-        return Encoder(method_name(method), (method, "", "none", backbone, 0), tuple(overrides))
+        return TableLine(method_name(method), (method, "", "none", backbone, 0), tuple(overrides))
     batch, source = config["batch_size"], build_source(config["pretrain"])
     clips = source.clips_per_epoch or source.stored_frames()
     frames = clips // batch * batch * config["method"]["num_frames"]  # of an epoch
     epochs = max(1, round(MINI_FRAMES / frames))
-    return Encoder(method, (method, "", MINI, backbone, epochs), (*overrides, f"epochs={epochs}"))
+    return TableLine(method, (method, "", MINI, backbone, epochs), (*overrides, f"epochs={epochs}"))
 
 
-def _of_paper(line: paper.Line, columns: dict[str, Column]) -> Encoder:
+def _of_paper(line: paper.PrintedLine, columns: dict[str, Column]) -> TableLine:
     key = line.key
     printed = {columns[label]: value for label, value in line.scores.items()}
     words = [method_name(key.method), key.variant, "" if key.method == RANDOM_INIT else key.pretrain, key.backbone]
@@ -121,16 +121,16 @@ def _of_paper(line: paper.Line, columns: dict[str, Column]) -> Encoder:
     trained_on = [] if key.method == RANDOM_INIT else [f"pretrain={key.pretrain}"]
     ours = key.method in choices("method") and (not trained_on or key.pretrain in choices("pretrain"))
     if not ours:
-        return Encoder(label, key.identity, (), printed)
+        return TableLine(label, key.identity, (), printed)
     variant = [word if "." in word.split("=")[0] else f"method.{word}" for word in key.variant.split()]
     epochs = [f"epochs={key.epochs}"] if key.epochs else []
     overrides = (f"method={key.method}", *trained_on, f"backbone={backbones()[key.backbone]}", *epochs, *variant)
     trained = plainly(overrides)["epochs"] if key.epochs is None else key.epochs
-    return Encoder(label, (*key[:4], trained), overrides, printed)
+    return TableLine(label, (*key[:4], trained), overrides, printed)
 
 
 def cells(plan: Table, folder: Path) -> list[Cell]:
-    """Every cell with its status; `folder` is that of a run's rows, before which the published ones stand back."""
+    """Return every cell with its status. `folder` has the rows of runs; they count before published ones."""
     known: dict[tuple, tuple[Path, Row]] = {}
     folders = [place for place in (folder, TRACKED) if place.is_dir()]
     for name in plan.evaluations:
@@ -154,7 +154,7 @@ def _built(evaluation: str) -> Downstream:
     return build_evaluation(config["eval"][evaluation])
 
 
-def _cell(encoder: Encoder, evaluation: str, seed: int, found: tuple[Path, Row] | None) -> Cell:
+def _cell(encoder: TableLine, evaluation: str, seed: int, found: tuple[Path, Row] | None) -> Cell:
     status, why, row = MISSING, "", None
     if found is not None:
         place, row = found
@@ -171,14 +171,14 @@ def _cell(encoder: Encoder, evaluation: str, seed: int, found: tuple[Path, Row] 
 
 @cache
 def _absent(evaluation: str) -> str:
-    """What an evaluation lacks here, in a line."""
+    """Say in a line what an evaluation lacks here."""
     lacks = _built(evaluation).check()
     return lacks[0].split("\n")[0] if lacks else ""
 
 
 @cache
 def no_data(overrides: tuple[str, ...]) -> str:
-    """What is missing to train it, in a line; "" where it can be trained."""
+    """Say in a line what is missing to train it; "" where it can be trained."""
     config = plainly(overrides)
     if config["method"]["name"] == RANDOM_INIT:
         return ""
@@ -190,7 +190,7 @@ def no_data(overrides: tuple[str, ...]) -> str:
 
 
 def entries(plan: Table, found: Sequence[Cell], folder: Path) -> dict[Column, dict[tuple, Entry]]:
-    """What we measured, seeds pooled, by column and encoder."""
+    """Return our entries, seeds pooled, by column and encoder."""
     folders = [place for place in (folder, TRACKED) if place.is_dir()]
     shown: dict[Column, dict[tuple, Entry]] = {}
     for column in plan.columns.values():
@@ -201,7 +201,7 @@ def entries(plan: Table, found: Sequence[Cell], folder: Path) -> dict[Column, di
     return shown
 
 
-def training(encoder: Encoder, seed: int, config: Config) -> Iterator[str]:
+def training_words(encoder: TableLine, seed: int, config: Config) -> Iterator[str]:
     """The words of the command that trains an encoder, with what `config` says of places and of the machine."""
     yield from encoder.overrides
     yield f"seed={seed}"

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from longtake.backbones.weights import read_header
 from longtake.console import console
-from longtake.engine.code_hash import UNKNOWN, training_hash, vouchers
+from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash, vouchers
 from longtake.engine.config import CONFIG_MODULE, plainly
 from longtake.engine.identity import Config
 from longtake.engine.plan import interrupted_run, resolve_machine
-from longtake.engine.probe import probe
+from longtake.engine.probe import measure_cost
 from longtake.engine.session import ENCODER
 from longtake.leaderboards.schema import RANDOM_INIT
-from longtake.tasks.table.cells import NO_DATA, RUNNABLE, Cell, Encoder, cells, entries, table, training
+from longtake.tasks.table.cells import NO_DATA, RUNNABLE, Cell, TableLine, cells, entries, table, training_words
 from longtake.tasks.table.show import markdown, scores, states
 
 STOPPED = (128 + 2, 128 + 15)  # exit codes of a run that ended in order after a signal
@@ -25,7 +25,7 @@ STOPPED = (128 + 2, 128 + 15)  # exit codes of a run that ended in order after a
 def fill_table(config: Config, launcher: Sequence[str]) -> bool:
     """Do what `config` says; whether every run ended well. `launcher` is what the command line says of how runs are started.
 
-    Raises `ValueError` for a table or a seed that is none.
+    Raises `ValueError` for a table or a seed that does not exist.
     """
     if config["table"] is None:
         raise ValueError("task=table: which? table=5, or table=mini for the comparison on the mini world")
@@ -59,14 +59,14 @@ def _say_why(found: Sequence[Cell]) -> None:
 
 
 def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
-    """Of every training and evaluation that is wanted, whether or not its data are here."""
+    """Print the cost of every training and evaluation that is wanted, whether or not its data are here."""
     total = 0.0
     trainings = dict.fromkeys((cell.encoder, cell.seed) for cell in wanted)
     for encoder in dict.fromkeys(encoder for encoder, _ in trainings):
         seeds = [seed for other, seed in trainings if other is encoder and not _begun(encoder, seed, config)]
         if encoder.identity[0] == RANDOM_INIT or not seeds:
             continue
-        cost = probe(_machine(encoder, seeds[0], config))
+        cost = measure_cost(_machine(encoder, seeds[0], config))
         total += cost.hours * len(seeds)
         times = f" x {len(seeds)} seeds" if len(seeds) > 1 else ""
         console.print(
@@ -84,7 +84,7 @@ def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
 
 
 def cost_of(evaluation: str) -> str:
-    """What the preset's first comment says of its cost."""
+    """Return what the preset's first comment says of its cost."""
     text = (files(CONFIG_MODULE) / "eval" / f"{evaluation}.yaml").read_text()
     comment = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
     _, found, rest = comment.partition("Cost: ")
@@ -95,14 +95,14 @@ def _time(hours: float) -> str:
     return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 72 else f"{hours / 24:,.0f} days"
 
 
-def _machine(encoder: Encoder, seed: int, config: Config) -> Config:
+def _machine(encoder: TableLine, seed: int, config: Config) -> Config:
     """The configuration of a training, as its process will see it."""
-    found = plainly([*training(encoder, seed, config), "eval=[]"])
+    found = plainly([*training_words(encoder, seed, config), "eval=[]"])
     resolve_machine(found)
     return found
 
 
-def _begun(encoder: Encoder, seed: int, config: Config) -> bool:
+def _begun(encoder: TableLine, seed: int, config: Config) -> bool:
     """Whether there is a run of this training to go on from: interrupted, or ended with the code of today."""
     try:
         folder = interrupted_run(_machine(encoder, seed, config))
@@ -112,7 +112,7 @@ def _begun(encoder: Encoder, seed: int, config: Config) -> bool:
     method, _, pretrain, backbone, _ = encoder.identity
     if not trained.is_file():
         return True
-    of = read_header(trained)[1].get("code_hash", UNKNOWN)
+    of = read_header(trained)[1].get("code_hash", UNKNOWN_TRAINING)
     return vouchers(of, training_hash(method, pretrain, backbone)) is not None
 
 
@@ -121,7 +121,7 @@ def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> boo
     commands = {}
     for encoder, seed in dict.fromkeys((cell.encoder, cell.seed) for cell in wanted):
         evaluations = [cell.evaluation for cell in wanted if cell.encoder is encoder and cell.seed == seed]
-        words = [*training(encoder, seed, config), f"eval=[{','.join(evaluations)}]", "baseline=false", *launcher]
+        words = [*training_words(encoder, seed, config), f"eval=[{','.join(evaluations)}]", "baseline=false", *launcher]
         if _begun(encoder, seed, config):
             words.append("resume=true")
         commands[f"{encoder.label}, seed {seed}"] = [sys.executable, "-m", "longtake.run", *words]

@@ -9,15 +9,15 @@ from rich.text import Text
 from longtake.leaderboards.overview import Column
 from longtake.leaderboards.render import empty_table, escape_markdown, markdown_rows
 from longtake.leaderboards.summary import Entry, Score
-from longtake.tasks.table.cells import DONE, MISSING, Cell, Encoder, Table
+from longtake.tasks.table.cells import DONE, MISSING, Cell, Table, TableLine
 
 Measured = Mapping[Column, Mapping[tuple, Entry]]  # by encoder
 T = TypeVar("T")
 
 
 def states(plan: Table, found: Sequence[Cell]) -> RichTable:
-    """In which state every cell is, with all its seeds."""
-    statuses: dict[tuple[Encoder, str], list[str]] = {}
+    """Return the state of every cell, with all its seeds."""
+    statuses: dict[tuple[TableLine, str], list[str]] = {}
     for cell in found:
         statuses.setdefault((cell.encoder, cell.evaluation), []).append(cell.status)
     seeds = f"seed{'s' * (len(plan.seeds) > 1)} {', '.join(map(str, plan.seeds))}"
@@ -26,7 +26,7 @@ def states(plan: Table, found: Sequence[Cell]) -> RichTable:
 
 
 def _state(statuses: Sequence[str]) -> str:
-    """Of one cell over its seeds: "done", "missing", "1/3 done"."""
+    """Return the state of one cell over its seeds: "done", "missing", "1/3 done"."""
     if len(set(statuses)) == 1:
         return statuses[0]
     others = dict.fromkeys(status for status in statuses if status not in (DONE, MISSING))
@@ -36,7 +36,7 @@ def _state(statuses: Sequence[str]) -> str:
 def scores(plan: Table, measured: Measured) -> RichTable:
     """Both numbers, for the console."""
 
-    def text(encoder: Encoder, column: Column) -> str:
+    def text(encoder: TableLine, column: Column) -> str:
         printed, score = _numbers(encoder, column, measured)
         half = f" ±{score.half}" if score is not None and score.half else ""
         return "\n".join(filter(None, (printed, "" if score is None else f"{score.value:.1f}{half}")))
@@ -49,7 +49,7 @@ def scores(plan: Table, measured: Measured) -> RichTable:
 def markdown(plan: Table, measured: Measured) -> str:
     """Both numbers, as GitHub-flavoured Markdown."""
 
-    def text(encoder: Encoder, column: Column) -> str:
+    def text(encoder: TableLine, column: Column) -> str:
         printed, score = _numbers(encoder, column, measured)
         ours = "" if score is None else f"{score.value:.1f} {score.ends}".rstrip()
         return "<br>".join(filter(None, (f"<i>{printed}</i>" if printed else "", ours)))
@@ -64,14 +64,14 @@ def of_paper(plan: Table) -> bool:
     return any(encoder.printed for encoder in plan.encoders)
 
 
-def _numbers(encoder: Encoder, column: Column, measured: Measured) -> tuple[str, Score | None]:
+def _numbers(encoder: TableLine, column: Column, measured: Measured) -> tuple[str, Score | None]:
     """The paper's number ("" for none), and ours."""
     entry = measured[column].get(encoder.identity)
     printed = f"{encoder.printed[column]:.1f}" if column in encoder.printed else ""
     return printed, None if entry is None else entry.scores[column.metric]
 
 
-def _laid_out(plan: Table, columns: Mapping[str, T], text: Callable[[Encoder, T], str]) -> list[list[str]]:
+def _laid_out(plan: Table, columns: Mapping[str, T], text: Callable[[TableLine, T], str]) -> list[list[str]]:
     """Head and rows: a row for each encoder, or for each column where those are more."""
     if len(columns) <= len(plan.encoders):
         rows = [[encoder.label, *(text(encoder, column) for column in columns.values())] for encoder in plan.encoders]

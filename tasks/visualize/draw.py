@@ -24,7 +24,7 @@ from longtake.engine.identity import Config
 from longtake.engine.plan import build_backbone
 from longtake.methods.tracking import Tracker, masked_frames, weights_of
 from longtake.tasks.visualize.pictures import animation, overlay, strip
-from longtake.tasks.visualize.tracks import Boxes, against_truth, resized, sharpness
+from longtake.tasks.visualize.tracks import InstanceBoxes, against_truth, resized, sharpness_of_maps
 
 
 def visualize(config: Config) -> Path:
@@ -50,7 +50,7 @@ def visualize(config: Config) -> Path:
         rows.append(
             {"clip": number, **draw(encoder, frames, tracker, config["method"], boxes, folder / f"clip{number}", title)}
         )
-    write(rows, folder)
+    write_numbers(rows, folder)
     return folder
 
 
@@ -80,7 +80,7 @@ def draw(
     frames: torch.Tensor,
     tracker: Tracker,
     method: Mapping[str, Any],
-    boxes: list[Boxes] | None,
+    boxes: list[InstanceBoxes] | None,
     path: Path,
     title: str,
 ) -> dict[str, float]:
@@ -105,18 +105,18 @@ def draw(
     animation({"frames": frames, **overlays}, path.with_suffix(".gif"))
     numbers: dict[str, float] = {}
     for prefix, maps in (("plain_", plain), ("", refined)):
-        found = sharpness(maps) | ({} if boxes is None else against_truth(maps, boxes, grid))
+        found = sharpness_of_maps(maps) | ({} if boxes is None else against_truth(maps, boxes, grid))
         numbers |= {prefix + key: value for key, value in found.items()}
     return numbers
 
 
-def boxes_at(truth: Truth, clips: Clips, frame: int) -> Boxes:
+def boxes_at(truth: Truth, clips: Clips, frame: int) -> InstanceBoxes:
     """The visible instances of a stored frame."""
     rows = truth.frame == round(float(clips.store.seconds[frame]) * truth.fps)
     return {int(i): tuple(map(float, box)) for i, box in zip(truth.instance[rows], truth.box[rows], strict=True)}  # type: ignore[misc]
 
 
-def write(rows: list[dict[str, float]], folder: Path) -> None:
+def write_numbers(rows: list[dict[str, float]], folder: Path) -> None:
     """`numbers.csv`, and the mean over clips on the console."""
     with (folder / "numbers.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())

@@ -15,12 +15,12 @@ from torch import Tensor
 from longtake.methods.health import entropy
 from longtake.methods.tracking import overlap
 
-Boxes = Mapping[
+InstanceBoxes = Mapping[
     int, tuple[float, float, float, float]
 ]  # instance -> x0, y0, x1, y1 in shares of the frame's width and height
 
 
-def sharpness(maps: Float[Tensor, "t k n"]) -> dict[str, float]:
+def sharpness_of_maps(maps: Float[Tensor, "t k n"]) -> dict[str, float]:
     """Overlap of the objects (mean cosine), and spatial entropy as a share of the uniform map's: 1 is no place at all."""
     return {
         "overlap": overlap(maps).mean().item(),
@@ -38,8 +38,10 @@ def region(box: tuple[float, float, float, float], grid: tuple[int, int]) -> Boo
     return inside
 
 
-def overlaps(maps: Float[Tensor, "t k n"], truth: list[Boxes], grid: tuple[int, int]) -> list[list[dict[int, float]]]:
-    """For each object and frame the IoU of its map, cut at its mean, with every visible instance's box."""
+def overlaps(
+    maps: Float[Tensor, "t k n"], truth: list[InstanceBoxes], grid: tuple[int, int]
+) -> list[list[dict[int, float]]]:
+    """Return, for each object and frame, the IoU of its map, cut at its mean, with every visible instance's box."""
     kept = (maps > maps.mean(-1, keepdim=True)).unflatten(-1, grid).numpy()
     return [
         [
@@ -50,7 +52,7 @@ def overlaps(maps: Float[Tensor, "t k n"], truth: list[Boxes], grid: tuple[int, 
     ]
 
 
-def against_truth(maps: Float[Tensor, "t k n"], truth: list[Boxes], grid: tuple[int, int]) -> dict[str, float]:
+def against_truth(maps: Float[Tensor, "t k n"], truth: list[InstanceBoxes], grid: tuple[int, int]) -> dict[str, float]:
     """Track IoU and identity switches.
 
     An object is the instance that its map overlaps most in the first frame. `track_iou` is the mean IoU of the map with that

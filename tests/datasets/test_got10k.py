@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from longtake.datasets.got10k import GOT10k, Labelled, write_got10k
+from longtake.datasets.got10k import GOT10k, LabelledSequence, write_got10k
 
 
-def labelled(name: str, n: int = 5) -> Labelled:
+def labelled(name: str, n: int = 5) -> LabelledSequence:
     frames = np.random.default_rng(0).integers(0, 256, (n, 48, 86, 3), np.uint8)
     boxes = np.stack([np.array([10 + 2.5 * t, 20 - t, 30, 20.25]) for t in range(n)])
     cover = np.array([8, 7, 0, *[1] * (n - 3)])
-    return Labelled(name, frames, boxes, cover, cut=np.arange(n) == 1, object_class="dog")
+    return LabelledSequence(name, frames, boxes, cover, cut=np.arange(n) == 1, object_class="dog")
 
 
 @pytest.fixture

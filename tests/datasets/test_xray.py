@@ -20,7 +20,7 @@ from longtake.datasets.mini.world import prepare, walk_truth
 from longtake.datasets.mini.worlds import WORLDS, World
 from longtake.datasets.sources.base import build_source
 from longtake.datasets.sources.world import truth_of
-from longtake.datasets.xray import class_counts, difference_hash, look, repeated, sampled, sharpness, summary
+from longtake.datasets.xray import class_counts, difference_hash, figures_of, look, repeated, sampled, sharpness
 from longtake.engine.config import plainly
 
 
@@ -32,7 +32,7 @@ def test_the_mini_world_is_seen_as_it_is(town: World, walk: Path, store: FrameSt
     at = np.isin(truth["frame"], 12 * np.arange(50)) & seen
     for index, name in enumerate(CLASSES):
         assert class_counts(looks)[name] == (truth["class_index"][at] == index).sum()
-    figures = summary(store, looks)
+    figures = figures_of(store, looks)
     assert figures["shots"] == truth["shot"].max() + 1 == 8
     assert figures["frames looked at"] == 50
     assert figures["distinct classes"] == len(set(truth["class_index"][at]))

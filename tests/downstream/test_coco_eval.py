@@ -9,7 +9,7 @@ import pytest
 from golden import G
 from pycocotools import mask as masks
 
-from longtake.datasets.coco import COCO, Labelled, Mask, box_of, classes_of, run_lengths, write_coco
+from longtake.datasets.coco import COCO, ImageWithObjects, Mask, box_of, classes_of, run_lengths, write_coco
 from longtake.downstream.coco_eval import STATS, evaluate_coco, run_length
 
 SIZES = {11: (120, 160), 25: (90, 130), 42: (200, 180)}
@@ -130,7 +130,7 @@ def written(root: Path) -> COCO:
     image = np.zeros((20, 30, 3), np.uint8)
     pixels = np.zeros((20, 30), np.uint8)
     pixels[3:9, 4:14] = 1
-    return write_coco(root, "val2017", [Labelled(1, image, [Mask(2, pixels)])], {1: "cat", 2: "dog"})
+    return write_coco(root, "val2017", [ImageWithObjects(1, image, [Mask(2, pixels)])], {1: "cat", 2: "dog"})
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

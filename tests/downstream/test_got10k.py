@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from golden import G
 
-from longtake.datasets.got10k import GOT10k, Labelled, write_got10k
+from longtake.datasets.got10k import GOT10k, LabelledSequence, write_got10k
 from longtake.downstream.got10k import (
     SUBMITTED,
     Report,
@@ -50,7 +50,7 @@ FIRST_ROWS = {
 }  # fmt: skip
 
 
-def sequence(name: str) -> tuple[Labelled, np.ndarray]:
+def sequence(name: str) -> tuple[LabelledSequence, np.ndarray]:
     """A sequence with its truth, and what a tracker answered."""
     n, (x, y, w, h, vx, vy), (px, pw, ps), phase, hidden = SEQUENCES[name]
     t = np.arange(n)
@@ -62,7 +62,7 @@ def sequence(name: str) -> tuple[Labelled, np.ndarray]:
     boxes[:, 0] += pw * noise[:, 3]
     boxes[0] = truth[0]
     cover = np.where(np.isin(t, hidden), 0, 1 + (3 * t) % 8)
-    return Labelled(name, np.zeros((n, 120, 160, 3), np.uint8), truth, cover, np.zeros(n, bool)), boxes
+    return LabelledSequence(name, np.zeros((n, 120, 160, 3), np.uint8), truth, cover, np.zeros(n, bool)), boxes
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,9 @@ def hidden(tmp_path: Path) -> tuple[GOT10k, Path]:
     pairs = [sequence(name) for name in list(SEQUENCES)[:2]]
     for name, (_, boxes) in zip(names, pairs, strict=True):
         write_result(tmp_path / "T", name, boxes, np.full(len(boxes), 0.01))
-    labelled = [Labelled(name, s.frames, s.boxes, s.cover, s.cut) for name, (s, _) in zip(names, pairs, strict=True)]
+    labelled = [
+        LabelledSequence(name, s.frames, s.boxes, s.cover, s.cut) for name, (s, _) in zip(names, pairs, strict=True)
+    ]
     return write_got10k(tmp_path / "data", labelled, "test"), tmp_path / "T"
 
 

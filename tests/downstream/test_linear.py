@@ -7,22 +7,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from longtake.downstream import linear
-from longtake.downstream.features import Labelled
+from longtake.downstream.features import LabelledFeatures
 from longtake.downstream.linear import LEARNING_RATES, Linear, Sweep, split_held_out
 
 
-def clouds(n: int, spread: float, seed: int, num_classes: int = 4, dim: int = 10) -> Labelled:
+def clouds(n: int, spread: float, seed: int, num_classes: int = 4, dim: int = 10) -> LabelledFeatures:
     """Features around one unit vector per class, and the classes."""
     draws = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % num_classes
-    return Labelled(torch.eye(num_classes, dim)[labels] + spread * torch.randn(n, dim, generator=draws), labels)
+    return LabelledFeatures(torch.eye(num_classes, dim)[labels] + spread * torch.randn(n, dim, generator=draws), labels)
 
 
 def trained(rates: list[float], epochs: int, fit, held_out, test) -> Sweep:
     sweep = Sweep(rates, epochs, num_classes=4, dim=10)
     while sweep.epoch < epochs:
         order = torch.randperm(len(fit[0]), generator=torch.Generator().manual_seed(sweep.epoch))
-        sweep.train_epoch(Labelled(fit.features[ids], fit.labels[ids]) for ids in order.split(32))
+        sweep.train_epoch(LabelledFeatures(fit.features[ids], fit.labels[ids]) for ids in order.split(32))
         sweep.score(held_out, test)
     return sweep
 
@@ -70,14 +70,16 @@ def test_separable_features_are_learned_and_a_useless_rate_is_not_chosen():
 def test_choice_ignores_test_labels():
     fit, held_out, (features, labels) = clouds(120, 1.0, seed=0), clouds(60, 1.0, seed=1), clouds(60, 1.0, seed=2)
     rates = [0.001, 0.03, 0.4]
-    honest = trained(rates, 4, fit, held_out, Labelled(features, labels))
+    honest = trained(rates, 4, fit, held_out, LabelledFeatures(features, labels))
     shuffled = labels.roll(1)  # classes alternate: every label is wrong
-    fooled = trained(rates, 4, fit, held_out, Labelled(features, shuffled))
+    fooled = trained(rates, 4, fit, held_out, LabelledFeatures(features, shuffled))
     assert honest.chosen == fooled.chosen
     assert honest.held_out_accuracy == fooled.held_out_accuracy
     assert torch.equal(honest.weight, fooled.weight)
     assert honest.test_accuracy != fooled.test_accuracy
-    ignorant = trained(rates, 4, fit, held_out._replace(labels=held_out.labels.roll(1)), Labelled(features, labels))
+    ignorant = trained(
+        rates, 4, fit, held_out._replace(labels=held_out.labels.roll(1)), LabelledFeatures(features, labels)
+    )
     assert ignorant.chosen != honest.chosen, "the held-out labels do decide"
 
 

@@ -13,7 +13,7 @@ import torchvision
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of
 from longtake.datasets.ade20k import write_ade20k
-from longtake.datasets.coco import Labelled, Mask, write_coco
+from longtake.datasets.coco import ImageWithObjects, Mask, write_coco
 from longtake.datasets.pictures import UnreadableImage
 from longtake.downstream import mm
 from longtake.downstream.base import DOWNSTREAM
@@ -235,7 +235,9 @@ def test_cascade_learns_coloured_squares(tmp_path: Path, encoder: ViT) -> None:
         pictures = []
         for n in range(8):
             image, mask = squares(n)
-            pictures.append(Labelled(n + 1, image, [Mask(3 + 4 * int(mask.max() - 1), (mask > 0).astype(np.uint8))]))
+            pictures.append(
+                ImageWithObjects(n + 1, image, [Mask(3 + 4 * int(mask.max() - 1), (mask > 0).astype(np.uint8))])
+            )
         root = write_coco(tmp_path / "coco", split, pictures, {3: "blue", 7: "red"}).root
     widths = {
         "fpn": 32,

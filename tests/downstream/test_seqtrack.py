@@ -19,9 +19,9 @@ from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.got10k import frame_overlaps, read_result, report
 from longtake.downstream.seqtrack import outcomes_of
 from longtake.downstream.seqtrack_model import SeqTrackDecoder
-from longtake.downstream.seqtrack_samples import Recipe
+from longtake.downstream.seqtrack_samples import SeqTrackRecipe
 from longtake.downstream.seqtrack_tokens import sequences
-from longtake.downstream.seqtrack_tracker import Tracker, Tracking
+from longtake.downstream.seqtrack_tracker import SequenceTracker, Tracking
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,10 @@ def sees(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
     return given
 
 
-def tracker(confidence: float, **tracking: object) -> Tracker:
-    recipe = Recipe(search_size=128, template_size=64)
+def tracker(confidence: float, **tracking: object) -> SequenceTracker:
+    recipe = SeqTrackRecipe(search_size=128, template_size=64)
     settings = Tracking(**tracking)  # type: ignore[arg-type]
-    return Tracker(ViT("mini", 8, 32), Seeing(4000, confidence), recipe, settings, "cpu")
+    return SequenceTracker(ViT("mini", 8, 32), Seeing(4000, confidence), recipe, settings, "cpu")
 
 
 @pytest.mark.parametrize("together", [1, 2])

@@ -15,7 +15,7 @@ from longtake.engine.boards import task_of
 from longtake.engine.code_hash import evaluation_hash, training_hash
 from longtake.engine.config import plainly
 from longtake.engine.freshness import verify
-from longtake.leaderboards.outcomes import items_hash, save_outcomes
+from longtake.leaderboards.outcomes import items_hash, keep_outcomes
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.same_numbers import Equivalence
 from longtake.leaderboards.schema import Key, Provenance, Row
@@ -194,15 +194,15 @@ def test_another_version_of_the_protocol_is_stale(tmp_path: Path, monkeypatch: p
 
 def test_outcomes_of_other_items_are_named(tmp_path: Path) -> None:
     written(tmp_path, fresh())
-    save_outcomes(tmp_path, KNN, fresh().key, {**OUTCOMES, "items": np.array(["a.jpg", "b.jpg", "d.jpg"])})
+    keep_outcomes(tmp_path, KNN, fresh().key, {**OUTCOMES, "items": np.array(["a.jpg", "b.jpg", "d.jpg"])})
     assert "its outcomes are of other items" in said(tmp_path)[1]
-    save_outcomes(tmp_path, KNN, fresh().key, OUTCOMES)
+    keep_outcomes(tmp_path, KNN, fresh().key, OUTCOMES)
     assert said(tmp_path)[0]
 
 
 def test_outcomes_that_cannot_be_read_are_a_reason_of_their_row(tmp_path: Path) -> None:
     written(tmp_path, fresh(), fresh("simclr"))
-    path = save_outcomes(tmp_path, KNN, fresh().key, OUTCOMES)
+    path = keep_outcomes(tmp_path, KNN, fresh().key, OUTCOMES)
     path.write_bytes(path.read_bytes()[:200])
     well, text = said(tmp_path)
     assert not well

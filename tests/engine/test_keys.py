@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 import longtake.configs
 from longtake.backbones.vit import ViT
 from longtake.downstream.base import DOWNSTREAM
-from longtake.engine.config import choices, composed, opened, plain, plainly, typed
+from longtake.engine.config import allow_keywords, choices, composed, plain, plainly, typed
 from longtake.engine.hints import fits, in_words
 from longtake.engine.identity import config_hash, protocol_suffix, variant
-from longtake.engine.keys import NOT_ARGUMENTS, REQUIRED, keywords, plain_value, sections
+from longtake.engine.keys import NO_DEFAULT, NOT_ARGUMENTS, keywords, plain_value, sections
 from longtake.methods.base import METHODS, Method
 from longtake.methods.dora import DoRA
 
@@ -37,7 +37,7 @@ def test_keywords_are_those_of_the_class_and_of_what_it_passes_on_to():
 
     assert keywords(Closed).keys() == {"backbone", "duration", "width"}  # passes nothing on
     assert keywords(DOWNSTREAM["upernet"])["taps"].default == [3, 5, 7, 11]
-    assert keywords(DOWNSTREAM["upernet"])["root"].default is REQUIRED
+    assert keywords(DOWNSTREAM["upernet"])["root"].default is NO_DEFAULT
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_a_keyword_that_no_yaml_lists_is_a_key(word: str):
     for name in place.split("."):
         found = found[name]
     assert str(found).lower() in (value, "0.001")
-    assert opened([word]) == [f"++{word}"]
-    assert typed(opened([word])) == [word]
+    assert allow_keywords([word]) == [f"++{word}"]
+    assert typed(allow_keywords([word])) == [word]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_keyword_that_no_yaml_lists_is_a_key(word: str):
     ],
 )
 def test_other_words_stay_as_they_are(word: str):
-    assert opened([word]) == [word]
+    assert allow_keywords([word]) == [word]
 
 
 @pytest.mark.parametrize("name", [*TRAINED, "official"])
@@ -96,7 +96,7 @@ def _with_defaults(config: DictConfig, *, listed: bool) -> DictConfig:
     whole = plain(config)
     for part in sections(whole):
         for key, keyword in part.keywords.items():
-            if keyword.default is REQUIRED or part.of(whole)[key] != plain_value(keyword.default):
+            if keyword.default is NO_DEFAULT or part.of(whole)[key] != plain_value(keyword.default):
                 continue
             if OmegaConf.is_interpolation(part.of(made), key):
                 continue

@@ -8,7 +8,7 @@ from made_rows import FRAMES, make_rows
 
 from longtake.engine.boards import metrics_for, rows_of
 from longtake.leaderboards.overview import Column, overview
-from longtake.leaderboards.page import Board, page
+from longtake.leaderboards.page import EvaluationEntries, page
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate
@@ -55,7 +55,9 @@ def opened(browser, tmp_path: Path):
         rows = rows_of(column.evaluation, [tmp_path])
         entries = summarize(column.evaluation, rows, metrics_for(column.evaluation))
         stale = {row.key: ["stale: the code has changed"] for _, row in rows if row.key.method == "ibot"}
-        boards.append(Board(column.evaluation, metrics_for(column.evaluation), column.metric, entries, stale))
+        boards.append(
+            EvaluationEntries(column.evaluation, metrics_for(column.evaluation), column.metric, entries, stale)
+        )
     lines = overview({column: board.entries for column, board in zip((KNN, LINEAR), boards, strict=True)})
     (tmp_path / "page.html").write_text(page(boards, lines, (KNN, LINEAR), {}, "about"), encoding="utf-8")
     browser.set_window_size(1400, 900)

@@ -194,7 +194,7 @@ limited(sys.argv[2], int(sys.argv[3]))
 migrate.migrate(Path(sys.argv[1]))
 print("not killed")
 """
-    for name, most in (("save_outcomes", 1), ("upsert", 1), ("outcomes_path", 1)):
+    for name, most in (("keep_outcomes", 1), ("upsert", 1), ("outcomes_path", 1)):
         assert run_edited(tmp_path, EDITS, killed, folder, name, most) == ""
         assert set(before) <= set(by_evaluation(outcomes_in(folder)))
     run_edited(tmp_path, EDITS, MIGRATE, folder)

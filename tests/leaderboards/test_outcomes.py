@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.leaderboards.outcomes import compare, load_outcomes, outcomes_path, save_outcomes
+from longtake.leaderboards.outcomes import compare, keep_outcomes, load_outcomes, outcomes_path
 from longtake.leaderboards.rows import Key
 from longtake.leaderboards.statistics import paired_difference
 
@@ -24,7 +24,7 @@ def make_outcomes(accuracy: float, n: int = 300) -> dict[str, np.ndarray]:
 
 def test_outcomes_come_back_as_they_were(tmp_path: Path) -> None:
     saved = {key: make_outcomes(accuracy) for key, accuracy in ((DINO, 0.4), (NONE, 0.2))}
-    paths = [save_outcomes(tmp_path, "knn_mini", key, outcomes) for key, outcomes in saved.items()]
+    paths = [keep_outcomes(tmp_path, "knn_mini", key, outcomes) for key, outcomes in saved.items()]
     assert len(set(paths)) == 2
     assert paths[0].parent == tmp_path / "outcomes" / "knn_mini"
     for key, outcomes in saved.items():
@@ -36,8 +36,8 @@ def test_outcomes_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_outcomes_replace_older_ones(tmp_path: Path) -> None:
-    save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.1))
-    path = save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.9))
+    keep_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.1))
+    path = keep_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.9))
     np.testing.assert_array_equal(load_outcomes(tmp_path, "knn_mini", DINO)["top1"], make_outcomes(0.9)["top1"])
     assert [entry for entry in path.parent.iterdir() if not entry.name.startswith(".")] == [path]
 
@@ -53,7 +53,7 @@ def test_outcomes_that_are_not_there_say_where_they_are_expected(tmp_path: Path)
 
 
 def test_outcomes_of_another_row_are_refused(tmp_path: Path) -> None:
-    path = save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4))
+    path = keep_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4))
     shutil.copy(path, outcomes_path(tmp_path, "knn_mini", NONE))
     with pytest.raises(ValueError, match=r'got the outcomes of .*"dino".*expected .*"none"'):
         load_outcomes(tmp_path, "knn_mini", NONE)
@@ -73,7 +73,7 @@ def test_outcomes_of_another_row_are_refused(tmp_path: Path) -> None:
     ids=["empty", "cut", "cut by a byte", "no archive", "zeros within", "an array alone", "no key"],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, damaged: Callable[[bytes], bytes]) -> None:
-    path = save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4))
+    path = keep_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4))
     path.write_bytes(damaged(path.read_bytes()))
     message = (
         rf"{path}: got a damaged file \(.+\), expected the outcomes of 'dino .*'; restore it or evaluate the row again"
@@ -89,7 +89,7 @@ def made(save: Callable[..., None], *arrays: np.ndarray, **named: np.ndarray) ->
 
 
 def test_arrays_that_are_not_one_value_per_item_are_not_loaded(tmp_path: Path) -> None:
-    path = save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4))
+    path = keep_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4))
     key = np.array(json.dumps(DINO))
     for changes, message in (
         ({}, r"got arrays \{\}, expected 'items' and one value per item"),
@@ -117,34 +117,34 @@ def test_outcomes_that_are_not_one_number_per_item_are_refused(
     tmp_path: Path, change: dict[str, np.ndarray], message: str
 ) -> None:
     with pytest.raises(ValueError, match=f"knn_mini: row 'dino .*{message}"):
-        save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4) | change)
+        keep_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.4) | change)
     assert not outcomes_path(tmp_path, "knn_mini", DINO).exists()
 
 
 def test_outcomes_without_ids_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"got outcomes of \['top1'\], expected also 'items'"):
-        save_outcomes(tmp_path, "knn_mini", DINO, {"top1": np.ones(3)})
+        keep_outcomes(tmp_path, "knn_mini", DINO, {"top1": np.ones(3)})
 
 
 def test_rows_are_compared_item_by_item_in_any_order(tmp_path: Path) -> None:
     dino, none = make_outcomes(0.5), make_outcomes(0.3)
     shuffle = np.random.default_rng(0).permutation(300)
-    save_outcomes(tmp_path, "knn_mini", DINO, dino)
-    save_outcomes(tmp_path, "knn_mini", NONE, {name: values[shuffle] for name, values in none.items()})
+    keep_outcomes(tmp_path, "knn_mini", DINO, dino)
+    keep_outcomes(tmp_path, "knn_mini", NONE, {name: values[shuffle] for name, values in none.items()})
     difference = compare(tmp_path, "knn_mini", "top1", DINO, NONE)
     np.testing.assert_allclose(difference[:5], paired_difference(dino["top1"], none["top1"])[:5])
     assert difference.significant
 
 
 def test_rows_of_other_items_are_not_compared(tmp_path: Path) -> None:
-    save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.5, n=300))
-    save_outcomes(tmp_path, "knn_mini", NONE, make_outcomes(0.5, n=299))
+    keep_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.5, n=300))
+    keep_outcomes(tmp_path, "knn_mini", NONE, make_outcomes(0.5, n=299))
     with pytest.raises(ValueError, match=r"'dino .*' has 300 items and 'none .*' has 299, of which 299 are the same"):
         compare(tmp_path, "knn_mini", "top1", DINO, NONE)
 
 
 def test_a_metric_without_outcomes_is_named(tmp_path: Path) -> None:
-    save_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.5))
+    keep_outcomes(tmp_path, "knn_mini", DINO, make_outcomes(0.5))
     with pytest.raises(ValueError, match=r"row 'dino .*' has no outcomes of 'top5'; there are: iou, items, top1"):
         compare(tmp_path, "knn_mini", "top5", DINO, DINO)
 
@@ -156,19 +156,19 @@ def test_items_that_do_not_count_for_a_metric(tmp_path: Path) -> None:
         outcomes["iou"] = np.where(np.arange(300) < 100, outcomes["iou"], np.nan)
     first["iou"] = first["iou"] / 2
     for key, outcomes in ((DINO, first), (NONE, second)):
-        save_outcomes(tmp_path, "knn_mini", key, outcomes)
+        keep_outcomes(tmp_path, "knn_mini", key, outcomes)
     found = compare(tmp_path, "knn_mini", "iou", DINO, NONE)
     order = np.argsort(first["items"])
     kept = order[order < 100]  # items are taken in the order of their ids
     expected = paired_difference(first["iou"][kept], second["iou"][kept])
     assert found == expected
     second["iou"][0] = np.nan
-    save_outcomes(tmp_path, "knn_mini", NONE, second)
+    keep_outcomes(tmp_path, "knn_mini", NONE, second)
     with pytest.raises(ValueError, match=r"of 'iou' .* has 100 items and .* has 99; evaluate both on the same data"):
         compare(tmp_path, "knn_mini", "iou", DINO, NONE)
     second["iou"][:] = np.nan
     with pytest.raises(ValueError, match=r"'iou' .*expected 300 finite numbers, one per item, or NaN"):
-        save_outcomes(tmp_path, "knn_mini", NONE, second)
+        keep_outcomes(tmp_path, "knn_mini", NONE, second)
 
 
 def test_items_of_a_group_are_drawn_together(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_items_of_a_group_are_drawn_together(tmp_path: Path) -> None:
         four = {name: np.repeat(values, 4) for name, values in found.items()}
         four["groups"] = four["items"]
         four["items"] = np.array([f"{item}/{i % 4}" for i, item in enumerate(four["items"])])
-        save_outcomes(tmp_path, "knn_mini", key, found)
-        save_outcomes(tmp_path, "davis_mini", key, four)
+        keep_outcomes(tmp_path, "knn_mini", key, found)
+        keep_outcomes(tmp_path, "davis_mini", key, four)
     alone, grouped = (compare(tmp_path, name, "top1", DINO, NONE) for name in ("knn_mini", "davis_mini"))
     assert grouped.value == pytest.approx(alone.value)
     assert grouped.high - grouped.low == pytest.approx(alone.high - alone.low, rel=0.05)

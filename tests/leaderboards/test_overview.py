@@ -10,7 +10,7 @@ from matplotlib.mathtext import MathTextParser
 from longtake.leaderboards.overview import Column, Line, latex_table, markdown_overview, overview
 from longtake.leaderboards.plots import draw_bars, draw_heat_map, draw_losses
 from longtake.leaderboards.schema import Key, Provenance, Row
-from longtake.leaderboards.summary import Entry, Place, Score
+from longtake.leaderboards.summary import Entry, Placing, Score
 
 KNN, DECAY = Column("knn_mini", "top1"), Column("davis_mini", "J_decay")
 NASTY = "<b>_x_</b>|&$%{}~^\\"
@@ -36,9 +36,9 @@ def entry(
 def example() -> tuple[list[Column], list[Line]]:
     boards = {
         KNN: [
-            entry("none", KNN, Score(11.04, 9, 13, None, {0: Place("b", (3, 3), 3)})),
-            entry("dino", KNN, Score(18.5, 16.3, 20.8, 0.5, {0: Place("a", (1, 2), 3)}), seeds=3),
-            entry("dora", KNN, Score(18.46, 16, 21, 0.5, {0: Place("a", (1, 2), 3)}), epochs=12),
+            entry("none", KNN, Score(11.04, 9, 13, None, {0: Placing("b", (3, 3), 3)})),
+            entry("dino", KNN, Score(18.5, 16.3, 20.8, 0.5, {0: Placing("a", (1, 2), 3)}), seeds=3),
+            entry("dora", KNN, Score(18.46, 16, 21, 0.5, {0: Placing("a", (1, 2), 3)}), epochs=12),
             entry("dora", KNN, Score(99.0), source="paper:table5"),
         ],
         DECAY: [
@@ -80,7 +80,7 @@ def test_only_the_presets_own_protocol_stands_in_a_column() -> None:
 
 def test_letters_of_two_budgets_are_not_mixed() -> None:
     def line(method: str, value: float, *budgets: int) -> Entry:
-        return entry(method, KNN, Score(value, places={n: Place("a", (1, 2), 2) for n in budgets}))
+        return entry(method, KNN, Score(value, places={n: Placing("a", (1, 2), 2) for n in budgets}))
 
     def letters(*entries: Entry) -> list[str]:
         return [found.scores[KNN].letters for found in overview({KNN: entries})]

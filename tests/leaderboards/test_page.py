@@ -8,7 +8,7 @@ from made_rows import make_rows
 
 from longtake.engine.boards import metrics_for, rows_of
 from longtake.leaderboards.overview import Column, overview
-from longtake.leaderboards.page import Board, page
+from longtake.leaderboards.page import EvaluationEntries, page
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate
@@ -30,7 +30,7 @@ def made(folder: Path, **changes: object) -> str:
         if row.key.method == "dino" and row.key.seed == 1
     }
     columns = [Column(KNN, METRIC)]
-    board = Board(KNN, metrics_for(KNN), METRIC, entries, stale)
+    board = EvaluationEntries(KNN, metrics_for(KNN), METRIC, entries, stale)
     return page([board], overview({columns[0]: entries}), columns, {}, "about")
 
 

@@ -12,7 +12,7 @@ from longtake.leaderboards.outcomes import load_outcomes, outcomes_path
 from longtake.leaderboards.rows import upsert
 from longtake.leaderboards.schema import Key, Provenance, Row
 from longtake.leaderboards.statistics import Estimate
-from longtake.leaderboards.summary import Entry, Place, papers, summarize
+from longtake.leaderboards.summary import Entry, Placing, papers, summarize
 
 KNN, METRIC = "knn_mini", "top1_k20"
 
@@ -51,11 +51,13 @@ def test_letters_and_ranks_are_among_those_of_one_budget(tmp_path: Path) -> None
     make_rows(tmp_path, skills, seeds=4, frames={"dora": FRAMES + 500, "vicreg": 10 * FRAMES})
     found = {name: entry.scores[METRIC] for name, entry in summary(tmp_path).items()}
     expected = {"dora": ("a", (1, 1)), "dino": ("b", (2, 3)), "ibot": ("b", (2, 3)), "none": ("c", (4, 4))}
-    assert {name: found[name].places[0] for name in expected} == {n: Place(*place, 4) for n, place in expected.items()}
+    assert {name: found[name].places[0] for name in expected} == {
+        n: Placing(*place, 4) for n, place in expected.items()
+    }
     assert [name for name, score in found.items() if score.leads] == ["dora", "vicreg"]
     # The other budget has random init alone beside it, which has a place in both.
-    assert found["vicreg"].place == Place("a", (1, 1), 2)
-    assert found["none"].places == {0: Place("c", (4, 4), 4), 1: Place("b", (2, 2), 2)}
+    assert found["vicreg"].place == Placing("a", (1, 1), 2)
+    assert found["none"].places == {0: Placing("c", (4, 4), 4), 1: Placing("b", (2, 2), 2)}
     assert (found["none"].place, found["none"].letters) == (None, "")
 
 

@@ -10,7 +10,7 @@ from longtake.console import console
 from longtake.leaderboards.rows import metrics_of, read, upsert
 from longtake.leaderboards.summary import Place
 from longtake.tasks import leaderboard as report
-from longtake.tasks.leaderboard import README, compared, leaderboard, losses_of, with_blocks
+from longtake.tasks.leaderboard import README, compared, leaderboard, loss_curves, with_blocks
 
 
 def said(folder: Path, evaluations: list[str] | None = None) -> str:
@@ -44,7 +44,7 @@ def test_it_shows_ours_and_writes_everything(tmp_path: Path) -> None:
     (run / "logs" / "from_step_0").mkdir(parents=True)
     (run / "run.json").write_text('{"config": {"method": {"name": "dora"}}}')
     (run / "logs" / "from_step_0" / "metrics.csv").write_text("step,loss/cls,loss/patch\n0,3,1\n5,2,1\n10,1,1\n")
-    assert losses_of(tmp_path) == {"dora": [([0.0, 0.5, 1.0], [4.0, 3.0, 2.0])]}
+    assert loss_curves(tmp_path) == {"dora": [([0.0, 0.5, 1.0], [4.0, 3.0, 2.0])]}
     shown = said(folder)
     assert "methods and tasks" in shown
     assert "knn_mini" in shown

@@ -9,7 +9,7 @@ import pytest
 from edited_package import run_edited
 
 from longtake.engine.git import code_commit
-from longtake.leaderboards.outcomes import load_outcomes, outcomes_path, save_outcomes
+from longtake.leaderboards.outcomes import keep_outcomes, load_outcomes, outcomes_path
 from longtake.leaderboards.rows import Key, Provenance, Row, read, upsert
 from longtake.leaderboards.statistics import Estimate
 from longtake.tasks.publish import publish
@@ -70,7 +70,7 @@ def test_the_outcomes_of_a_row_go_with_it(clone: Path) -> None:
     upsert(source / "knn_mini.csv", [make_row("dino"), make_row("ibot", Provenance())], ["top1"])
     for method in ("dino", "ibot"):
         outcomes = {"items": np.array(["a", "b"]), "top1": np.array([1.0, 0.0])}
-        save_outcomes(source, "knn_mini", make_row(method).key, outcomes)
+        keep_outcomes(source, "knn_mini", make_row(method).key, outcomes)
     publish(source, target)
     assert load_outcomes(target, "knn_mini", make_row("dino").key)["top1"].tolist() == [1.0, 0.0]
     assert not outcomes_path(target, "knn_mini", make_row("ibot").key).exists(), "refused with its row"

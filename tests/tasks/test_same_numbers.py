@@ -8,8 +8,8 @@ import pytest
 from longtake.engine.config import choices
 from longtake.engine.source_hash import without_words
 from longtake.tasks.same_numbers import fixtures_of, subjects
-from longtake.tasks.same_numbers.changes import changed, not_executed
-from longtake.tasks.same_numbers.compare import compared, fixtures_for
+from longtake.tasks.same_numbers.changes import changed_statements, not_executed
+from longtake.tasks.same_numbers.compare import fixtures_for, verdicts
 from longtake.tasks.same_numbers.trees import Tree
 
 CODE = '''"""A module."""
@@ -42,7 +42,7 @@ def trees(text: str, name: str = "loss.py") -> dict[str, ast.Module]:
 def texts(old: str, new: str, name: str = "loss.py") -> list[list[str]]:
     """Changed statements of the old and of the new text."""
     before, after = trees(old), trees(new, name)
-    return [[s.text.strip() for s in changed(*pair)] for pair in ((before, after), (after, before))]
+    return [[s.text.strip() for s in changed_statements(*pair)] for pair in ((before, after), (after, before))]
 
 
 def edited(*pairs: tuple[str, str]) -> str:
@@ -103,7 +103,7 @@ def verdict(tmp_path: Path, new_code: str = CODE, **changes: object):
     about["settings"] |= changes.get("settings", {})  # type: ignore[operator]
     about["hash"] = changes.get("hash", "new")
     digests[1]["evaluation knn_mini"] = changes.get("digest", "ab")
-    return compared(places, abouts, digests, executed, ["evaluation knn_mini"])[0]
+    return verdicts(places, abouts, digests, executed, ["evaluation knn_mini"])[0]
 
 
 def test_a_renamed_local_is_vouched_for(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from longtake.engine.code_hash import training_hash
 from longtake.engine.config import choices, plainly
 from longtake.engine.identity import config_hash, variant
 from longtake.engine.plan import resolve_machine
-from longtake.engine.probe import Cost, clips_of, probe
+from longtake.engine.probe import Cost, clips_of, measure_cost
 from longtake.leaderboards import paper
 from longtake.leaderboards.overview import Column
 from longtake.tasks.table import cells as tables
@@ -127,7 +127,7 @@ class Started:
 
 
 def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0, **keys: object) -> tuple[Started, bool, str]:
-    monkeypatch.setattr(fill_table, "probe", lambda config: Cost(1.5, 100, 0.1, config["device"]))
+    monkeypatch.setattr(fill_table, "measure_cost", lambda config: Cost(1.5, 100, 0.1, config["device"]))
     if keys.get("table", "mini") == "mini":
         fresh(monkeypatch)
     started = Started(code)
@@ -253,7 +253,7 @@ def test_costs_are_what_the_yamls_say() -> None:
 def test_a_probe_times_a_step(tmp_path: Path) -> None:
     config = plainly(["method=simclr", "pretrain=mini", "epochs=2"])
     resolve_machine(config)
-    cost = probe(config)
+    cost = measure_cost(config)
     assert cost.steps == 2 * (clips_of(config) // config["batch_size"])
     assert 0 < cost.seconds_per_clip < 10
     assert cost.hours == pytest.approx(cost.seconds_per_clip * cost.steps * config["batch_size"] / 3600)

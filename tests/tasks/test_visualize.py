@@ -17,7 +17,7 @@ from longtake.engine.config import composed
 from longtake.methods.tracking import overlap
 from longtake.tasks.visualize.draw import boxes_at, visualize
 from longtake.tasks.visualize.pictures import colours, overlay
-from longtake.tasks.visualize.tracks import against_truth, region, resized, sharpness
+from longtake.tasks.visualize.tracks import against_truth, region, resized, sharpness_of_maps
 
 GRID = (4, 8)
 LEFT, RIGHT = (0.0, 0.0, 0.25, 1.0), (0.75, 0.0, 1.0, 1.0)
@@ -64,9 +64,9 @@ def test_small_boxes_are_at_least_one_patch():
 
 def test_sharpness_of_flat_and_of_separate_maps():
     flat = torch.full((3, 2, 32), 1 / 32)
-    assert sharpness(flat) == pytest.approx({"overlap": 1, "entropy": 1})
-    assert sharpness(map_of(LEFT, RIGHT)[None])["overlap"] == 0
-    assert sharpness(map_of(LEFT, RIGHT)[None])["entropy"] == pytest.approx(np.log(8) / np.log(32))
+    assert sharpness_of_maps(flat) == pytest.approx({"overlap": 1, "entropy": 1})
+    assert sharpness_of_maps(map_of(LEFT, RIGHT)[None])["overlap"] == 0
+    assert sharpness_of_maps(map_of(LEFT, RIGHT)[None])["entropy"] == pytest.approx(np.log(8) / np.log(32))
     assert overlap(map_of(LEFT)[None]) == 0
 
 
