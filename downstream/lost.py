@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -72,6 +71,8 @@ def lost(
 
 def component_of(region: Bool[np.ndarray, "rows columns"], patch: int) -> Bool[np.ndarray, "rows columns"]:
     """The 4-connected part of the region that holds a patch. Raises `ValueError` when the patch is outside of it."""
+    from scipy import ndimage
+
     labels = ndimage.label(region)[0]  # OpenCV's threads would slow down the next image's product
     label = labels.flat[patch]
     if label == 0:

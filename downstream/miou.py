@@ -5,7 +5,6 @@ Letters: n images, c classes.
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
-from scipy.optimize import linear_sum_assignment
 
 IGNORED = 255
 
@@ -59,6 +58,8 @@ def shares_of_mean(part: Int[np.ndarray, "n c"], whole: Int[np.ndarray, "n c"]) 
 
 def matching(matrix: Int[np.ndarray, "c c"]) -> Int[np.ndarray, "c"]:
     """The class of each cluster, one each, for the largest sum of IoUs (Hungarian matching)."""
+    from scipy.optimize import linear_sum_assignment
+
     union = matrix.sum(1, keepdims=True) + matrix.sum(0, keepdims=True) - matrix
     classes, clusters = linear_sum_assignment(-(matrix / np.maximum(union, 1)))
     return classes[np.argsort(clusters)]

@@ -16,10 +16,8 @@ from longtake.backbones.weights import architecture_of, load_encoder, read_heade
 from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.engine.code_hash import UNKNOWN, training_hash
-from longtake.engine.fit import Interrupted, fit
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
-from longtake.engine.progress import draw_curves, health_line
 from longtake.engine.record import Board, evaluate, known, report
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, is_first, join
@@ -130,6 +128,9 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
     if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
         console.print(f"pretrained already: {folder / ENCODER}")
         return
+    from longtake.engine.fit import Interrupted, fit  # Lightning, which no plan needs, takes seconds to import
+    from longtake.engine.progress import draw_curves, health_line
+
     os.environ[INHERITED] = str(folder)
     try:
         fit(build_method(config, duration), clips, folder, identity, config)
