@@ -8,7 +8,7 @@ Letters: n patches of a grid of rows x columns, d width of a key (heads side by 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -98,6 +98,18 @@ def box_ious(box: Box, others: Int[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]
 def hit(box: Box, objects: Int[np.ndarray, "n 4"]) -> bool:
     """Whether the box meets one of the objects."""
     return bool((box_ious(box, objects) >= HIT).any())
+
+
+def corloc(boxes: Sequence[Box], objects: Sequence[Int[np.ndarray, "_ 4"]]) -> float:
+    """Share of images whose one box hits any of the image's objects; images without objects do not count.
+
+    Raises `ValueError` unless there is a box for each image, and an object in one of them.
+    """
+    if len(boxes) != len(objects) or not any(map(len, objects)):
+        raise ValueError(
+            f"got {len(boxes)} boxes and {len(objects)} images, expected one each, and an object in one image"
+        )
+    return float(np.mean([hit(box, there) for box, there in zip(boxes, objects, strict=True) if len(there)]))
 
 
 class Pictures(Dataset):

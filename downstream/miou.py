@@ -25,6 +25,11 @@ def class_ious(matrix: Int[np.ndarray, "c c"]) -> Float[np.ndarray, "c"]:
     return np.where(union > 0, overlap / np.maximum(union, 1), np.nan)
 
 
+def mean_iou(truth: Integer[np.ndarray, "*size"], predicted: Integer[np.ndarray, "*size"], num_classes: int) -> float:
+    """Mean of `class_ious` over the classes that are there or predicted, a share; pixels of 255 in the truth do not count."""
+    return float(np.nanmean(class_ious(confusion(truth, predicted, num_classes))))
+
+
 def class_accuracies(matrix: Int[np.ndarray, "c c"]) -> Float[np.ndarray, "c"]:
     """Share of each class's pixels that were found; NaN for a class without pixels."""
     pixels = matrix.sum(1)

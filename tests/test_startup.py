@@ -7,7 +7,17 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from longtake.datasets.pictures import EXTENSIONS
 
-SLOW = {"lightning", "torchmetrics", "torchvision", "timm", "torch._dynamo", "scipy", "sklearn", "matplotlib", "mmengine"}
+SLOW = {
+    "lightning",
+    "torchmetrics",
+    "torchvision",
+    "timm",
+    "torch._dynamo",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "mmengine",
+}
 
 
 def imported(code: str, folder: str) -> set[str]:
