@@ -88,11 +88,13 @@ except PackageNotFoundError:  # unpacked, not installed
     __version__ = "unknown"
 
 
-def __getattr__(name: str) -> Any:
-    if name not in HOME_OF:
-        raise AttributeError(f"module 'longtake' has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(HOME_OF[name]), name)
-    return value
+if not TYPE_CHECKING:  # who would think that there is every name
+
+    def __getattr__(name: str) -> Any:
+        if name not in HOME_OF:
+            raise AttributeError(f"module 'longtake' has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(HOME_OF[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:

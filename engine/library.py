@@ -5,7 +5,7 @@ They compose the configuration that the same words would give on the command lin
 
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from torch import nn
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import load_encoder
 from longtake.datasets.sources.base import SOURCES, Source
-from longtake.datasets.views import MultiCrop
+from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import Downstream, Encoder
 from longtake.engine.config import choices, composed, plain, plainly
 from longtake.engine.identity import variant
@@ -144,14 +144,15 @@ def _keys_of_source(source: Files | Source) -> dict[str, Any]:
 
 
 def keys_of(views: MultiCrop) -> dict[str, Any]:
-    """Views as a method's yaml would have them."""
+    """Views as a method's yaml would have them: what is not by default."""
     kinds = {"globals": views.globals, "locals": views.locals}
-    found: dict[str, Any] = {kind: [_listed(asdict(crop)) for crop in crops] for kind, crops in kinds.items()}
-    return {**found, "precrop": None if views.precrop is None else _listed(asdict(views.precrop))}
+    found: dict[str, Any] = {kind: [_changed(crop) for crop in crops] for kind, crops in kinds.items()}
+    return {**found, "precrop": None if views.precrop is None else _changed(views.precrop)}
 
 
-def _listed(keys: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: plain_value(value) for key, value in keys.items()}
+def _changed(crop: Crop | Precrop) -> dict[str, Any]:
+    values = {field.name: (getattr(crop, field.name), field.default) for field in fields(crop)}
+    return {name: plain_value(value) for name, (value, default) in values.items() if value != default}
 
 
 def evaluate(encoder: nn.Module, evaluation: str | Downstream, folder: str | Path, **settings: Any) -> dict[str, float]:

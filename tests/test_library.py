@@ -11,7 +11,7 @@ import longtake
 
 def test_type_checkers_and_python_find_the_same_names():
     tree = ast.parse(inspect.getsource(longtake))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     shown = {alias.asname: node.module for node in block.body for alias in node.names if alias.name == alias.asname}
     assert shown == longtake.HOME_OF
     for name in longtake.__all__:

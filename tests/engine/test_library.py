@@ -30,12 +30,12 @@ def test_a_training_is_that_of_the_same_words(said, tiny_video):
     words = [f"method.{key}={value}" for key, value in SMALL.items()]
     code, _, errors = said(
         "method=dino", "pretrain=video", f"pretrain.path='{tiny_video}'", "backbone=vit_mini", *words, "eval=[]",
-        f"++method.views={crops}", "epochs=2", "batch_size=8", "seed=3", "num_workers=0", "output=words", "baseline=false",
+        f"++method.views={crops}", "epochs=1", "batch_size=8", "seed=3", "num_workers=0", "output=words", "baseline=false",
     )  # fmt: skip
     assert code == 0, errors
     (theirs,) = Path("words").glob("*/encoder.safetensors")
     ours = longtake.pretrain(
-        method="dino", source=tiny_video, backbone="vit_mini", views=views(), epochs=2, batch_size=8, seed=3, num_workers=0,
+        method="dino", source=tiny_video, backbone="vit_mini", views=views(), epochs=1, batch_size=8, seed=3, num_workers=0,
         output="ours", **SMALL,
     )  # fmt: skip
     expected = longtake.load_encoder(theirs).state_dict()
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_said_before_anything_is_computed(tiny_video):
         longtake.pretrain(method="dion", source=tiny_video)
     with pytest.raises(ValueError, match="trains nothing"):
         longtake.pretrain(method="none", source=tiny_video)
-    with pytest.raises(ValueError, match="no video at"):
+    with pytest.raises(ValueError, match=r"nothing\.mp4: no such file"):
         longtake.pretrain(method="dino", source="nothing.mp4")
     with pytest.raises(ValueError, match=r"unknown eval 'knn_mimi'.*knn_mini"):
         longtake.evaluate(TinyEncoder(), "knn_mimi", "scores")
