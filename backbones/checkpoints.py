@@ -10,12 +10,15 @@ from longtake.backbones.weights import is_ours, load_encoder, read_header, weigh
 FOREIGN = "foreign"  # instead of a hash of the code that trained an encoder
 
 
-def open_encoder(path: Path, key: str | None = None, pos_mode: str | None = None) -> tuple[ViT, dict[str, Any], str]:
+def open_encoder(
+    path: str | Path, key: str | None = None, pos_mode: str | None = None
+) -> tuple[ViT, dict[str, Any], str]:
     """The encoder, its header and a line on how it was read; the header's fields are those of a leaderboard row.
 
     `key` (teacher, student, ...) and `pos_mode` are for files of other codes, see `foreign.load_foreign`. Raises `ValueError`
     for whatever cannot be read whole.
     """
+    path = Path(path)
     if is_ours(path):
         if key is not None:
             raise ValueError(

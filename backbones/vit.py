@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 PosMode = Literal["size", "dino_offset", "align_corners", "antialias"]
@@ -121,6 +120,15 @@ class Mlp(nn.Module):
         return _GELULinear.apply(self.fc1(x), self.fc2.weight, self.fc2.bias)
 
 
+def stochastic_depth(rate: float) -> nn.Module:
+    """timm's DropPath, or nothing at rate 0: importing timm takes as long as importing PyTorch."""
+    if not rate:
+        return nn.Identity()
+    from timm.layers import DropPath
+
+    return DropPath(rate)
+
+
 class Block(nn.Module):
     """Pre-norm transformer block; stochastic depth is drawn per sample and per branch."""
 
@@ -130,7 +138,7 @@ class Block(nn.Module):
         self.attn = Attention(dim, num_heads)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim, 4 * dim)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.drop_path = stochastic_depth(drop_path)
 
     def forward(self, x: Float[Tensor, "b m d"]) -> tuple[Tensor, Tensor, Tensor]:
         attended, q, k = self.attn(self.norm1(x))

@@ -62,8 +62,9 @@ def is_ours(path: Path) -> bool:
         return False
 
 
-def load_encoder(path: Path) -> ViT:
+def load_encoder(path: str | Path) -> ViT:
     """The encoder in a file of `save_encoder`, in evaluation mode; `ValueError` when a tensor is missing or does not fit."""
+    path = Path(path)
     architecture, _ = read_header(path)
     encoder = ViT(**architecture)
     with safe_open(path, framework="pt") as file:

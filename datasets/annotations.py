@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scipy.io import loadmat
-
 
 def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     """A JSON object. Raises `ValueError` when there is none, or it lacks one of `keys`."""
@@ -25,6 +23,8 @@ def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
 
 def read_mat(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     """Variables of a MATLAB file, dimensions of one left out. Raises `ValueError` when it is none or lacks one of `keys`."""
+    from scipy.io import loadmat
+
     try:
         found = loadmat(path, squeeze_me=True)
     except (OSError, ValueError, TypeError, NotImplementedError) as error:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
-from scipy.io import savemat
 
 from longtake.datasets.annotations import read_mat
 from longtake.datasets.labelled import FileImages, ImageSet, counted_from
@@ -83,6 +82,8 @@ def write_cars(
         box = {"bbox_x1": 1, "bbox_y1": 1, "bbox_x2": image.shape[1], "bbox_y2": image.shape[0], "class": label + 1}
         rows[split].append({**box, "relative_im_path": f"{folder}/{name}", "test": int(test), "fname": name})
     names = np.array([list(classes)], dtype=object)
+    from scipy.io import savemat
+
     if combined:
         left_out = {"fname"}
         savemat(

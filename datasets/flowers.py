@@ -15,7 +15,6 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
-from scipy.io import savemat
 
 from longtake.datasets.annotations import read_mat
 from longtake.datasets.labelled import FileImages, ImageSet, counted_from
@@ -57,6 +56,8 @@ def write_flowers(
     lists: dict[str, Sequence[int]],
 ) -> Flowers:
     """Write images with labels from 0; `lists` has the images' numbers from 0 in trnid, valid and tstid."""
+    from scipy.io import savemat
+
     (root / "jpg").mkdir(parents=True)
     for i, image in enumerate(images):
         Image.fromarray(image).save(root / "jpg" / f"image_{i + 1:05d}.jpg", quality=95)

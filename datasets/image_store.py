@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int, Int32, UInt8
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
-from longtake.datasets.images import ImageFolder
+from longtake.datasets.images import images_in
 from longtake.datasets.pictures import read_rgb
 
 
@@ -21,7 +20,7 @@ class ImageStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.paths = np.array([path for path, _ in ImageFolder(folder, pil_to_tensor).samples])
+        self.paths = np.array([path for path, _ in images_in(folder)])
         self.names = [str(folder)]
         self.seconds: Float64[np.ndarray, "n"] = np.zeros(len(self.paths))
         self.video: Int32[np.ndarray, "n"] = np.zeros(len(self.paths), np.int32)

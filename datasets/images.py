@@ -18,14 +18,12 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets import DatasetFolder
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms import InterpolationMode, v2
+from torch.utils.data import Dataset
 
 from longtake.datasets.draws import drawn_from
 from longtake.datasets.mini.world import prepare
 from longtake.datasets.mini.worlds import WORLDS
-from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD, UnreadableImage, read_picture
+from longtake.datasets.pictures import EXTENSIONS, IMAGENET_MEAN, IMAGENET_STD, UnreadableImage, read_picture
 from longtake.datasets.roots import data_root
 from longtake.files import whole
 
@@ -48,23 +46,35 @@ def eval_transform(size: int = 224, resize: int | None = None) -> Transform:
 
     `resize` is 256/224 of `size` unless given. Raises ValueError when it is smaller than the crop.
     """
+    from torchvision.transforms import InterpolationMode, v2  # here: it takes a second, and a plan reads no picture
+
+    resize = short_side(size, resize)
+    return v2.Compose([v2.Resize(resize, InterpolationMode.BICUBIC), v2.CenterCrop(size), *_to_normalised()])
+
+
+def short_side(size: int, resize: int | None) -> int:
+    """What the short side becomes before the central crop. Raises ValueError when that is smaller than the crop."""
     resize = round(size * RESIZE_PER_CROP) if resize is None else resize
     if resize < size:
         raise ValueError(f"got resize={resize} below size={size}: the crop would be padded; expected resize >= size")
-    return v2.Compose([v2.Resize(resize, InterpolationMode.BICUBIC), v2.CenterCrop(size), *_to_normalised()])
+    return resize
 
 
 def train_transform(size: int = 224) -> Transform:
     """Random resized crop (bilinear) and horizontal flip, the augmentation of DINO's eval_linear.py."""
+    from torchvision.transforms import InterpolationMode, v2
+
     crop = v2.RandomResizedCrop(size, scale=CROP_SCALE, interpolation=InterpolationMode.BILINEAR)
     return v2.Compose([crop, v2.RandomHorizontalFlip(), *_to_normalised()])
 
 
 def _to_normalised() -> list[torch.nn.Module]:
+    from torchvision.transforms import v2
+
     return [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
 
 
-class ImageFolder(DatasetFolder):
+class ImageFolder(Dataset):
     """One split, `<folder>/<class>/<image>`: item i is (image, label, i), so results can be stored by image.
 
     Random draws of the transform depend on (`seed`, `epoch`, i) alone, never on the worker that makes them. Raises
@@ -73,22 +83,19 @@ class ImageFolder(DatasetFolder):
     """
 
     def __init__(self, folder: Path, transform: Transform, seed: int = 0) -> None:
-        super().__init__(str(folder), loader=read_picture, extensions=IMG_EXTENSIONS, transform=transform)
+        self.root, self.transform = os.path.expanduser(folder), transform
+        self.classes = find_classes(Path(self.root))
+        self.samples = images_in(Path(self.root), self.classes)
+        self.targets = [label for _, label in self.samples]
         self.seed = seed
         self.epoch = 0
 
-    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
-        classes = find_classes(Path(directory))
-        return classes, {name: label for label, name in enumerate(classes)}
-
-    @staticmethod
-    def make_dataset(directory: str | Path, class_to_idx: dict[str, int], *_: object, **__: object) -> list:
-        files = list_images(Path(directory), list(class_to_idx))
-        return [(os.path.join(directory, name, file), class_to_idx[name]) for name in files for file in files[name]]
+    def __len__(self) -> int:
+        return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "3 h w"], int, int]:
         path, label = self.samples[index]
-        image = self.loader(path)
+        image = read_picture(path)
         with drawn_from(self.seed, self.epoch, index):
             return self.transform(image), label, index
 
@@ -106,6 +113,13 @@ class ImageFolder(DatasetFolder):
         return part
 
 
+def images_in(folder: Path, classes: Sequence[str] | None = None) -> list[tuple[str, int]]:
+    """Path and label of every image of `<folder>/<class>/<image>`. Raises what `find_classes` raises."""
+    classes = find_classes(folder) if classes is None else classes
+    files = list_images(folder, classes)
+    return [(os.path.join(folder, name, file), label) for label, name in enumerate(classes) for file in files[name]]
+
+
 def find_classes(folder: Path) -> list[str]:
     """Class folders of a split, sorted, hidden ones left out.
 
@@ -118,7 +132,7 @@ def find_classes(folder: Path) -> list[str]:
         raise ValueError(f"got {len(classes)} class folder(s) {classes} in {folder}: expected two or more")
     for name in classes:
         if next(_image_names(folder / name), None) is None:
-            kinds = " ".join(IMG_EXTENSIONS)
+            kinds = " ".join(EXTENSIONS)
             raise ValueError(f"class {name!r} in {folder} has no image ({kinds}): fill the folder or remove it")
     return classes
 
@@ -143,7 +157,7 @@ def list_images(folder: Path, classes: Sequence[str]) -> dict[str, list[str]]:
 
 def _image_names(folder: Path) -> Iterator[str]:
     for entry in os.scandir(folder):
-        if entry.name.lower().endswith(IMG_EXTENSIONS) and not entry.name.startswith("."):
+        if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith("."):
             yield entry.name
 
 

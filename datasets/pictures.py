@@ -7,10 +7,11 @@ from pathlib import Path
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's reference training and DINO's eval_knn.py
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# What a picture file's name ends in: torchvision's IMG_EXTENSIONS (tested), without importing it.
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 class UnreadableImage(ValueError):
@@ -42,6 +43,10 @@ def read_picture(path: str | Path) -> Image.Image:
 
 def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
     """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
+    from torchvision.transforms.v2.functional import (
+        pil_to_tensor,  # here: it takes a second, and a plan reads no picture
+    )
+
     return pil_to_tensor(read_picture(path))
 
 

@@ -9,7 +9,6 @@ from collections import deque
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, UInt8
-from scenedetect import AdaptiveDetector, FrameTimecode
 
 SMALL_SIDE = 45  # pixels: a picture this small still shows a cut, with less of noise and small motion than a larger one
 # Window and score are PySceneDetect's defaults. Its ratio is 3; where the camera never rests a cut stands out less: at 12 frames
@@ -32,6 +31,8 @@ class CutFinder:
 
     def __init__(self, tail: list[tuple[float, Small]]) -> None:
         self.tail: deque[tuple[float, Small]] = deque(maxlen=2 * WINDOW + 1)
+        from scenedetect import AdaptiveDetector
+
         self._detector = AdaptiveDetector(RATIO, min_scene_len=0, window_width=WINDOW, min_content_val=MIN_SCORE)
         self._fed = 0
         for seconds, small in tail:
@@ -39,6 +40,8 @@ class CutFinder:
 
     def feed(self, seconds: float, small: Small) -> list[float]:
         """Times of the frames, if any, of which this one shows that they begin a new shot."""
+        from scenedetect import FrameTimecode
+
         self.tail.append((seconds, small))
         # the detector counts frames; 25 per second is as good as any other rate
         cuts = self._detector.process_frame(FrameTimecode(self._fed, 25.0), small)

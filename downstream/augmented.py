@@ -11,9 +11,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
-from timm.data import Mixup, auto_augment
-from timm.data.mixup import mixup_target
-from timm.data.transforms_factory import transforms_imagenet_train
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -31,6 +28,9 @@ def augmentation(
 
     Erased pixels are noise of their own. The recipes' colour jitter has no part in it: timm leaves it out beside RandAugment.
     """
+    from timm.data import auto_augment
+    from timm.data.transforms_factory import transforms_imagenet_train
+
     transform = transforms_imagenet_train(
         size,
         scale=(crop_scale[0], crop_scale[1]),
@@ -52,6 +52,8 @@ def augmentation(
 
 def posterize(image: Image.Image, bits_to_keep: int, **_: object) -> Image.Image:
     """timm's, which asks for 0 bits at full magnitude (one view in some hundred): black, as Pillow made it before it refused."""
+    from timm.data import auto_augment
+
     return auto_augment.posterize(image, bits_to_keep) if bits_to_keep else Image.new(image.mode, image.size)
 
 
@@ -89,6 +91,8 @@ def mixed(
     smoothing: float,
 ) -> tuple[Float[Tensor, "b 3 height width"], Float[Tensor, "b c"]]:
     """Images and soft targets, one draw of timm's Mixup for all b (an even number); changes `x`. Zeros mix nothing."""
+    from timm.data.mixup import Mixup, mixup_target
+
     if not (mixup or cutmix):
         return x, mixup_target(labels, num_classes, 1.0, smoothing)
     mixing = Mixup(mixup_alpha=mixup, cutmix_alpha=cutmix, label_smoothing=smoothing, num_classes=num_classes)

@@ -13,7 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from longtake.console import progress_bar
-from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, odd_splits, open_splits
+from longtake.datasets.images import (
+    ImageFolder,
+    eval_transform,
+    missing_splits,
+    odd_splits,
+    open_splits,
+    short_side,
+)
 from longtake.downstream.base import Downstream, Encoder, check_size, frozen
 from longtake.parallel import is_first, part_of, summed
 
@@ -45,7 +52,7 @@ class FrozenClassification(Downstream):
     progress: bool = True
 
     def check(self) -> list[str]:
-        eval_transform(self.size, self.resize)
+        short_side(self.size, self.resize)
         return missing_splits(self.root, (self.train_split, self.test_split))
 
     def validate(self) -> list[str]:

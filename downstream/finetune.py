@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from longtake.datasets.images import eval_transform
+from longtake.datasets.images import eval_transform, short_side
 from longtake.datasets.labelled import LabelledImages
 from longtake.datasets.transfer import is_rendered, missing_images, odd_images, open_images
 from longtake.downstream.augmented import Transformed, augmentation, epoch_order
@@ -86,7 +86,7 @@ class Finetune(Recipe, Downstream, name="finetune"):
 
     def _check_settings(self) -> None:
         self.check_recipe()
-        eval_transform(self.size, self.resize)
+        short_side(self.size, self.resize)
         if self.repeats < 1 or self.test_every < 1 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
             raise ValueError(
                 f"repeats={self.repeats} test_every={self.test_every} crop_scale={list(self.crop_scale)}: "

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from matplotlib.figure import Figure
-from timm.layers import DropPath
 from torch import Tensor, nn
 
+from longtake.backbones.vit import stochastic_depth
 from longtake.downstream.augmented import mixed
 from longtake.downstream.base import Encoder
 from longtake.downstream.drawing import seeded
@@ -99,7 +98,7 @@ class Classifier(nn.Module):
         for block, rate in zip(blocks, np.linspace(0, recipe.drop_path, encoder.depth).tolist(), strict=True):
             if not hasattr(block, "drop_path"):
                 raise ValueError("the encoder's blocks have no drop path: expected one like backbones/vit.py")
-            block.drop_path = DropPath(rate) if rate else nn.Identity()  # whatever it was pretrained with
+            block.drop_path = stochastic_depth(rate)  # whatever it was pretrained with
         self.head = nn.Linear(encoder.embed_dim, num_classes)
         draws = torch.Generator().manual_seed(recipe.seed)
         with torch.no_grad():
@@ -217,6 +216,8 @@ class ClassifierTraining:
 
 def plot(losses: Sequence[float], tests: Sequence[tuple[int, float]], path: Path) -> None:
     """Training loss and test accuracy over the epochs, the last of which is the last test's; `losses` are the steps'."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     epochs, accuracies = zip(*tests, strict=True)
     left = figure.add_subplot(xlabel="epoch", ylabel="training loss")

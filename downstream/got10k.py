@@ -53,6 +53,17 @@ def frame_overlaps(
     return np.where(counts, rect_iou(boxes, truth, resolution), np.nan)
 
 
+def average_overlap(
+    boxes: Float[np.ndarray, "n 4"],
+    truth: Float[np.ndarray, "n 4"],
+    resolution: Size,
+    cover: Int[np.ndarray, " n"] | None = None,
+) -> float:
+    """AO of one sequence, a share; without `cover` every frame but the first counts. Raises `ValueError` when none does."""
+    cover = np.ones(len(truth), dtype=int) if cover is None else cover
+    return report({"": frame_overlaps(boxes, truth, cover, resolution)}).ao
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """Shares in [0, 1]; those of `_sequences` are the mean over sequences of each sequence's own."""

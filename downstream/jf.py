@@ -56,6 +56,15 @@ def evaluate_sequence(truth: UInt8[np.ndarray, "t h w"], predicted: Labels) -> d
     return {o + 1: ObjectScore(statistics(J[o]), statistics(F[o])) for o in range(num_objects)}
 
 
+def j_and_f(sequences: Mapping[str, tuple[Labels, Labels]]) -> dict[str, float]:
+    """The official table, as shares (`J&F-Mean`, `J-Mean`, ...), of sequences by name: truth and prediction.
+
+    Raises `ValueError` as `evaluate_sequence` does.
+    """
+    scores = {name: evaluate_sequence(truth, predicted) for name, (truth, predicted) in sequences.items()}
+    return summary({(name, o): score for name, objects in scores.items() for o, score in objects.items()})
+
+
 def summary(objects: Mapping[object, ObjectScore]) -> dict[str, float]:
     """Means over all objects of all sequences, as in the official table; J&F is the mean of the two means."""
     scores = {

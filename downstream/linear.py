@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from longtake.console import progress_bar
@@ -215,6 +214,8 @@ def split_held_out(labels: Int[np.ndarray, " n"], share: float, seed: int) -> tu
 
 def plot(sweep: Sweep, learning_rates: Sequence[float], path: Path) -> None:
     """Accuracy of every head over the epochs: test solid, held-out dashed, the chosen rate named."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", ylabel="top-1 (%)")
     tested, held_out = 100 * np.array(sweep.test_accuracy).T, 100 * np.array(sweep.held_out_accuracy).T  # (l, epochs)

@@ -8,7 +8,7 @@ Letters: n patches of a grid of rows x columns, d width of a key (heads side by 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -72,6 +71,8 @@ def lost(
 
 def component_of(region: Bool[np.ndarray, "rows columns"], patch: int) -> Bool[np.ndarray, "rows columns"]:
     """The 4-connected part of the region that holds a patch. Raises `ValueError` when the patch is outside of it."""
+    from scipy import ndimage
+
     labels = ndimage.label(region)[0]  # OpenCV's threads would slow down the next image's product
     label = labels.flat[patch]
     if label == 0:
@@ -97,6 +98,18 @@ def box_ious(box: Box, others: Int[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]
 def hit(box: Box, objects: Int[np.ndarray, "n 4"]) -> bool:
     """Whether the box meets one of the objects."""
     return bool((box_ious(box, objects) >= HIT).any())
+
+
+def corloc(boxes: Sequence[Box], objects: Sequence[Int[np.ndarray, "_ 4"]]) -> float:
+    """Share of images whose one box hits any of the image's objects; images without objects do not count.
+
+    Raises `ValueError` unless there is a box for each image, and an object in one of them.
+    """
+    if len(boxes) != len(objects) or not any(map(len, objects)):
+        raise ValueError(
+            f"got {len(boxes)} boxes and {len(objects)} images, expected one each, and an object in one image"
+        )
+    return float(np.mean([hit(box, there) for box, there in zip(boxes, objects, strict=True) if len(there)]))
 
 
 class Pictures(Dataset):

@@ -5,7 +5,6 @@ Letters: n images, c classes.
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
-from scipy.optimize import linear_sum_assignment
 
 IGNORED = 255
 
@@ -24,6 +23,11 @@ def class_ious(matrix: Int[np.ndarray, "c c"]) -> Float[np.ndarray, "c"]:
     overlap = matrix.diagonal().astype(float)
     union = matrix.sum(0) + matrix.sum(1) - overlap
     return np.where(union > 0, overlap / np.maximum(union, 1), np.nan)
+
+
+def mean_iou(truth: Integer[np.ndarray, "*size"], predicted: Integer[np.ndarray, "*size"], num_classes: int) -> float:
+    """Mean of `class_ious` over the classes that are there or predicted, a share; pixels of 255 in the truth do not count."""
+    return float(np.nanmean(class_ious(confusion(truth, predicted, num_classes))))
 
 
 def class_accuracies(matrix: Int[np.ndarray, "c c"]) -> Float[np.ndarray, "c"]:
@@ -59,6 +63,8 @@ def shares_of_mean(part: Int[np.ndarray, "n c"], whole: Int[np.ndarray, "n c"]) 
 
 def matching(matrix: Int[np.ndarray, "c c"]) -> Int[np.ndarray, "c"]:
     """The class of each cluster, one each, for the largest sum of IoUs (Hungarian matching)."""
+    from scipy.optimize import linear_sum_assignment
+
     union = matrix.sum(1, keepdims=True) + matrix.sum(0, keepdims=True) - matrix
     classes, clusters = linear_sum_assignment(-(matrix / np.maximum(union, 1)))
     return classes[np.argsort(clusters)]

@@ -24,6 +24,7 @@ from longtake.datasets.sampler import StepSampler
 from longtake.datasets.views import Views, collate
 from longtake.engine.progress import TrainingProgress
 from longtake.methods.base import Method
+from longtake.methods.training import Training
 
 # our plan and bar say what its notes say
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -167,7 +168,7 @@ def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any],
             "ignore",
             message=r"Found \d+ module\(s\) in eval mode|.*does not have many workers|.*treespec|.*dataloader is not resumable",
         )
-        trainer.fit(method, datamodule=data, ckpt_path=checkpoint if first_step else None, weights_only=True)
+        trainer.fit(Training(method), datamodule=data, ckpt_path=checkpoint if first_step else None, weights_only=True)
     steps = trainer.global_step
     cost = {
         "frames_seen": steps * method.duration.batch_size * clips.num_frames,

@@ -133,6 +133,8 @@ def build_backbone(config: Config) -> ViT:
 
 def build_views(config: Config) -> MultiCrop:
     """The method's views. Raises `ValueError` for a key they do not have, and when a size does not fit the patch."""
+    if "views" not in config["method"]:
+        raise ValueError(f"method.views: method {config['method']['name']} has no yaml that gives them; give views")
     views, patch = config["method"]["views"], config["backbone"]["patch_size"]
     for crop in (*views["globals"], *views["locals"]):
         check_keys("key of method.views", crop, field_names(Crop))

@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from matplotlib.figure import Figure
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from longtake.console import console
@@ -80,6 +79,8 @@ class TrainingProgress(Callback):
 
 def draw_curves(folder: Path) -> None:
     """`loss.png`: every term over the steps of a run, from all parts of its log; `health.png`: what tells collapse, one by one."""
+    from matplotlib.figure import Figure
+
     losses, signs = (curves(folder, prefix) for prefix in ("loss/", "health/"))
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="step", ylabel="loss")

@@ -16,10 +16,9 @@ from longtake.backbones.weights import architecture_of, load_encoder, read_heade
 from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
-from longtake.engine.fit import Interrupted, fit
+from longtake.engine.config import choices
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
-from longtake.engine.progress import draw_curves, health_line
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, is_first, join
@@ -114,25 +113,16 @@ def run_folder(plan: Plan) -> Path:
 
 def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
     """Pretrain to the end, unless that is done; a signal ends the program in order and says how to go on."""
-    config = plan.config
-    assert plan.source is not None
-    duration = duration_of(config, clips.clips_per_epoch)
-    identity = {
-        "method": config["method"]["name"],
-        "variant": changed,
-        "pretrain": plan.source.label,
-        "backbone": config["backbone"]["name"],
-        "epochs": config["epochs"],
-        "seed": config["seed"],
-        "config_hash": config_hash(config),
-        "code_hash": training_hash(config["method"]["name"], plan.source.label, config["backbone"]["name"]),
-    }
+    duration = duration_of(plan.config, clips.clips_per_epoch)
     if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
         console.print(f"pretrained already: {folder / ENCODER}")
         return
+    from longtake.engine.fit import Interrupted  # Lightning, which no plan needs, takes seconds to import
+    from longtake.engine.progress import draw_curves, health_line
+
     os.environ[INHERITED] = str(folder)
     try:
-        fit(build_method(config, duration), clips, folder, identity, config)
+        pretrain(plan, clips, folder, changed)
     except Interrupted as stop:
         console.print(
             f"\nstopped in order; nothing is lost: {folder}\nto go on, give the same command with resume=true"
@@ -144,6 +134,32 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
         del os.environ[INHERITED]
     draw_curves(folder)
     console.print(health_line(folder), soft_wrap=True)
+
+
+def pretrain(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
+    """Train what the plan says into `folder`. Raises what `fit` raises."""
+    from longtake.engine.fit import fit
+
+    config = plan.config
+    duration = duration_of(config, clips.clips_per_epoch)
+    fit(build_method(config, duration), clips, folder, identity_of(plan, changed), config)
+
+
+def identity_of(plan: Plan, changed: str) -> dict[str, Any]:
+    """What a row's key and its provenance say of a training; a method without a yaml has no recipe that a hash could cover."""
+    config = plan.config
+    assert plan.source is not None
+    method, label, backbone = config["method"]["name"], plan.source.label, config["backbone"]["name"]
+    return {
+        "method": method,
+        "variant": changed,
+        "pretrain": label,
+        "backbone": backbone,
+        "epochs": config["epochs"],
+        "seed": config["seed"],
+        "config_hash": config_hash(config),
+        "code_hash": training_hash(method, label, backbone) if method in choices("method") else UNKNOWN_TRAINING,
+    }
 
 
 def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:

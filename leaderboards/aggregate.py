@@ -21,9 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy import stats
-from scipy.optimize import brentq
-from scipy.special import stdtrit
 
 from longtake.leaderboards.statistics import FEWEST
 
@@ -136,6 +133,8 @@ def _t(value: float, parts: list[Part], level: float) -> tuple[float, float, flo
 
     The negative part may outweigh what chance left of the others: the variance is never less than the largest of them.
     """
+    from scipy import stats
+
     variance = max(sum(part.variance for part in parts), max(part.variance for part in parts))
     if variance <= 0:
         return value, value, float("inf"), 1.0 if value == 0 else 0.0
@@ -149,6 +148,9 @@ def _t(value: float, parts: list[Part], level: float) -> tuple[float, float, flo
 
 def _banerjee(distance: float, parts: list[Part]) -> float:
     """The p at which Banerjee's interval just reaches as far as `distance`."""
+    from scipy.optimize import brentq
+    from scipy.special import stdtrit
+
     variances, df = np.array(parts).T
 
     def beyond(logarithm: float) -> float:

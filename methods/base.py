@@ -2,18 +2,17 @@
 
 One step, in the order of the DINO family's originals: learning rate and weight decay of this step -> `losses` -> backward ->
 (unscale) -> clip each gradient -> optimiser -> `after_step` (the teacher's update). A step whose loss or gradient is not
-finite changes nothing and is counted; too many of them end the run.
+finite changes nothing and is counted; too many of them end the run. Lightning makes the steps (methods/training.py); nothing
+here needs it, so that a loop of one's own can, too.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-import lightning
-import numpy as np
 import torch
 from jaxtyping import Float
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
@@ -50,7 +49,7 @@ class Batch(NamedTuple):
         return self.clips * self.num_frames
 
 
-class Method(lightning.LightningModule):
+class Method(nn.Module):
     """A self-supervised method: `class SimCLR(Method, name="simclr")` in `methods/simclr.py`, with `losses`.
 
     `lr` is for 256 clips and is scaled by clips per step / 256; `min_lr` is not scaled. `warmup_epochs` must fit into the run
@@ -100,7 +99,10 @@ class Method(lightning.LightningModule):
         self.weight_decays = cosine_schedule(weight_decay, weight_decay_end, duration.num_steps)
         self.num_skipped: Tensor
         self.register_buffer("num_skipped", torch.zeros((), dtype=torch.long))
+        self.global_step = 0  # the optimiser step that is being made
         self.skipping = False
+        self.scaled = False  # whether the gradients were scaled, by a scaler that skips steps by itself (16-mixed)
+        self.logged: dict[str, Tensor | float] = {}  # numbers of this step
         self.notes: dict[str, Tensor] = {}
 
     def losses(self, views: Views) -> dict[str, Float[Tensor, ""]]:
@@ -133,7 +135,8 @@ class Method(lightning.LightningModule):
         """Remember numbers of this step; they are logged as `health/<name>`."""
         self.notes.update(values)
 
-    def training_step(self, batch: Views, batch_idx: int) -> Float[Tensor, ""]:
+    def training_step(self, batch: Views) -> Float[Tensor, ""]:
+        """The loss of a step; zero, with zero gradients, when it is not finite on every rank."""
         before = {name: buffer.clone() for name, buffer in self.named_buffers()}  # centres, queues, statistics
         self.notes = {}
         terms = self.losses(batch)
@@ -145,13 +148,13 @@ class Method(lightning.LightningModule):
                     buffer.copy_(before[name])
             self._count_skipped(terms)
             return torch.stack([(p * 0.0).sum() for p in self.parameters() if p.requires_grad]).sum()
-        self._log(loss, terms)
+        self.logged |= {"loss": loss, **{f"loss/{name}": value for name, value in terms.items()}}
         return loss
 
     def _count_skipped(self, terms: Mapping[str, Tensor]) -> None:
         """One more step without a finite number; raise `FloatingPointError` when there are too many."""
         self.num_skipped += 1
-        self.log("health/skipped_steps", self.num_skipped.float())
+        self.logged["health/skipped_steps"] = self.num_skipped.float()
         if self.num_skipped > self.max_skipped_steps:
             values = ", ".join(f"{name} = {value.item():.4g}" for name, value in terms.items())
             raise FloatingPointError(
@@ -160,45 +163,28 @@ class Method(lightning.LightningModule):
                 f"method.max_skipped_steps={self.max_skipped_steps} of them are skipped."
             )
 
-    def _log(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
-        self.log("loss", loss)
-        self.log_dict({f"loss/{name}": value for name, value in terms.items()})
-        if self.notes:  # straight to the loggers: `self.log` would repeat them in the steps between
-            noted = {f"health/{name}": float(value) for name, value in self.notes.items()}
-            for logger in self.loggers if self.trainer.is_global_zero else ():
-                logger.log_metrics(noted, step=self.global_step)
-        self.log("lr", float(self.lrs[self.global_step]))
-        self.log("weight_decay", float(self.weight_decays[self.global_step]))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def make_optimizer(self) -> Optimizer:
+        """At learning rate 0 until `set_rates`."""
         return make_optimizer(self.optimizer, self, self.sgd_momentum)
 
-    def on_train_batch_start(self, batch: Views, batch_idx: int) -> None:
-        """Draws inside the loss depend on (seed, step, rank) alone; rates come from the schedules."""
-        state = np.random.SeedSequence([self.seed, self.global_step, self.global_rank]).generate_state(1, np.uint64)
-        torch.manual_seed(int(state[0] >> 1))
-        for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
+    def set_rates(self, optimizer: Optimizer) -> None:
+        """Learning rate and weight decay of this step."""
+        for group in optimizer.param_groups:
             group["lr"] = float(self.lrs[self.global_step])  # NumPy's floats would not load with weights_only
             if group["decays"]:
                 group["weight_decay"] = float(self.weight_decays[self.global_step])
 
-    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
-        """Lightning calls this after the gradients are unscaled and before the optimiser moves."""
+    def clip_gradients(self) -> None:
+        """Called when the gradients are unscaled, before the optimiser moves."""
         norm = clip_each(self.parameters(), self.clip_grad)
-        finite = bool(torch.isfinite(norm)) or self.trainer.precision == "16-mixed"  # whose scaler skips by itself
+        finite = bool(torch.isfinite(norm)) or self.scaled
         if not (finite or self.skipping):
             self.skipping = True
             self._count_skipped({"norm of the gradient": norm})
         if self.skipping:
             self.zero_grad(set_to_none=True)
         else:
-            self.log("health/grad_norm", norm)
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        step = self.global_step
-        super().optimizer_step(*args, **kwargs)
-        if not self.skipping:
-            self.after_step(step)
+            self.logged["health/grad_norm"] = norm
 
 
 def positive(**values: float) -> None:

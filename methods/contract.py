@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import lightning
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -35,12 +34,16 @@ def train(
     method: Method, batches: Sequence[Views], folder: Path, last: int | None = None, start: Path | None = None
 ) -> State:
     """The state after the steps up to `last`, continuing from the checkpoint `start`; `folder/last.ckpt` is written."""
+    import lightning  # here, as in `engine.fit`: it takes seconds, and most of the contract needs none
+
+    from longtake.methods.training import Training
+
     first = torch.load(start, weights_only=True)["global_step"] if start else 0
     trainer = lightning.Trainer(
         accelerator="cpu", max_steps=len(batches) if last is None else last, max_epochs=-1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
     )  # fmt: skip
-    trainer.fit(method, DataLoader(Rest(batches, first), batch_size=None), ckpt_path=start, weights_only=True)
+    trainer.fit(Training(method), DataLoader(Rest(batches, first), batch_size=None), ckpt_path=start, weights_only=True)
     trainer.save_checkpoint(folder / "last.ckpt")
     return copy.deepcopy(method.state_dict())
 

@@ -123,8 +123,8 @@ class DINO(Method, name="dino"):
         if self.watching:
             self.note({**health.of_features(features), **health.of_targets(target)})
 
-    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
-        super().configure_gradient_clipping(*args, **kwargs)
+    def clip_gradients(self) -> None:
+        super().clip_gradients()
         if self.epoch < self.freeze_last_layer_epochs:
             for parameter in self.last_layer_parameters():
                 parameter.grad = None

@@ -107,7 +107,7 @@ class SwAV(Method, name="swav"):
         queue.copy_(enqueued(queue, embedding))
         return q
 
-    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
-        super().configure_gradient_clipping(*args, **kwargs)
+    def clip_gradients(self) -> None:
+        super().clip_gradients()
         if self.global_step < self.freeze_prototypes_steps:
             self.prototypes.weight.grad = None

@@ -4,13 +4,17 @@ import re
 import shlex
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Crop, MultiCrop, collate
+from longtake.downstream.base import DOWNSTREAM
 from longtake.engine.config import check_overrides
 from longtake.methods.base import METHODS, Batch, Duration
 
@@ -33,6 +37,24 @@ COMMANDS = [
 def test_readmes_commands_compose(line):
     words = [word for word in shlex.split(line, comments=True)[1:] if word != "-m"]
     check_overrides(words)
+
+
+@pytest.mark.filterwarnings("ignore:.*neighbo")
+def test_readmes_notebook_works_as_shown(tmp_path, monkeypatch, tiny_video, tiny_folder):
+    """All its blocks, one after the other, in a folder that has the files they name."""
+    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    Path("walk.mp4").symlink_to(tiny_video)
+    Path("pictures").symlink_to(tiny_folder)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)).save("picture.jpg")
+    cells = blocks("README.md", "python")
+    assert len(cells) >= 6
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(cells):
+        exec(compile(cell, f"README.md, block {number + 1}", "exec"), names)
+    assert names["loss"].isfinite()
+    assert names["tokens"].patches.shape == (1, 8 * 12, 128)
+    assert set(names["scores"]) == set(DOWNSTREAM["knn"].metrics)
 
 
 def test_readme_shows_the_two_commands():

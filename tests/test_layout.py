@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ def test_datasets_never_shadows_hugging_faces():
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not shown.startswith(str(ROOT)), shown
     assert "longtake.datasets.roots" in shown
+
+
+def test_nothing_at_the_root_shadows_a_library():
+    """In a clone's root `import tables` (PyTables', which pandas imports to read HDF) must not find a file of ours."""
+    names = {path.stem for path in ROOT.glob("*.py") if path.stem != "__init__"}
+    names |= {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    installed = {name.lower() for top in packages_distributions() for name in (top,)} | set(sys.stdlib_module_names)
+    assert names == {*LEAVES, "run", *FOLDERS} - {"datasets"}, "a new name: is it a library's?"
+    assert not names & (installed | {"tables", "datasets", "evaluate", "pandas", "models", "files_io"}) - {"longtake"}
 
 
 def test_lock_files_are_not_tracked_and_versions_are_pinned():

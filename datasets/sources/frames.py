@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int, Int32, Int64, UInt8
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from longtake.datasets.pictures import UnreadableImage, opened, read_picture
+from longtake.datasets.pictures import EXTENSIONS, UnreadableImage, opened, read_picture
 from longtake.datasets.roots import expanded
 from longtake.datasets.sources.base import Source
 
@@ -164,7 +163,7 @@ def folders_in(root: Path) -> Iterator[Folder]:
     """The folder and those below it, in natural order, that have pictures. Raises `ValueError` for names that do not count them."""
     for place, below, files in os.walk(root):
         below.sort(key=natural)
-        names = sorted((f for f in files if f.lower().endswith(IMG_EXTENSIONS) and not f.startswith(".")), key=natural)
+        names = sorted((f for f in files if f.lower().endswith(EXTENSIONS) and not f.startswith(".")), key=natural)
         if names:
             name = root.name if Path(place) == root else Path(place).relative_to(root).as_posix()
             yield numbered(name, [os.path.join(place, file) for file in names])

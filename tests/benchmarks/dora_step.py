@@ -67,7 +67,7 @@ def measure(which: str, steps: int) -> dict[str, float]:
         vit.Attention.forward = explicit_attention  # type: ignore[method-assign]
         vit.Mlp.forward = plain_mlp  # type: ignore[method-assign]
     method = DoRA(ViT("small", drop_path=0.0), Duration(10, 10, CLIPS), warmup_epochs=0)
-    optimizer = method.configure_optimizers()
+    optimizer = method.make_optimizer()
     draw = lambda size: torch.randn(CLIPS, FRAMES, 3, size, size)  # noqa: E731
     views = Views((draw(224), draw(224)), tuple(draw(96) for _ in range(LOCALS)), torch.arange(CLIPS))
     seconds = []

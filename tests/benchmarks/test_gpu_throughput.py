@@ -53,7 +53,7 @@ def test_throughput(name, compiled):
     if compiled:
         method.backbone.compile()
         method.teacher_backbone.compile()
-    optimizer = method.configure_optimizers()
+    optimizer = method.make_optimizer()
 
     def whole() -> None:
         optimizer.zero_grad()

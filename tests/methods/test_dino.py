@@ -105,6 +105,8 @@ def test_one_training_step_equals_the_originals_order(tmp_path):
     """Through Lightning, against main_dino's loop written out: rates, loss, clip, freeze, AdamW, EMA; two epochs of one step."""
     import lightning
 
+    from longtake.methods.training import Training
+
     duration = Duration(2, 1, 8)
     batches = [views(seed=s) for s in (1, 2)]
     recipe = {
@@ -119,7 +121,7 @@ def test_one_training_step_equals_the_originals_order(tmp_path):
         accelerator="cpu", max_steps=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, default_root_dir=tmp_path,
     )  # fmt: skip
-    trainer.fit(method, torch.utils.data.DataLoader(batches, batch_size=None))
+    trainer.fit(Training(method), torch.utils.data.DataLoader(batches, batch_size=None))
 
     optimizer = torch.optim.AdamW(decay_groups(reference))
     lrs = cosine_schedule(0.5 * 8 / 256, 1e-6, 2, 1)
@@ -151,7 +153,7 @@ def test_the_last_layer_is_frozen_for_the_first_epoch():
     assert method.epoch == 0
     method.losses(views())["dino"].backward()
     assert method.head.last_layer.weight_v.grad.abs().sum() > 0
-    method.configure_gradient_clipping(None)
+    method.clip_gradients()
     assert method.head.last_layer.weight_v.grad is None
     assert method.head.mlp[0].weight.grad is not None
 

@@ -65,6 +65,6 @@ def test_prototypes_have_unit_length_and_are_frozen_at_first():
     method.losses(views())["swav"].backward()
     torch.testing.assert_close(method.prototypes.weight.norm(dim=-1), torch.ones(12))
     assert method.prototypes.weight.grad.abs().sum() > 0
-    method.configure_gradient_clipping()
+    method.clip_gradients()
     assert method.prototypes.weight.grad is None
     assert method.projector[0].weight.grad is not None

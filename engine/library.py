@@ -1,0 +1,183 @@
+"""`run` without a command line: a training and an evaluation as functions of plain arguments, for scripts and notebooks.
+
+They compose the configuration that the same words would give on the command line and do what `run` does with it.
+"""
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from longtake.backbones.vit import ViT
+from longtake.backbones.weights import load_encoder
+from longtake.datasets.sources.base import SOURCES, Source
+from longtake.datasets.views import Crop, MultiCrop, Precrop
+from longtake.downstream.base import Downstream, Encoder
+from longtake.engine.config import choices, composed, plain, plainly
+from longtake.engine.identity import variant
+from longtake.engine.keys import plain_value
+from longtake.engine.plan import build_evaluation, make_plan, resolve_machine
+from longtake.engine.session import ENCODER, open_clips, run_folder
+from longtake.engine.session import pretrain as trained_in
+from longtake.leaderboards.schema import RANDOM_INIT
+from longtake.methods.base import Method
+from longtake.registry import unknown
+
+Files = str | Path | Sequence[str | Path]
+
+
+class Pretrained(NamedTuple):
+    """An encoder in evaluation mode, and its file; beside it lie the log of the training and `last.ckpt`."""
+
+    encoder: ViT
+    file: Path
+
+
+def pretrain(
+    *,
+    method: str | type[Method] = "dora",
+    source: Files | Source,
+    backbone: str | Mapping[str, Any] | None = None,
+    views: MultiCrop | None = None,
+    num_frames: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    output: str | Path = "outputs",
+    device: str = "auto",
+    precision: str = "auto",
+    num_workers: int | None = None,
+    **arguments: Any,
+) -> Pretrained:
+    """Train an encoder as `run method=... pretrain=...` does; what is None is as there.
+
+    `source` is a word of `pretrain=` ("mini", "wt_venice"), video files (a path, a folder, a pattern, several), or a `Source`.
+    `backbone` is a word of `backbone=` or the keywords of `ViT`, `arguments` are keywords of the method. A method given as a
+    class has the class's defaults instead of a yaml's, and needs `views`.
+
+    Raises `ValueError` for whatever is wrong, before anything is computed, and `KeyboardInterrupt` when it was stopped, with what
+    was done until then in the run's folder.
+    """
+    words = _words(method, source, backbone)
+    config = _composed(words, method, source, backbone)
+    if method == RANDOM_INIT:
+        raise ValueError("method='none' trains nothing; longtake.ViT() is an encoder at random")
+    given: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "output": str(output),
+        "device": device,
+    }
+    given |= {"num_workers": num_workers, "trainer.precision": precision, "method.num_frames": num_frames, "eval": {}}
+    given |= {f"method.{key}": plain_value(value) for key, value in arguments.items()}
+    given |= {} if views is None else {"method.views": keys_of(views)}
+    for key, value in given.items():
+        if value is not None or key.removeprefix("method.") in arguments:
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+    plan = make_plan(plain(config))
+    clips = open_clips(plan)
+    assert clips is not None
+    folder = run_folder(plan)
+    from longtake.engine.fit import Interrupted  # Lightning: what is wrong is said without it
+
+    try:
+        trained_in(plan, clips, folder, variant(plan.config, plainly(words)))
+    except Interrupted as stop:
+        raise KeyboardInterrupt(
+            f"{signal.Signals(stop.args[0]).name}; the encoder so far: {folder / ENCODER}"
+        ) from None
+    return Pretrained(load_encoder(folder / ENCODER), folder / ENCODER)
+
+
+def _words(method: str | type[Method], source: Files | Source, backbone: str | Mapping[str, Any] | None) -> list[str]:
+    """What of these arguments a command line could say; `none` and `video` stand for what it could not."""
+    words = [f"method={_word('method', method) if isinstance(method, str) else 'none'}"]
+    words += [f"pretrain={source if _is_word(source) else 'video'}"]
+    return [*words, f"backbone={_word('backbone', backbone)}"] if isinstance(backbone, str) else words
+
+
+def _is_word(source: Files | Source) -> bool:
+    return isinstance(source, str) and source in choices("pretrain")
+
+
+def _composed(
+    words: list[str],
+    method: str | type[Method],
+    source: Files | Source,
+    backbone: str | Mapping[str, Any] | None,
+) -> DictConfig:
+    """The configuration of the words, and in it what is no word."""
+    config = composed(words)
+    OmegaConf.set_struct(config, False)
+    if not isinstance(method, str):
+        config.method = {"name": method.name, "num_frames": 1}
+    if not _is_word(source):
+        config.pretrain = _keys_of_source(source)
+    if isinstance(backbone, Mapping):
+        named = {"name": f"vit_{backbone.get('arch', 'small')}_{backbone.get('patch_size', 16)}", "image_size": 224}
+        config.backbone = {**named, **backbone}
+    return config
+
+
+def _word(group: str, name: str) -> str:
+    """The name. Raises `ValueError`, with the nearest right one, where no yaml has it."""
+    if name not in choices(group):
+        raise ValueError(unknown(group, name, choices(group)))
+    return name
+
+
+def _keys_of_source(source: Files | Source) -> dict[str, Any]:
+    """A source as its yaml would have it."""
+    if isinstance(source, Source):
+        word = next((name for name in SOURCES.all_names() if SOURCES[name] is type(source)), None)
+        if word is None:
+            kind = type(source).__name__
+            raise ValueError(f"source: {kind} has no name; expected class {kind}(Source, name=...)")
+        return {"source": word, **{field.name: plain_value(getattr(source, field.name)) for field in fields(source)}}
+    paths = [str(source)] if isinstance(source, str | Path) else [str(path) for path in source]
+    return {"source": "video", "name": "video", "path": paths[0] if len(paths) == 1 else paths}
+
+
+def keys_of(views: MultiCrop) -> dict[str, Any]:
+    """Views as a method's yaml would have them: what is not by default."""
+    kinds = {"globals": views.globals, "locals": views.locals}
+    found: dict[str, Any] = {kind: [_changed(crop) for crop in crops] for kind, crops in kinds.items()}
+    return {**found, "precrop": None if views.precrop is None else _changed(views.precrop)}
+
+
+def _changed(crop: Crop | Precrop) -> dict[str, Any]:
+    values = {field.name: (getattr(crop, field.name), field.default) for field in fields(crop)}
+    return {name: plain_value(value) for name, (value, default) in values.items() if value != default}
+
+
+def evaluate(encoder: nn.Module, evaluation: str | Downstream, folder: str | Path, **settings: Any) -> dict[str, float]:
+    """The metrics of an evaluation, in per cent; what it keeps, every item's outcome at least, goes into `folder`.
+
+    `evaluation` is a word of `eval=` whose yaml `settings` change ("knn_imagenet1k", root="pictures"), or an evaluation. The
+    encoder is whatever has what `longtake.Encoder` lists. Raises `ValueError` for an encoder that has not, for settings that are
+    wrong and for data that are missing.
+    """
+    if lacks := [name for name in ("embed_dim", "patch_size", "depth", "intermediate") if not hasattr(encoder, name)]:
+        raise ValueError(
+            f"encoder: {type(encoder).__name__} has no {', '.join(lacks)}, expected what longtake.Encoder lists"
+        )
+    assert isinstance(encoder, Encoder)
+    task = evaluation if isinstance(evaluation, Downstream) else _built(evaluation, settings)
+    if missing := task.check():
+        raise ValueError(" ".join(missing))
+    task.check_encoder(encoder)
+    return task.evaluate(encoder, Path(folder))
+
+
+def _built(name: str, settings: Mapping[str, Any]) -> Downstream:
+    config = composed([f"eval=[{_word('eval', name)}]"])
+    for key, value in settings.items():
+        OmegaConf.update(config, f"eval.{name}.{key}", plain_value(value), merge=False, force_add=True)
+    checked = plain(config)
+    resolve_machine(checked)
+    return build_evaluation(checked["eval"][name])
