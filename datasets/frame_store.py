@@ -97,10 +97,8 @@ class FrameStore:
         table = Table(title=f"{self.path}", title_justify="left", box=None)
         for column in ("video", "frames", "minutes", "shots", "blank", "L*"):
             table.add_column(column, justify="left" if column == "video" else "right")
-        for video, name in enumerate(self.names):
-            own = self.video == video
-            if not own.any():
-                continue
+        for video in np.unique(self.video).tolist():  # one of which nothing was kept has no row
+            own, name = self.video == video, self.names[video]
             minutes = (self.seconds[own].max() - self.seconds[own].min()) / 60
             shots, blank, light = len(self.cuts[video]) + 1, 100 * self.blank[own].mean(), self.lightness[own].mean()
             table.add_row(name, f"{own.sum():,}", f"{minutes:.1f}", f"{shots}", f"{blank:.0f} %", f"{light:.0f}")

@@ -50,13 +50,19 @@ def changed_statements(ours: Trees, theirs: Trees) -> Iterator[Statement]:
     """
     others: dict[str, list[list[Statement]]] = {}
     for name, statements in units(theirs):
-        others.setdefault(name, []).append(statements)
+        others.setdefault(_own_name(name), []).append(statements)
     loose = {s.text for statements in others.get("", []) for s in statements}
     for name, statements in units(ours):
+        candidates = others.get(_own_name(name), [])
         if not name:  # of modules and classes: each is executed when it is imported, in whatever file
             yield from (s for s in statements if s.text not in loose)
-        elif name in others or "." in name:
-            yield from min((_differing(statements, other) for other in others.get(name, [[]])), key=len)
+        elif candidates or "." in name:
+            yield from min((_differing(statements, other) for other in candidates or [[]]), key=len)
+
+
+def _own_name(name: str) -> str:
+    """The name of a method without its class, which may be another one now."""
+    return name.rpartition(".")[2]
 
 
 def _differing(ours: list[Statement], theirs: list[Statement]) -> list[Statement]:
@@ -83,7 +89,7 @@ def _collect(
 ) -> None:
     """Append the statements of a block to `into`, and every function in it, with its own, to `found`."""
     for node in body:
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass | ast.Raise):
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass | ast.Raise | ast.Nonlocal | ast.Global):
             continue
         into.append(_statement(node, file, depth))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -43,6 +43,7 @@ class Fixture(NamedTuple):
     words: tuple[str, ...]
     stop_after: int | None = None
     processes: int = 1
+    poisoned: bool = False  # a loss and a gradient of the training are not finite
 
 
 # The evaluations' settings that are made small, by the word of `task:`; {data} is the fixtures' folder.
@@ -95,17 +96,23 @@ def of_training(method: str) -> list[Fixture]:
 
 
 def of_source(data: Path) -> list[Fixture]:
-    """A training of one step an epoch on a video, and one on pictures; by a backbone that no recipe is for."""
+    """What trainings can do besides: all kinds of sources, views made late, steps that are not finite, a look at the data."""
     words = (
-        "method=simclr", "backbone=vit_tiny", "backbone.image_size=32", "pretrain.clips_per_epoch=4", "batch_size=4", "epochs=2",
-        "method.warmup_epochs=1", "eval=[]", "num_workers=0", "device=cpu", "trainer.precision=32-true",
-        "trainer.log_every_n_steps=1",
+        "method=simclr", "backbone=vit_tiny", "backbone.image_size=32", "batch_size=4", "epochs=2", "method.warmup_epochs=1",
+        "eval=[]", "num_workers=0", "device=cpu", "trainer.precision=32-true", "trainer.log_every_n_steps=1",
     )  # fmt: skip
-    places = {
-        "video": f"pretrain.path={data / 'walk.mp4'}",
-        "imagenet1k": f"pretrain.images={data / 'pictures' / 'train'}",
-    }
-    return [Fixture(f"source {name}", (f"pretrain={name}", place, *words)) for name, place in places.items()]
+    walk, few = ("pretrain=mini", "pretrain.world=small"), "pretrain.clips_per_epoch=4"
+    video, pictures = f"pretrain.path={data / 'walk.mp4'}", f"pretrain.images={data / 'pictures' / 'train'}"
+    drawn = ("visualize.num_clips=1", "visualize.num_frames=2", "visualize.num_objects=2")
+    return [
+        Fixture("source video", ("pretrain=video", video, few, *words)),
+        Fixture("source imagenet1k", ("pretrain=imagenet1k", pictures, few, *words)),
+        Fixture("source world", (*walk, "pretrain.clips_per_epoch=null", *words, "batch_size=24", "epochs=1")),
+        Fixture("source late views", (*walk, few, *words, "trainer.augment=device")),
+        Fixture("source not finite", (*walk, few, *words, "epochs=8"), poisoned=True),
+        Fixture("source prepared", ("task=prepare", *walk)),
+        Fixture("source drawn", ("task=visualize", f"checkpoint={data / ENCODER}", *walk, *drawn)),
+    ]
 
 
 def of_evaluations(names: Sequence[str], data: Path) -> list[Fixture]:

@@ -67,12 +67,15 @@ def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
 
 
 def ask_for_nothing() -> None:
-    """Names that no registry has: how they look for one among installed packages belongs to what is executed."""
+    """Names that no registry has, and data that are not there: what is answered then belongs to what is executed."""
     registries = [import_module("longtake.methods.base").METHODS, import_module("longtake.downstream.base").DOWNSTREAM]
     asking: list[Any] = [registry.__getitem__ for registry in registries]
     with contextlib.suppress(ModuleNotFoundError):  # an older tree has no registry of sources
         sources = import_module("longtake.datasets.sources.base")
         asking.append(lambda name: sources.source_class({"source": name}))
+        absent = sources.build_source({"source": "frames", "name": "frames"})
+        assert absent.truth() is None, "nobody knows what is in pictures"
+        assert absent.expected_frames() > 0
     for ask in asking:
         with contextlib.suppress(ValueError):
             ask("none such")
@@ -170,7 +173,12 @@ def numbers_of(fixture: dict[str, Any], out: Path) -> str:
     folder = out / fixture["name"].replace(" ", "_")
     words = [*fixture["words"], f"output={folder}"]
     printed, found = io.StringIO(), hashlib.sha256()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), watched(found):
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        watched(found),
+        poisoning(fixture["poisoned"]),
+    ):
         if fixture.get("stop_after"):
             with stopping_after(fixture["stop_after"]):
                 code = command(words)
@@ -260,6 +268,34 @@ def stopping_after(steps: int) -> Iterator[None]:
     finally:
         method.training_step = step
         handle.remove()
+
+
+@contextlib.contextmanager
+def poisoning(wanted: bool) -> Iterator[None]:
+    """The loss of the third step is not a number, nor is a gradient of the fifth."""
+    method = import_module("longtake.methods.base").Method
+    step, count = method.training_step, iter(range(1, 10**9))
+
+    def poisoned(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        number = next(count)
+        if number == 3:
+            losses = self.losses
+            self.losses = lambda views: {name: value * float("nan") for name, value in losses(views).items()}
+            try:
+                return step(self, *arguments, **keywords)
+            finally:
+                del self.losses
+        loss = step(self, *arguments, **keywords)
+        if number == 5:
+            loss.register_hook(lambda gradient: gradient * float("inf"))
+        return loss
+
+    if wanted:
+        method.training_step = poisoned
+    try:
+        yield
+    finally:
+        method.training_step = step
 
 
 def left_behind(folder: Path, found: Any) -> None:

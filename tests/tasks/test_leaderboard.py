@@ -8,7 +8,7 @@ from made_rows import make_rows
 
 from longtake.console import console
 from longtake.leaderboards.rows import metrics_of, read, upsert
-from longtake.leaderboards.summary import Place
+from longtake.leaderboards.summary import Placing
 from longtake.tasks import leaderboard as report
 from longtake.tasks.leaderboard import README, compared, leaderboard, loss_curves, with_blocks
 
@@ -99,7 +99,7 @@ def test_a_stale_number_is_shown_as_such_and_ranked_with_nobody(tmp_path: Path) 
     assert [entry.key.method for entry in board.entries if entry.stale] == ["dora"]
     assert scores["dora"].low is not None, "its interval is what it was"
     assert scores["dora"].letters == ""
-    assert scores["dino"].place == Place("a", (1, 1), 3)
+    assert scores["dino"].place == Placing("a", (1, 1), 3)
     shown = said(tmp_path, ["knn_mini"])
     assert "90" in shown
     overview = (tmp_path / "leaderboard.md").read_text().split("**knn", 1)[0]
