@@ -33,6 +33,7 @@ NOT_FOLLOWED = (
     "datasets.fetch",
     "datasets.tours",
 )
+TRAINING_LOOP = REPOSITORY / "engine" / "fit.py"
 UNKNOWN_TRAINING = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
 
 
@@ -53,7 +54,7 @@ def _training_hash(method: str, pretrain: str, backbone: str) -> str:
         code = source_hash([REPOSITORY / "backbones" / "vit.py"], REPOSITORY)
         return _with(code, {key: value for key, value in settings.items() if key.startswith("backbone")})
     learner, settings = METHODS[method], recipe(method, pretrain, backbone)
-    starts = [_file(learner), REPOSITORY / "engine" / "fit.py", _file(SOURCES[settings["pretrain.source"]])]
+    starts = [_file(learner), TRAINING_LOOP, _file(SOURCES[settings["pretrain.source"]])]
     return _with(source_hash(starts, REPOSITORY, NOT_FOLLOWED), settings)
 
 

@@ -135,7 +135,9 @@ def about(what: str) -> dict[str, Any]:
         else:
             cls = import_module("longtake.methods.base").METHODS[method]
             settings = {**{f"method.{key}": value for key, value in defaults(cls).items()}, **settings}
-            fit = module("longtake.engine.fit", "longtake.fit").__file__
+            fit = str(
+                getattr(freshness, "TRAINING_LOOP", None) or module("longtake.engine.fit", "longtake.fit").__file__
+            )
             starts = [inspect.getfile(cls), fit, *source_files(settings)]
         return {"hash": freshness.training_hash(*names), "settings": settings, "starts": starts}
     (name,) = names
