@@ -8,6 +8,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 UNKNOWN, DIRTY = "unknown", "+dirty"
 
 
+def is_clean(commit: str) -> bool:
+    """Whether `code_commit` names a commit that holds all of the code."""
+    return commit != UNKNOWN and not commit.endswith(DIRTY)
+
+
 def code_commit(repository: Path = REPOSITORY) -> str:
     """The short hash of the commit that `repository` has checked out, `+dirty` when files differ from it.
 

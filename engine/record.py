@@ -17,7 +17,7 @@ from longtake.engine.boards import TRACKED
 from longtake.engine.code_hash import UNKNOWN_TRAINING as UNKNOWN_CODE
 from longtake.engine.code_hash import evaluation_hash, same_code
 from longtake.engine.config import typed
-from longtake.engine.git import DIRTY, UNKNOWN, code_commit
+from longtake.engine.git import code_commit, is_clean
 from longtake.leaderboards.outcomes import compare, has_outcomes, items_hash, keep_outcomes, load_outcomes
 from longtake.leaderboards.render import comparison, console_table, method_name
 from longtake.leaderboards.rows import read, upsert
@@ -109,12 +109,8 @@ def _made(folder: Path, board: Leaderboard, key: Key, trained_by: str) -> Row | 
     if row is None or row.broken_seal or trained_by == UNKNOWN_CODE:
         return None
     of_this_code = same_code(row.provenance.code_hash, trained_by, board.name)
-    better_now = _unpublishable(row.provenance.code_commit) and not _unpublishable(code_commit())
+    better_now = not is_clean(row.provenance.code_commit) and is_clean(code_commit())
     return row if of_this_code and has_outcomes(folder, board.name, key) and not better_now else None
-
-
-def _unpublishable(commit: str) -> bool:
-    return commit == UNKNOWN or commit.endswith(DIRTY)
 
 
 def print_row(board: Leaderboard, row: Row, baseline: Row | None) -> None:

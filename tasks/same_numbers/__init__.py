@@ -9,7 +9,7 @@ changed is listed with the reason; such rows are stale. Without `since` the line
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from longtake.console import console
 from longtake.engine.boards import TRACKED
 from longtake.engine.code_hash import evaluation_hash, training_hash
 from longtake.engine.config import choices
-from longtake.engine.git import REPOSITORY, code_commit
+from longtake.engine.git import REPOSITORY, code_commit, is_clean
 from longtake.engine.identity import Config
 from longtake.leaderboards.rows import board_files, metrics_of, read
 from longtake.leaderboards.same_numbers import NAME, Equivalence, add_equivalences, read_equivalences
@@ -30,6 +30,7 @@ from longtake.tasks.same_numbers.fixtures import (
     of_continued,
     of_evaluations,
     of_processes,
+    of_random_init,
     of_source,
     of_training,
     write_data,
@@ -41,7 +42,7 @@ from longtake.tasks.same_numbers.trees import ask, checked_out
 def same_numbers(config: Config) -> None:
     """Exit code 1 where a line that leads to today's code does not hold. Raises `ValueError` for uncommitted changes."""
     commit = code_commit()
-    if not commit.isalnum():
+    if not is_clean(commit):
         raise ValueError(f"task=same_numbers compares commits: this tree is {commit}; commit first")
     if config["since"] is not None:
         lines = vouch(str(config["since"]), commit, subjects(Path(config["output"]) / "leaderboards"))
@@ -82,17 +83,24 @@ def vouch(since: str, commit: str, whats: Sequence[str]) -> list[Equivalence]:
     changed = [verdict for verdict in verdicts if verdict.old != verdict.new]
     if len(changed) < len(verdicts):
         console.print(f"{len(verdicts) - len(changed)} of {len(verdicts)} hashes are the same in both commits")
-    for reason, names in _by_reason(changed).items():
+    for note, names in _together((verdict.what, verdict.alone) for verdict in changed if not verdict.against).items():
+        console.print(f"{', '.join(names)}: {note}", soft_wrap=True, markup=False, highlight=False)
+    for reason, names in _together((verdict.what, _lines(verdict.against)) for verdict in changed).items():
         console.print(f"[bold]not vouched for[/]: {', '.join(names)}:", soft_wrap=True, highlight=False)
         console.print(reason, soft_wrap=True, highlight=False, markup=False)
     return [verdict.line for verdict in changed if not verdict.against]
 
 
-def _by_reason(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
+def _lines(reasons: Sequence[str]) -> str:
+    return "\n".join(f"  {reason}" for reason in reasons)
+
+
+def _together(said: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """What is said of several, once; "" is not said."""
     found: dict[str, list[str]] = defaultdict(list)
-    for verdict in verdicts:
-        if verdict.against:
-            found["\n".join(f"  {reason}" for reason in verdict.against)].append(verdict.what)
+    for what, text in said:
+        if text:
+            found[text].append(what)
     return found
 
 
@@ -150,8 +158,10 @@ def side_by_side(since: str, commit: str, whats: Sequence[str]) -> list[Verdict]
 
 def fixtures_of(whats: Sequence[str], data: Path) -> list[Fixture]:
     """Each of them once."""
-    methods = sorted({what.split(" ")[1] for what in whats if what.startswith("training")} - {"none"})
-    fixtures = [fixture for method in methods for fixture in of_training(method)]
+    trained = {what.split(" ")[1] for what in whats if what.startswith("training")}
+    methods = sorted(trained - {RANDOM_INIT})
+    fixtures = [of_random_init(data)] if RANDOM_INIT in trained else []
+    fixtures += [fixture for method in methods for fixture in of_training(method)]
     fixtures += of_source(data) if methods else []
     names = [what.split(" ")[1] for what in whats if what.startswith("evaluation")]
     return [*fixtures, *of_evaluations(names, data), *of_continued(names, data), *of_processes(names, data)]

@@ -22,6 +22,9 @@ class Statement(NamedTuple):
     lines: range
 
 
+Units = Mapping[str, list[list[Statement]]]  # by the functions' own names; "" is what stands outside of functions
+
+
 class NotExecuted(NamedTuple):
     """A changed statement that no fixture has executed."""
 
@@ -33,7 +36,7 @@ class NotExecuted(NamedTuple):
         return f"{self.file}:{self.line}: {self.text}"
 
 
-def not_executed(ours: Trees, theirs: Trees, executed: Executed) -> list[NotExecuted]:
+def not_executed(ours: Trees, theirs: Units, executed: Executed) -> list[NotExecuted]:
     """Statements of `ours` that `theirs`, the whole other package, does not have, and that were not `executed`."""
     return [
         NotExecuted(statement.file, statement.lines.start, statement.text.strip().split("\n")[0])
@@ -42,18 +45,23 @@ def not_executed(ours: Trees, theirs: Trees, executed: Executed) -> list[NotExec
     ]
 
 
-def changed_statements(ours: Trees, theirs: Trees) -> Iterator[Statement]:
+def indexed(trees: Trees) -> Units:
+    """The units of a package by their own names."""
+    found: dict[str, list[list[Statement]]] = {}
+    for name, statements in units(trees):
+        found.setdefault(_own_name(name), []).append(statements)
+    return found
+
+
+def changed_statements(ours: Trees, theirs: Units) -> Iterator[Statement]:
     """Statements of `ours` that are not in the unit of the same name, or not at the same place of it, in `theirs`.
 
     Left out are functions that only one side has: whatever calls them differs, too. Methods are looked at: a class that is not in
     sight may call them.
     """
-    others: dict[str, list[list[Statement]]] = {}
-    for name, statements in units(theirs):
-        others.setdefault(_own_name(name), []).append(statements)
-    loose = {s.text for statements in others.get("", []) for s in statements}
+    loose = {s.text for statements in theirs.get("", []) for s in statements}
     for name, statements in units(ours):
-        candidates = others.get(_own_name(name), [])
+        candidates = theirs.get(_own_name(name), [])
         if not name:  # of modules and classes: each is executed when it is imported, in whatever file
             yield from (s for s in statements if s.text not in loose)
         elif candidates or "." in name:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from longtake.engine.code_hash import NOT_FOLLOWED
 from longtake.engine.source_hash import closure, without_words
 from longtake.leaderboards.same_numbers import Equivalence
-from longtake.tasks.same_numbers.changes import Executed, Trees, not_executed
+from longtake.leaderboards.schema import RANDOM_INIT
+from longtake.tasks.same_numbers.changes import Executed, Trees, Units, indexed, not_executed
 from longtake.tasks.same_numbers.trees import Tree
 
 OUTSIDE = ("tests", "outputs", "build", ".venv", ".typing")  # folders that are not of the package
@@ -20,7 +21,7 @@ NOT_FOLLOWED_BEFORE = ("datasets.mini", "datasets.mini_*", "progress")
 
 
 class Verdict(NamedTuple):
-    """Two hashes of one thing; `against` says why they may not stand for the same numbers."""
+    """Two hashes of one thing; `against` says why they may not stand for the same numbers, `alone` what only one tree sets."""
 
     what: str
     old: str
@@ -28,6 +29,7 @@ class Verdict(NamedTuple):
     commit: str
     digest: str
     against: tuple[str, ...]
+    alone: str
 
     @property
     def line(self) -> Equivalence:
@@ -42,7 +44,7 @@ def verdicts(
     whats: Sequence[str],
 ) -> list[Verdict]:
     """A verdict on each of `whats`. Everything is that of the older tree and of the newer one, as the probe found it."""
-    verdicts, packages = [], [_package(tree.root) for tree in trees]
+    verdicts, packages = [], [indexed(_package(tree.root)) for tree in trees]
     ran = [{file: frozenset(lines) for file, lines in files.items()} for files in executed]
     for what in whats:
         old, new = (about[what] for about in abouts)
@@ -54,7 +56,8 @@ def verdicts(
             against += _code(what, trees, (old["starts"], new["starts"]), ran, packages) if not against else []
         digest = hashlib.sha256(json.dumps(numbers[1], sort_keys=True).encode()).hexdigest()[:12]
         commit = "..".join(tree.commit for tree in trees)
-        verdicts.append(Verdict(what, old["hash"], new["hash"], commit, digest, tuple(against)))
+        alone = _alone(old["settings"], new["settings"])
+        verdicts.append(Verdict(what, old["hash"], new["hash"], commit, digest, tuple(against), alone))
     return verdicts
 
 
@@ -63,8 +66,8 @@ def fixtures_for(what: str, names: Sequence[str]) -> list[str]:
     kind, name, *_ = what.split(" ")
     if kind == "evaluation":
         return [fixture for fixture in names if fixture in (what, f"continued {what}", f"two processes {what}")]
-    if name == "none":  # random init is the backbone, which every evaluation asks
-        return [fixture for fixture in names if fixture.startswith("evaluation ")]
+    if name == RANDOM_INIT:  # its weights, and the backbone, which every evaluation asks
+        return [fixture for fixture in names if fixture.startswith((f"{RANDOM_INIT} ", "evaluation "))]
     return [fixture for fixture in names if fixture.split(" ")[0] in (name, "source")]
 
 
@@ -79,6 +82,12 @@ def _settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Settings that both trees have and that differ. What one of them does not have, its code does not ask for."""
     differing = [key for key in sorted({*old} & {*new}) if _plain(old[key]) != _plain(new[key])]
     return [f"another setting: {key} {old[key]!r} -> {new[key]!r}" for key in differing]
+
+
+def _alone(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Settings that only one of the trees has: that the numbers are bit-equal is all that speaks for them."""
+    pairs = {"OLD": {*old} - {*new}, "NEW": {*new} - {*old}}
+    return "; ".join(f"{name} alone sets {', '.join(sorted(keys))}" for name, keys in pairs.items() if keys)
 
 
 def _plain(value: Any) -> Any:
@@ -96,7 +105,7 @@ def _code(
     trees: Sequence[Tree],
     starts: Sequence[Sequence[str]],
     ran: Sequence[Executed],
-    packages: Sequence[Trees],
+    packages: Sequence[Units],
 ) -> list[str]:
     """Changed statements that a tree has not executed, whichever of the fixtures had to."""
     places: list[str] = []

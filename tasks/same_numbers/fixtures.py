@@ -95,6 +95,12 @@ def of_training(method: str) -> list[Fixture]:
     return [Fixture(f"{method} whole", words), Fixture(f"{method} continued", words, stop_after=4)]
 
 
+def of_random_init(data: Path) -> Fixture:
+    """An encoder that nobody trained, as its row has it."""
+    common = ("method=none", "backbone=vit_mini", "num_workers=0", "device=cpu")
+    return Fixture("none untrained", (*common, *_small("knn_mini", data)))
+
+
 def of_source(data: Path) -> list[Fixture]:
     """What trainings can do besides: all kinds of sources, views made late, steps that are not finite, a look at the data."""
     words = (

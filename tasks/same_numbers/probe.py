@@ -30,11 +30,7 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-STOPPED = (
-    128 + signal.SIGTERM,
-    128 + signal.SIGINT,
-    1,
-)  # exit codes of a command that was stopped, by whom it was caught
+STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # exit codes of a command that was stopped
 
 
 def module(*names: str) -> Any:
@@ -139,12 +135,24 @@ def about(what: str) -> dict[str, Any]:
                 getattr(freshness, "TRAINING_LOOP", None) or module("longtake.engine.fit", "longtake.fit").__file__
             )
             starts = [inspect.getfile(cls), fit, *source_files(settings)]
-        return {"hash": freshness.training_hash(*names), "settings": settings, "starts": starts}
+        return {"hash": freshness.training_hash(*names), "settings": with_worlds(settings), "starts": starts}
     (name,) = names
     cls = module("longtake.engine.boards", "longtake.boards").task_of(name)
     config = module("longtake.engine.config", "longtake.command").plainly([f"eval=[{name}]"])
     settings = {**defaults(cls), **config["eval"][name], "version": cls.version}
-    return {"hash": freshness.evaluation_hash(name), "settings": settings, "starts": [inspect.getfile(cls)]}
+    return {
+        "hash": freshness.evaluation_hash(name),
+        "settings": with_worlds(settings),
+        "starts": [inspect.getfile(cls)],
+    }
+
+
+def with_worlds(settings: dict[str, Any]) -> dict[str, Any]:
+    """Add what the mini world is that they name: other versions are other data, which no fixture has."""
+    worlds = module("longtake.datasets.mini.worlds", "longtake.datasets.mini").WORLDS
+    version = module("longtake.datasets.mini.worlds", "longtake.datasets.mini_formats").FORMATS_VERSION
+    named = sorted({value for value in settings.values() if isinstance(value, str) and value in worlds})
+    return {**settings, "worlds": [f"{name} {worlds[name].hash} v{version}" for name in named]}
 
 
 def source_files(settings: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from longtake.engine.config import choices
 from longtake.engine.source_hash import without_words
 from longtake.tasks.same_numbers import fixtures_of, subjects
-from longtake.tasks.same_numbers.changes import changed_statements, not_executed
+from longtake.tasks.same_numbers.changes import changed_statements, indexed, not_executed
 from longtake.tasks.same_numbers.compare import fixtures_for, verdicts
 from longtake.tasks.same_numbers.trees import Tree
 
@@ -42,7 +42,10 @@ def trees(text: str, name: str = "loss.py") -> dict[str, ast.Module]:
 def texts(old: str, new: str, name: str = "loss.py") -> list[list[str]]:
     """Changed statements of the old and of the new text."""
     before, after = trees(old), trees(new, name)
-    return [[s.text.strip() for s in changed_statements(*pair)] for pair in ((before, after), (after, before))]
+    return [
+        [s.text.strip() for s in changed_statements(pair[0], indexed(pair[1]))]
+        for pair in ((before, after), (after, before))
+    ]
 
 
 def edited(*pairs: tuple[str, str]) -> str:
@@ -82,9 +85,9 @@ def test_a_changed_statement_is_found(pairs: list[tuple[str, str]], old: list[st
 def test_what_did_not_run_is_named() -> None:
     after = trees(edited(("math.log(x)", "math.log2(x)"), ("SCALE * x", "x * SCALE")))
     ran = {"loss.py": frozenset({4, 7, 8, 11, 13, 14, 17, 18, 20})}  # all but the branch for large numbers
-    (place,) = not_executed(after, trees(CODE), ran)
+    (place,) = not_executed(after, indexed(trees(CODE)), ran)
     assert str(place) == "loss.py:19: return math.log2(x)"
-    assert not_executed(after, trees(CODE), {"loss.py": frozenset(range(30))}) == []
+    assert not_executed(after, indexed(trees(CODE)), {"loss.py": frozenset(range(30))}) == []
 
 
 def verdict(tmp_path: Path, new_code: str = CODE, **changes: object):
@@ -95,7 +98,11 @@ def verdict(tmp_path: Path, new_code: str = CODE, **changes: object):
         root.mkdir(parents=True)
         (root / "loss.py").write_text(text)
         places.append(Tree(name, root))
-        about = {"hash": name, "settings": {"lr": 5e-4, "k": [1, 2]}, "starts": [str(root / "loss.py")]}
+        about = {
+            "hash": name,
+            "settings": {"lr": 5e-4, "k": [1, 2], "worlds": ["mini 2 v3"]},
+            "starts": [str(root / "loss.py")],
+        }
         executed.append({"loss.py": [4, 7, 8, 10, 17, 11, 13, 14, 18, 20]})
         abouts.append({"evaluation knn_mini": about})
         digests.append({"evaluation knn_mini": "ab"})
@@ -110,6 +117,7 @@ def test_a_renamed_local_is_vouched_for(tmp_path: Path) -> None:
     found = verdict(tmp_path, CODE.replace("total", "sum_"), settings={"lr": "5e-4", "new": 3})
     assert found.against == ()
     assert found.line[:4] == ("old", "new", "evaluation knn_mini", "old..new")
+    assert found.alone == "NEW alone sets new"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +125,7 @@ def test_a_renamed_local_is_vouched_for(tmp_path: Path) -> None:
     [
         (CODE, {"digest": "cd"}, "other numbers by the fixture 'evaluation knn_mini'"),
         (CODE, {"settings": {"lr": 6e-4}}, "another setting: lr 0.0005 -> 0.0006"),
+        (CODE, {"settings": {"worlds": ["mini 2 v4"]}}, "another setting: worlds ['mini 2 v3'] -> ['mini 2 v4']"),
         (CODE, {"settings": {"k": [1, 3]}}, "another setting: k [1, 2] -> [1, 3]"),
         (CODE, {"digest": "failed: it ended with exit code 2"}, "failed: it ended with exit code 2"),
         (CODE.replace("math.log(x)", "math.cos(x)"), {}, "run by no fixture, in new: loss.py:19: return math.cos(x)"),
@@ -137,6 +146,7 @@ def test_every_evaluation_and_every_method_has_its_fixtures(tmp_path: Path) -> N
     assert {f"evaluation {name}" for name in choices("eval")} <= {*whats} & {*names}
     for what in whats:
         assert fixtures_for(what, names), what
+    assert "none untrained" in fixtures_for("training none none vit_mini_8", names), "its weights are drawn, not read"
     for method in set(choices("method")) - {"none"}:
         assert fixtures_for(f"training {method} mini vit_mini_8", names)[:2] == [
             f"{method} whole",
