@@ -48,18 +48,16 @@ def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
     seen = coverage.Coverage(data_file=None, source=[str(tree)], omit=["*/.venv/*", "*/tests/*"])
     seen.start()
     make_small(job["world"])
-    digests, lines = {}, list[dict[str, list[int]]]()
-    for fixture in job["fixtures"]:
-        began = time.perf_counter()
-        if fixture["processes"] > 1:
-            digests[fixture["name"]], found = together(fixture, job)
-            lines += found
-        else:
-            digests[fixture["name"]] = numbers_of(fixture, Path(job["out"]))
-        print(f"{fixture['name']}: {time.perf_counter() - began:.1f} s", flush=True)
+    alone = [fixture for fixture in job["fixtures"] if fixture["processes"] == 1]
+    digests = {fixture["name"]: numbers_of(fixture, Path(job["out"])) for fixture in alone}
     ask_for_nothing()
     seen.stop()
-    return {"abouts": {}, "digests": digests, "executed": merged([executed(seen, tree), *lines])}
+    lines = [executed(seen, tree)]
+    if shared := [fixture for fixture in job["fixtures"] if fixture["processes"] > 1]:
+        found = together(shared, job)
+        digests |= found[0]["digests"]
+        lines += [answer["executed"] for answer in found]
+    return {"abouts": {}, "digests": digests, "executed": merged(lines)}
 
 
 def ask_for_nothing() -> None:
@@ -87,28 +85,26 @@ def make_small(world: dict[str, Any]) -> None:
     finetune.SAVE_SECONDS = 0
 
 
-def together(fixture: dict[str, Any], job: dict[str, Any]) -> tuple[str, list[dict[str, list[int]]]]:
-    """The fixture in several processes, each a probe, started as torchrun does; the first one's digest, and all their lines."""
+def together(fixtures: list[dict[str, Any]], job: dict[str, Any]) -> list[dict[str, Any]]:
+    """The answers of processes that run these fixtures together, one after the other; each is a probe, started as torchrun does."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    count, name = fixture["processes"], fixture["name"]
+    count = max(fixture["processes"] for fixture in fixtures)
     started, paths = [], []
     for rank in range(count):
-        folder = Path(job["out"]) / "ranks" / name.replace(" ", "_") / str(rank)
+        folder = Path(job["out"]) / "ranks" / str(rank)
         folder.mkdir(parents=True)
-        own = {"whats": [], "fixtures": [{**fixture, "processes": 1}], "answer": str(folder / "answer.json")}
+        own = {"fixtures": [{**fixture, "processes": 1} for fixture in fixtures], "answer": str(folder / "answer.json")}
         (folder / "job.json").write_text(json.dumps({**job, **own}))
         places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
         environment = {**os.environ, "MASTER_ADDR": "localhost", **{key: str(value) for key, value in places.items()}}
         command = [sys.executable, "-W", "ignore", __file__, str(folder / "job.json")]
-        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        started.append(subprocess.Popen(command, env=environment))
         paths.append(folder / "answer.json")
     codes = [process.wait() for process in started]
-    if any(codes):
-        return f"failed: {name}", []
-    found = [json.loads(path.read_text()) for path in paths]
-    return found[0]["digests"][name], [answer["executed"] for answer in found]
+    assert not any(codes), f"processes that run fixtures together ended with {codes}"
+    return [json.loads(path.read_text()) for path in paths]
 
 
 def merged(parts: list[dict[str, list[int]]]) -> dict[str, list[int]]:
@@ -180,6 +176,7 @@ def defaults(cls: type) -> dict[str, Any]:
 
 def numbers_of(fixture: dict[str, Any], out: Path) -> str:
     """Run the command (twice where it is to be stopped in between); the digest of its numbers, or why there is none."""
+    began = time.perf_counter()
     folder = out / fixture["name"].replace(" ", "_")
     words = [*fixture["words"], f"output={folder}"]
     printed, found = io.StringIO(), hashlib.sha256()
@@ -199,6 +196,7 @@ def numbers_of(fixture: dict[str, Any], out: Path) -> str:
     if code:
         return f"failed: {fixture['name']} ended with exit code {code}: {printed.getvalue()[-2000:]}"
     left_behind(folder, found)
+    print(f"{fixture['name']}: {time.perf_counter() - began:.1f} s", flush=True)
     return found.hexdigest()[:16]
 
 

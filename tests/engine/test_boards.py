@@ -6,11 +6,11 @@ import pytest
 
 from longtake.engine.boards import TRACKED, metrics_for, rows_of, write_ledger
 from longtake.leaderboards.paper import ledger
-from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.rows import board_files, metrics_of, read
 
 
 def test_committed_leaderboards_hold_the_ledger() -> None:
-    committed = {path.stem: read(path, metrics_of(path)) for path in TRACKED.glob("*.csv")}
+    committed = {path.stem: read(path, metrics_of(path)) for path in board_files(TRACKED)}
     found = {name: {r.key: r.metrics for r in rows if r.key.source != "run"} for name, rows in committed.items()}
     assert {name: rows for name, rows in found.items() if rows} == {
         name: {row.key: row.metrics for row in rows} for name, rows in ledger().items()

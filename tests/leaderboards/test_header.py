@@ -7,7 +7,7 @@ import pytest
 from edited_package import ROOT, run_edited
 
 from longtake.leaderboards.header import metrics_in
-from longtake.leaderboards.rows import metrics_of, read, upsert
+from longtake.leaderboards.rows import board_files, metrics_of, read, upsert
 from longtake.leaderboards.schema import INTEGERS, TEXTS, Key, Provenance, Row, columns
 from longtake.leaderboards.statistics import Estimate
 
@@ -39,7 +39,7 @@ def reordered(path: Path, names: list[str]) -> None:
 
 def test_the_published_rows_are_sealed() -> None:
     """Their files were written with the columns of version 2, and are read as they are."""
-    paths = sorted((ROOT / "leaderboards").glob("*.csv"))
+    paths = board_files(ROOT / "leaderboards")
     rows = [row for path in paths for row in read(path, metrics_of(path))]
     assert len(rows) > 500
     assert not [row.key for row in rows if row.broken_seal]
@@ -164,8 +164,8 @@ def test_a_new_column_leaves_the_published_rows_intact(tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from longtake.leaderboards.rows import metrics_of, read
-boards = sorted(Path(sys.argv[1]).glob("*.csv"))
+from longtake.leaderboards.rows import board_files, metrics_of, read
+boards = board_files(Path(sys.argv[1]))
 rows = [row for path in boards for row in read(path, metrics_of(path))]
 print(len(rows), sum(bool(row.broken_seal) for row in rows), {row.provenance.carbon_kg for row in rows})
 """

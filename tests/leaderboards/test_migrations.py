@@ -11,7 +11,7 @@ from made_rows import make_rows
 
 from longtake.leaderboards.migrate import migrate
 from longtake.leaderboards.migrations import MIGRATIONS, added
-from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.rows import board_files, metrics_of, read
 from longtake.leaderboards.schema import OLD_KEY, Key, Provenance
 
 # Step 1, the fields; step 2, the entry.
@@ -39,9 +39,9 @@ SHOW = """
 import json, sys
 from pathlib import Path
 from longtake.leaderboards.outcomes import has_outcomes, items_hash, load_outcomes
-from longtake.leaderboards.rows import metrics_of, read
+from longtake.leaderboards.rows import board_files, metrics_of, read
 folder, shown = Path(sys.argv[1]), []
-for path in sorted(folder.glob("*.csv")):
+for path in board_files(folder):
     for row in read(path, metrics_of(path)):
         there = has_outcomes(folder, path.stem, row.key)
         items = items_hash(load_outcomes(folder, path.stem, row.key)) if there else ""
@@ -92,8 +92,8 @@ def published(tmp_path: Path) -> Path:
 
 
 def test_the_published_rows_move_to_a_key_of_three_more_columns(published: Path, tmp_path: Path) -> None:
-    rows = [(path.stem, row) for path in sorted(published.glob("*.csv")) for row in read(path, metrics_of(path))]
-    before, boards = outcomes_in(published), len(list(published.glob("*.csv")))
+    rows = [(path.stem, row) for path in board_files(published) for row in read(path, metrics_of(path))]
+    before, boards = outcomes_in(published), len(board_files(published))
     old_keys = {(evaluation, row.key) for evaluation, row in rows}
     assert len(rows) > 500
     assert len(before) > 250
