@@ -13,7 +13,7 @@ def run(config: Config) -> None:
     """Raises `ValueError` for whatever is wrong with the configuration or the data, before anything is computed."""
     try:
         plan = make_plan(config)
-        console.print(description(plan, recipe_said(config)))
+        console.print(description(plan, recipe_said(config) if plan.source else ""))
         if config["dry_run"]:
             return
         session.start_others(plan)
