@@ -18,10 +18,12 @@ from longtake.datasets.sources.base import SOURCES, Source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import Downstream, Encoder
 from longtake.engine.config import choices, composed, plain, plainly
+from longtake.engine.folders import ENCODER
 from longtake.engine.identity import variant
 from longtake.engine.keys import plain_value
-from longtake.engine.plan import build_evaluation, make_plan, resolve_machine
-from longtake.engine.session import ENCODER, open_clips, run_folder
+from longtake.engine.machine import resolve_machine
+from longtake.engine.plan import build_evaluation, make_plan
+from longtake.engine.session import new_folder, open_clips
 from longtake.engine.session import pretrain as trained_in
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.methods.base import Method
@@ -82,7 +84,7 @@ def pretrain(
     plan = make_plan(plain(config))
     clips = open_clips(plan)
     assert clips is not None
-    folder = run_folder(plan)
+    folder = new_folder(plan)
     from longtake.engine.fit import Interrupted  # Lightning: what is wrong is said without it
 
     try:

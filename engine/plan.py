@@ -1,6 +1,5 @@
 """The plan of a run, worked out and checked before anything is computed."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
@@ -16,8 +14,9 @@ from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.config import NOT_ARGUMENTS
-from longtake.engine.identity import Config, config_hash
-from longtake.engine.keys import OF_MACHINE
+from longtake.engine.folders import interrupted_run
+from longtake.engine.identity import Config
+from longtake.engine.machine import resolve_machine, writable
 from longtake.methods.base import METHODS, Batch, Duration, Method
 from longtake.registry import unknown
 
@@ -76,35 +75,6 @@ def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, trainer: Config) 
                 task.check_processes(count)
         except ValueError as error:
             raise ValueError(f"eval.{name}: {error}") from error
-
-
-def resolve_machine(config: Config) -> None:
-    """Fill in what depends on the machine: device, precision, number of workers."""
-    auto = config["device"] == "auto"
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if auto else config["device"]
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device={device}: this machine has no CUDA device; use device=cpu")
-    workers = config["num_workers"]
-    workers = min(8, (os.cpu_count() or 1) // 2) if workers is None else workers
-    if config["trainer"]["precision"] == "auto":
-        bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
-        config["trainer"]["precision"] = "bf16-mixed" if bf16 else "32-true"
-    config.update(device=device, num_workers=workers)
-    for task in config["eval"].values():
-        task.update({key: config[key] for key in OF_MACHINE if task.get(key, 0) in ("auto", None)})
-
-
-def writable(folder: Path) -> None:
-    """Raise `ValueError` unless files can be made in `folder`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"output={folder}: cannot write there ({error.strerror}); choose another with output=FOLDER"
-        ) from error
 
 
 def duration_of(config: Config, clips_per_epoch: int) -> Duration:
@@ -181,45 +151,3 @@ def field_names(cls: Any) -> list[str]:
 
 def _tuples(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()}
-
-
-def interrupted_run(config: Config) -> Path:
-    """The latest run folder of the same configuration. Raises `ValueError` when there is none."""
-    records = sorted(Path(config["output"]).glob("*/run.json"), reverse=True)
-    for record in records:
-        found = json.loads(record.read_text())
-        if (found["config_hash"], found["config"].get("checkpoint")) == (config_hash(config), config["checkpoint"]):
-            return record.parent
-    there = ", ".join(record.parent.name for record in records) or "none"
-    raise ValueError(
-        f"resume=true: no run of this configuration in {config['output']} (runs there: {there}); start it without resume"
-    )
-
-
-def description(plan: Plan, recipe: str) -> Table:
-    """The plan for people; `recipe` says what a recipe has set."""
-    config = plan.config
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    if plan.duration is not None:
-        steps = f"{config['epochs']} epochs of {plan.duration.steps_per_epoch} steps of {config['batch_size']} clips"
-        table.add_row(
-            "train",
-            f"{config['method']['name']} on {config['backbone']['name']}: {steps}, T = {config['method']['num_frames']}",
-        )
-        if recipe:
-            table.add_row("recipe", recipe)
-        table.add_row("data", plan.data)
-        table.add_row(
-            "on",
-            f"{config['device']}, {config['trainer']['precision']}, {config['num_workers']} data worker(s), seed {config['seed']}",
-        )
-    elif config["checkpoint"] is not None:
-        table.add_row("encoder", str(config["checkpoint"]))
-    else:
-        table.add_row("encoder", f"{config['backbone']['name']}, randomly initialised, seed {config['seed']}")
-    table.add_row("evaluate", ", ".join(plan.runnable) or "nothing")
-    for name, lacks in plan.missing.items():
-        table.add_row("cannot", f"{name}: {' '.join(lacks)}")
-    return table

@@ -1,7 +1,5 @@
 """One run, from a checked plan to rows: train or load an encoder, evaluate it and random init, say where everything is."""
 
-import datetime
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -17,14 +15,13 @@ from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
+from longtake.engine.folders import ENCODER, INHERITED, run_folder
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, is_first, join
 
-ENCODER, RECORD = "encoder.safetensors", "run.json"
-INHERITED = "LONGTAKE_RUN"  # the folder, for the processes that Lightning starts beside the first one
 # Fields of a row's key and of its provenance that an encoder file carries in its header.
 ENCODER_FIELDS = ("method", "variant", "pretrain", "backbone", "epochs", "seed")
 COST = ("config_hash", "frames_seen", "hours", "peak_memory_gb", "device")
@@ -69,9 +66,9 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     """
     if clips is None:
         join()
-        folder = agreed(run_folder(plan) if is_first() else None)
+        folder = agreed(new_folder(plan) if is_first() else None)
     else:
-        folder = run_folder(plan)
+        folder = new_folder(plan)
         train(plan, clips, folder, variant(plan.config, recipe))
     agreed(None)  # the first process has written the encoder
     boards = Path(plan.config["output"]) / "leaderboards"
@@ -92,23 +89,9 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     console.print(f"\nthis run: {folder}\nits rows: {boards}", soft_wrap=True)
 
 
-def run_folder(plan: Plan) -> Path:
-    """A new folder named by time, method, data and seed; with resume=true the latest one of the same configuration."""
-    if inherited := os.environ.get(INHERITED):
-        return Path(inherited)
-    if plan.resumed is not None:
-        return plan.resumed
-    config = plan.config
-    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    what = "eval" if plan.source is None else plan.source.name
-    folder = Path(config["output"]) / f"{stamp}_{config['method']['name']}_{what}_seed{config['seed']}"
-    while folder.exists():  # another run of the same second
-        folder = folder.with_name(f"{folder.name}+")
-    folder.mkdir(parents=True)
-    (folder / RECORD).write_text(
-        json.dumps({"config_hash": config_hash(config), "config": config}, indent=1, default=str)
-    )
-    return folder
+def new_folder(plan: Plan) -> Path:
+    """The folder of this run."""
+    return run_folder(plan.config, "eval" if plan.source is None else plan.source.name, plan.resumed)
 
 
 def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:

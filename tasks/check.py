@@ -24,7 +24,8 @@ from longtake.downstream.contract import CONTRACT as OF_EVALUATIONS
 from longtake.downstream.contract import NOT_SHARES, OF_ONE_RUN, Trial, harmless, order_of_the_lists_does_not_matter
 from longtake.engine.config import asked_for
 from longtake.engine.identity import Config
-from longtake.engine.plan import build_backbone, build_evaluation, build_method, check_tasks, make_plan, resolve_machine
+from longtake.engine.machine import resolve_machine
+from longtake.engine.plan import build_backbone, build_evaluation, build_method, check_tasks, make_plan
 from longtake.engine.session import open_clips
 from longtake.methods.base import Duration, Method
 from longtake.methods.contract import CONTRACT

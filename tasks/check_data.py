@@ -2,7 +2,8 @@
 
 from longtake.console import console
 from longtake.engine.identity import Config
-from longtake.engine.plan import build_evaluation, resolve_machine
+from longtake.engine.machine import resolve_machine
+from longtake.engine.plan import build_evaluation
 from longtake.tasks import TASKS
 
 

@@ -2,8 +2,9 @@
 
 from longtake.console import console
 from longtake.engine import session
+from longtake.engine.description import description
 from longtake.engine.identity import Config
-from longtake.engine.plan import description, make_plan
+from longtake.engine.plan import make_plan
 from longtake.engine.recipe import recipe_of, recipe_said
 from longtake.tasks import TASKS
 

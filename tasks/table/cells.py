@@ -14,7 +14,8 @@ from longtake.engine.code_hash import backbones
 from longtake.engine.config import choices, composed, plainly
 from longtake.engine.freshness import reasons
 from longtake.engine.identity import Config
-from longtake.engine.plan import build_evaluation, resolve_machine
+from longtake.engine.machine import resolve_machine
+from longtake.engine.plan import build_evaluation
 from longtake.leaderboards import paper
 from longtake.leaderboards.overview import Column
 from longtake.leaderboards.render import method_name

@@ -11,10 +11,10 @@ from longtake.backbones.weights import read_header
 from longtake.console import console
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash, vouchers
 from longtake.engine.config import CONFIG_MODULE, plainly
+from longtake.engine.folders import ENCODER, interrupted_run
 from longtake.engine.identity import Config
-from longtake.engine.plan import interrupted_run, resolve_machine
+from longtake.engine.machine import resolve_machine
 from longtake.engine.probe import measure_cost
-from longtake.engine.session import ENCODER
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.tasks.table.cells import NO_DATA, RUNNABLE, Cell, TableLine, cells, entries, table, training_words
 from longtake.tasks.table.show import markdown, scores, states

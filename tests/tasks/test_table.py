@@ -15,7 +15,7 @@ from longtake.console import console
 from longtake.engine.code_hash import training_hash
 from longtake.engine.config import choices, plainly
 from longtake.engine.identity import config_hash, variant
-from longtake.engine.plan import resolve_machine
+from longtake.engine.machine import resolve_machine
 from longtake.engine.probe import Cost, clips_of, measure_cost
 from longtake.leaderboards import paper
 from longtake.leaderboards.overview import Column
