@@ -9,8 +9,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 LOG_WIDTH = 120  # columns of a file or a pipe
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH)
-if os.environ.get("LOCAL_RANK", "0") != "0":
-    console.quiet = True  # one process speaks
 notes = Console(stderr=True)  # what is said beside a result: bars, findings, waiting
 
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
+from longtake.console import console
 from longtake.engine.config import (
     CONFIG_MODULE,
     CONFIG_NAME,
@@ -17,6 +18,7 @@ from longtake.engine.config import (
     plain,
     quoted,
 )
+from longtake.engine.launch import adopt
 from longtake.registry import unknown
 from longtake.tasks import TASKS
 
@@ -29,9 +31,12 @@ def main() -> None:
         overrides += ["task=help"]
         sys.argv = [sys.argv[0], *overrides]
     alone = not {"task=table", "task=help"} & set(overrides)  # a table's runs are jobs, the table is none
-    if "launcher=slurm" in overrides and alone and not {"-m", "--multirun"} & set(sys.argv):
-        sys.argv.append("--multirun")  # Hydra's launchers belong to its sweeps
     try:
+        adopt()
+        if "launcher=slurm" in overrides and alone:
+            from longtake.engine.submission import submit  # and with it PyTorch
+
+            raise SystemExit(submit(overrides))
         if overrides:
             check_overrides(overrides)
     except (ValueError, ImportError) as error:
@@ -56,7 +61,8 @@ def job(cfg: DictConfig) -> None:
 
 
 def fail(error: Exception) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
+    if not console.quiet:  # of several processes one speaks
+        print(f"error: {error}", file=sys.stderr)
     raise SystemExit(2)
 
 

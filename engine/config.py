@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -140,6 +141,14 @@ def _without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
     for i, options in enumerate(values):
         for option in options[1:]:
             yield [*first[:i], option, *first[i + 1 :]]
+
+
+def sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """The words of every run that a command line sweeps over, those of an experiment's yaml included. Raises `ValueError`."""
+    check_overrides(overrides)
+    swept = _swept_by_experiment(overrides) if any(word.startswith("experiment=") for word in overrides) else []
+    parsed = OverridesParser.create().parse_overrides([*swept, *overrides])  # what is said later counts
+    return [list(words) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for words in batch]
 
 
 def _missing(error: MissingConfigException) -> str:

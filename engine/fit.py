@@ -6,7 +6,7 @@ import resource
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -74,10 +74,10 @@ def one_thread(_: int) -> None:
 
 
 class Safekeeping(Callback):
-    """Writes `last.ckpt` every so many minutes, at the end, and when Ctrl-C or SIGTERM asks the run to stop; counts its seconds."""
+    """Writes `last.ckpt` every so many minutes, at the end, and when one of `signals` asks the run to stop; counts its seconds."""
 
-    def __init__(self, path: Path, minutes: float) -> None:
-        self.path, self.interval = path, 60 * minutes
+    def __init__(self, path: Path, minutes: float, signals: Sequence[int]) -> None:
+        self.path, self.interval, self.signals = path, 60 * minutes, signals
         self.seconds = 0.0  # of training, this run and the ones it continues
         self.signal: int | None = None
 
@@ -89,11 +89,11 @@ class Safekeeping(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._tick = self._saved = time.monotonic()
-        self._listen()  # again: Lightning put its own handler of SIGTERM, which raises, around ours
+        self._listen()  # again: Lightning put its own handler of SIGTERM around ours
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take Ctrl-C and SIGTERM inside the block; what took them before does so again after it."""
+        """Take the signals inside the block; what took them before does so again after it."""
         previous = self._listen()
         try:
             yield
@@ -102,7 +102,7 @@ class Safekeeping(Callback):
                 signal.signal(number, handler)
 
     def _listen(self) -> dict[int, Any]:
-        return {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        return {number: signal.signal(number, self._on_signal) for number in self.signals}
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal == number == signal.SIGINT:
@@ -140,7 +140,11 @@ def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any],
     first_step = (
         torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint.is_file() else 0
     )
-    safe = Safekeeping(checkpoint, options["checkpoint_minutes"])
+    stopping = ("INT", *options["stop_signals"])
+    numbers = [
+        getattr(signal, f"SIG{name}") for name in stopping if hasattr(signal, f"SIG{name}")
+    ]  # Windows lacks some
+    safe = Safekeeping(checkpoint, options["checkpoint_minutes"], numbers)
     trainer = lightning.Trainer(
         accelerator="gpu" if device.startswith("cuda") else "cpu",
         devices=options["devices"],

@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 from longtake.engine.identity import Config, config_hash
+from longtake.engine.launch import INHERITED
 
 ENCODER, RECORD = "encoder.safetensors", "run.json"
-INHERITED = "LONGTAKE_RUN"  # the folder, for the processes that Lightning starts beside the first one
+
+
+class NoRun(ValueError):
+    """There is no run of this configuration."""
 
 
 def run_folder(config: Config, what: str, resumed: Path | None) -> Path:
@@ -29,13 +33,13 @@ def run_folder(config: Config, what: str, resumed: Path | None) -> Path:
 
 
 def interrupted_run(config: Config) -> Path:
-    """The latest run folder of the same configuration. Raises `ValueError` when there is none."""
+    """The latest run folder of the same configuration. Raises `NoRun`, a `ValueError`, when there is none."""
     records = sorted(Path(config["output"]).glob("*/run.json"), reverse=True)
     for record in records:
         found = json.loads(record.read_text())
         if (found["config_hash"], found["config"].get("checkpoint")) == (config_hash(config), config["checkpoint"]):
             return record.parent
     there = ", ".join(record.parent.name for record in records) or "none"
-    raise ValueError(
+    raise NoRun(
         f"resume=true: no run of this configuration in {config['output']} (runs there: {there}); start it without resume"
     )

@@ -7,6 +7,7 @@ import torch
 
 from longtake.engine.identity import Config
 from longtake.engine.keys import OF_MACHINE
+from longtake.engine.launch import launched
 
 
 def resolve_machine(config: Config) -> None:
@@ -15,14 +16,38 @@ def resolve_machine(config: Config) -> None:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if auto else config["device"]
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device={device}: this machine has no CUDA device; use device=cpu")
+    resolve_processes(config["trainer"])
     workers = config["num_workers"]
-    workers = min(8, (os.cpu_count() or 1) // 2) if workers is None else workers
+    workers = min(8, cores() // 2) if workers is None else workers
     if config["trainer"]["precision"] == "auto":
         bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
         config["trainer"]["precision"] = "bf16-mixed" if bf16 else "32-true"
     config.update(device=device, num_workers=workers)
     for task in config["eval"].values():
         task.update({key: config[key] for key in OF_MACHINE if task.get(key, 0) in ("auto", None)})
+
+
+def resolve_processes(trainer: Config) -> None:
+    """Fill in how many processes there are, where they are there already. Raises `ValueError` where other ones were asked for."""
+    found, asked = launched(), trainer["devices"] * trainer["num_nodes"]
+    if found is None:
+        return
+    if asked not in (1, found.size):
+        raise ValueError(
+            f"trainer.devices={trainer['devices']} trainer.num_nodes={trainer['num_nodes']}: "
+            f"{found.by} started {found.size} processes; leave both keys out, or start {asked}"
+        )
+    trainer.update(devices=found.size, num_nodes=1)  # on which machines they are is known when they have met
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use: by affinity, by its cgroup, by Slurm's word for its task."""
+    from joblib import cpu_count
+
+    found, counted = launched(), cpu_count()
+    if own := os.environ.get("SLURM_CPUS_PER_TASK"):
+        return min(counted, int(own))
+    return max(1, counted // (1 if found is None or found.by == "srun" else found.local_size))
 
 
 def writable(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """The plan of a run, worked out and checked before anything is computed."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,9 +13,11 @@ from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.config import NOT_ARGUMENTS
-from longtake.engine.folders import interrupted_run
+from longtake.engine.folders import NoRun, interrupted_run
 from longtake.engine.identity import Config
+from longtake.engine.launch import restarted
 from longtake.engine.machine import resolve_machine, writable
+from longtake.engine.signals import check_signals
 from longtake.methods.base import METHODS, Batch, Duration, Method
 from longtake.registry import unknown
 
@@ -41,6 +42,7 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Check everything that can be checked without computing. Raises `ValueError` for whatever is wrong."""
     resolve_machine(config)
+    check_signals(config["trainer"]["stop_signals"])
     writable(Path(config["output"]))
     evaluations = {name: build_evaluation(keys) for name, keys in config["eval"].items()}
     missing = {name: lacks for name, task in evaluations.items() if (lacks := task.check())}
@@ -61,13 +63,27 @@ def make_plan(config: Config) -> Plan:
     if source is None and len(missing) == len(evaluations):
         reasons = "; ".join(f"{name}: {' '.join(lacks)}" for name, lacks in missing.items())
         raise ValueError(f"nothing to do: {reasons or 'no evaluation was asked for'}")
-    resumed = interrupted_run(config) if config["resume"] else None
-    return Plan(config, source, data, duration, evaluations, missing, resumed)
+    return Plan(config, source, data, duration, evaluations, missing, resumed_run(config))
+
+
+def resumed_run(config: Config) -> Path | None:
+    """The folder to go on in, None for a new one. Raises `ValueError` when resume=true and there is none."""
+    how = config["resume"]
+    if how not in (True, False, None, "auto"):
+        raise ValueError(f"resume: got {how!r}, expected true, false or auto")
+    if how is True:
+        return interrupted_run(config)
+    if how == "auto" or (how is None and restarted()):
+        try:
+            return interrupted_run(config)
+        except NoRun:
+            return None
+    return None
 
 
 def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, trainer: Config) -> None:
     """Raise `ValueError` for an evaluation that cannot work with the encoder or with as many processes as there will be."""
-    count = int(os.environ.get("WORLD_SIZE", trainer["devices"] * trainer["num_nodes"]))
+    count = trainer["devices"] * trainer["num_nodes"]
     for name, task in tasks.items():
         try:
             task.check_encoder(encoder)

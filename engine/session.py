@@ -3,10 +3,13 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
 from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
@@ -15,12 +18,15 @@ from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
-from longtake.engine.folders import ENCODER, INHERITED, run_folder
+from longtake.engine.folders import ENCODER, run_folder
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
+from longtake.engine.launch import INHERITED, launched
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
+from longtake.engine.processes import in_sight, machines, shared
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
+from longtake.engine.signals import hand_on, spare_workers
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
-from longtake.parallel import agreed, is_first, join
+from longtake.parallel import agreed, is_first
 
 # Fields of a row's key and of its provenance that an encoder file carries in its header.
 ENCODER_FIELDS = ("method", "variant", "pretrain", "backbone", "epochs", "seed")
@@ -47,15 +53,27 @@ def open_clips(plan: Plan) -> Clips | None:
 
 
 def start_others(plan: Plan) -> None:
-    """Evaluations alone on several devices: this program again, in as many processes (a training starts its own).
+    """Evaluations alone on several devices, or a sweep: this program again in as many processes (a training starts its own).
 
-    Does not return when it does something. Several machines: `torchrun` on each of them, as for any program.
+    Does not return when it does something. Raises `ValueError` for several machines, of which this is one.
     """
-    devices = plan.config["trainer"]["devices"]
-    if plan.source is not None or devices == 1 or "WORLD_SIZE" in os.environ:
+    trainer = plan.config["trainer"]
+    if trainer["devices"] * trainer["num_nodes"] == 1 or launched() is not None or INHERITED in os.environ:
         return
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices), "-m", "longtake.run"]
+    if trainer["num_nodes"] > 1:
+        raise ValueError(
+            f"trainer.num_nodes={trainer['num_nodes']}: only this machine was started; use launcher=slurm, srun or torchrun"
+        )
+    if plan.source is not None and not in_sweep():
+        return  # Lightning starts them, and passes signals on
+    count = str(trainer["devices"])
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m", "longtake.run"]
     os.execv(sys.executable, [sys.executable, *launcher, *sys.argv[1:]])
+
+
+def in_sweep() -> bool:
+    """Whether this run is one of several that one command does, one after the other."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
@@ -64,13 +82,14 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     Several processes (those of a training, or of `torchrun`) share the evaluations that can be shared; the first one does the
     others and adds the rows.
     """
-    if clips is None:
-        join()
-        folder = agreed(new_folder(plan) if is_first() else None)
-    else:
-        folder = new_folder(plan)
+    spare_workers()
+    plan = replace(plan, resumed=agreed(plan.resumed))
+    folder = agreed(new_folder(plan) if is_first() else None)
+    shared(folder)
+    if clips is not None:
         train(plan, clips, folder, variant(plan.config, recipe))
-    agreed(None)  # the first process has written the encoder
+        agreed(None)  # the first process has written the encoder
+        in_sight(folder / ENCODER)
     boards = Path(plan.config["output"]) / "leaderboards"
     encoder, header = subject(plan, folder)
     for name, task in plan.runnable.items():
@@ -100,6 +119,9 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
     if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
         console.print(f"pretrained already: {folder / ENCODER}")
         return
+    if launched() is not None:
+        devices, nodes = machines()
+        plan.config["trainer"].update(devices=devices, num_nodes=nodes)
     from longtake.engine.fit import Interrupted  # Lightning, which no plan needs, takes seconds to import
     from longtake.engine.progress import draw_curves, health_line
 
@@ -110,6 +132,7 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
         console.print(
             f"\nstopped in order; nothing is lost: {folder}\nto go on, give the same command with resume=true"
         )
+        hand_on(stop.args[0])
         raise SystemExit(128 + stop.args[0]) from None
     except FloatingPointError as error:
         raise SystemExit(f"error: {error} What was saved before: {folder}") from error

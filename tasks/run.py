@@ -5,6 +5,7 @@ from longtake.engine import session
 from longtake.engine.description import description
 from longtake.engine.identity import Config
 from longtake.engine.plan import make_plan
+from longtake.engine.processes import in_turn, join, together
 from longtake.engine.recipe import recipe_of, recipe_said
 from longtake.tasks import TASKS
 
@@ -13,12 +14,14 @@ from longtake.tasks import TASKS
 def run(config: Config) -> None:
     """Raises `ValueError` for whatever is wrong with the configuration or the data, before anything is computed."""
     try:
-        plan = make_plan(config)
+        if not config["dry_run"]:
+            join(config["device"])
+        plan = together(lambda: make_plan(config))
         console.print(description(plan, recipe_said(config) if plan.source else ""))
         if config["dry_run"]:
             return
         session.start_others(plan)
-        clips = session.open_clips(plan)
+        clips = in_turn(lambda: session.open_clips(plan))
     except ValueError as error:  # whoever raised it: it is about what the user gave
         raise ValueError(str(error)) from error
     session.run(plan, recipe_of(config), clips)

@@ -21,7 +21,14 @@ from longtake.methods.base import Duration
 from longtake.methods.dino import DINO
 
 DURATION = Duration(epochs=3, steps_per_epoch=3, batch_size=4)
-TRAINER = {"devices": 1, "num_nodes": 1, "precision": "32-true", "log_every_n_steps": 1, "checkpoint_minutes": 60}
+TRAINER = {
+    "devices": 1,
+    "num_nodes": 1,
+    "precision": "32-true",
+    "log_every_n_steps": 1,
+    "checkpoint_minutes": 60,
+    "stop_signals": ["TERM", "HUP", "USR1", "USR2"],
+}
 
 
 @pytest.fixture(scope="module")

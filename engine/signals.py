@@ -1,0 +1,44 @@
+"""Signals that stop a run: which ones, that worker processes leave them to the run, and who hears of them afterwards."""
+
+import atexit
+import mmap
+import os
+import signal
+from functools import cache
+from types import FrameType
+
+NAMES = ("TERM", "HUP", "USR1", "USR2")  # besides INT, which is Ctrl-C
+
+
+def check_signals(names: object) -> None:
+    """Raise `ValueError` unless these are names of signals that can stop a run, without SIG."""
+    if not isinstance(names, list) or set(names) - set(NAMES):
+        raise ValueError(f"trainer.stop_signals: got {names!r}, expected a list of some of {', '.join(NAMES)}")
+
+
+@cache
+def spare_workers() -> None:
+    """Let processes that are forked from now on ignore what stops a run: a signal to the process group is for the run alone.
+
+    SIGTERM they obey once the run has ended, which is how Python ends workers that are left over.
+    """
+    ended = mmap.mmap(-1, 1)  # shared with them
+    atexit.register(ended.__setitem__, 0, 1)
+
+    def on_terminate(number: int, frame: FrameType | None) -> None:
+        if ended[0]:
+            os._exit(128 + number)
+
+    def in_worker() -> None:
+        for number in [getattr(signal, f"SIG{name}") for name in ("INT", *NAMES)]:
+            signal.signal(number, on_terminate if number == signal.SIGTERM else signal.SIG_IGN)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=in_worker)
+
+
+def hand_on(number: int) -> None:
+    """Tell whoever took a signal before the run did (in a job of submitit it has the job requeued); may not return."""
+    handler = signal.getsignal(number)
+    if callable(handler) and handler is not signal.default_int_handler:
+        handler(number, None)

@@ -1,0 +1,165 @@
+"""Runs as jobs of Slurm (`launcher=slurm`): checked here, submitted through submitit, followed to their end.
+
+A job is the command itself, in as many processes as Slurm starts for it. Stopped by its time limit or by a preemption, it saves,
+is requeued and goes on; submitted again, it goes on or has nothing left to do (`resume=auto`).
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+from rich.text import Text
+
+from longtake.console import console
+from longtake.engine.config import composed, plainly, sweep
+from longtake.engine.description import description
+from longtake.engine.plan import make_plan
+
+# What says how jobs are started, or is said once for all of them: not for the jobs themselves.
+OURS = ("launcher=", "hydra.", "wait=", "dry_run=")
+
+
+class Job:
+    """`run` with these words, in a process of a job. Its result is the exit code."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = list(words)
+
+    def __call__(self) -> int:
+        sys.argv = ["run", *self.words]
+        try:
+            importlib.import_module("longtake.run").main()
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return 0
+
+    def checkpoint(self, *_: Any) -> Any:
+        """What submitit does with a job that was stopped: the same command again, which goes on where it was."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+class Submitted(NamedTuple):
+    """A job of the queue and its words."""
+
+    job: Any
+    words: list[str]
+
+
+def submit(overrides: Sequence[str]) -> int:
+    """Submit the runs that a command line names. Returns 1 when one of them failed, else 0.
+
+    Raises `ValueError` for whatever is wrong with any of them, before the first is submitted.
+    """
+    jobs = [[word for word in words if not word.startswith(OURS)] for words in sweep(overrides)]
+    queue = [(_parameters(words, overrides), words) for words in jobs]
+    for words in jobs:
+        _check(words, quiet=len(jobs) > 1)
+    output = plainly(jobs[0])["output"]
+    asked = {word.split("=")[0]: word.split("=")[1] for word in overrides if "=" in word}
+    submitted: list[Submitted] = []
+    for _, group in groupby(queue, key=lambda each: each[0]):
+        part = list(group)
+        executor = _executor(part[0][0])
+        if asked.get("dry_run", "false").lower() == "true":
+            _show(executor, [words for _, words in part])
+            continue
+        submitted += _submitted(executor, [words for _, words in part])
+    if not submitted or asked.get("wait", "true").lower() == "false":
+        return 0
+    return _follow(submitted, str(output))
+
+
+def _parameters(words: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
+    """What Slurm is asked for: the keys of hydra.launcher."""
+    own = [word for word in overrides if word.startswith(("launcher=", "hydra."))]
+    config = composed([*words, *own], hydra=True)
+    if not isinstance(config.trainer.devices, int):
+        raise ValueError(
+            f"trainer.devices={config.trainer.devices}: a job of Slurm needs a number, that of GPUs on a machine"
+        )
+    found: dict[str, Any] = OmegaConf.to_container(config.hydra.launcher, resolve=True)  # type: ignore[assignment]
+    if config.device == "cpu":
+        found["gpus_per_node"] = None
+    return {key: value for key, value in found.items() if value is not None and key != "_target_"}
+
+
+def _check(words: Sequence[str], quiet: bool) -> None:
+    """Say what a job will do. Raises `ValueError` for what would end it at once; its GPUs are not on this machine."""
+    config = plainly(words)
+    if config["task"] != "run":
+        return
+    config["resume"] = False
+    if config["device"].startswith("cuda"):
+        config["device"] = "cpu"
+    plan = make_plan(config)
+    if not quiet:
+        console.print(description(plan, ""))
+
+
+def _executor(parameters: dict[str, Any]) -> Any:
+    """Raises `ValueError` where there is no Slurm."""
+    import submitit
+    from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+
+    given = dict(parameters)
+    folder, timeouts = given.pop("submitit_folder"), given.pop("max_num_timeout")
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=timeouts)
+    except RuntimeError as error:
+        raise ValueError(f"launcher=slurm: there is no srun on this machine ({error})") from error
+    common = {field.name for field in fields(BaseQueueConf)}
+    executor.update_parameters(**{name if name in common else f"slurm_{name}": value for name, value in given.items()})
+    return executor
+
+
+def _show(executor: Any, jobs: Sequence[list[str]]) -> None:
+    """Print the script that sbatch would get, and the commands."""
+    slurm = executor._executor
+    if len(jobs) > 1:
+        slurm.parameters["map_count"] = len(jobs)
+    console.print(Text(slurm._make_submission_file_text(slurm._submitit_command_str, "dry_run")), soft_wrap=True)
+    for number, words in enumerate(jobs):
+        console.print(Text(f"job {number}: run {' '.join(words)}"), soft_wrap=True)
+
+
+def _submitted(executor: Any, jobs: Sequence[list[str]]) -> list[Submitted]:
+    """Submit jobs that ask Slurm for the same, several as an array; say where each one writes."""
+    with executor.batch():
+        handles = [executor.submit(Job(words)) for words in jobs]
+    found = [Submitted(job, words) for job, words in zip(handles, jobs, strict=True)]
+    for job, words in found:
+        console.print(
+            Text(f"submitted job {job.job_id}: run {' '.join(words)}\n  log: {job.paths.stdout}"), soft_wrap=True
+        )
+    return found
+
+
+def _follow(submitted: Sequence[Submitted], output: str) -> int:
+    """Wait for the jobs; 1 where one failed. Ctrl-C leaves them to Slurm."""
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    console.print(
+        Text(f"runs and leaderboards: {Path(output).resolve()}; waiting, Ctrl-C leaves the jobs running"),
+        soft_wrap=True,
+    )
+    failed = 0
+    try:
+        for job, words in submitted:
+            try:
+                code = max(job.results())
+            except (FailedJobError, UncompletedJobError) as error:
+                code = str(error).strip().splitlines()[0]
+            failed += code != 0
+            how = "ended" if code == 0 else f"failed ({code}; see its log)"
+            console.print(Text(f"job {job.job_id} {how}: run {' '.join(words)}"), soft_wrap=True)
+    except KeyboardInterrupt:
+        console.print(Text(f"the jobs go on; to end them: scancel {' '.join(job.job_id for job, _ in submitted)}"))
+        raise SystemExit(130) from None
+    return int(failed > 0)
