@@ -6,7 +6,6 @@ puts the results in order, looks for cuts and writes. Hence the store does not d
 
 import io
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -194,7 +193,9 @@ class VideoWriter:
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Results of `work`, done by threads a few items ahead, in the order of the items."""
-    num_threads = min(os.cpu_count() or 1, MAX_THREADS)
+    from joblib import cpu_count  # of those that this process may use; the import takes a moment, and no plan needs it
+
+    num_threads = min(cpu_count(), MAX_THREADS)
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(num_threads) as pool:
         try:

@@ -6,7 +6,7 @@ is requeued and goes on; submitted again, it goes on or has nothing left to do (
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
@@ -46,10 +46,10 @@ class Job:
 
 
 class Submitted(NamedTuple):
-    """A job of the queue and its words."""
+    """A job of the queue, and the words in which it differs from the others."""
 
     job: Any
-    words: list[str]
+    own: str
 
 
 def submit(overrides: Sequence[str]) -> int:
@@ -58,28 +58,28 @@ def submit(overrides: Sequence[str]) -> int:
     Raises `ValueError` for whatever is wrong with any of them, before the first is submitted.
     """
     jobs = [[word for word in words if not word.startswith(OURS)] for words in sweep(overrides)]
-    queue = [(_parameters(words, overrides), words) for words in jobs]
+    asked = dict(word.split("=", 1) for word in overrides if word.startswith(OURS) and "=" in word)
+    launchers = [word for word in overrides if word.startswith(("launcher=", "hydra."))]
+    queue = [(_parameters([*words, *launchers]), words) for words in jobs]
     for words in jobs:
         _check(words, quiet=len(jobs) > 1)
-    output = plainly(jobs[0])["output"]
-    asked = {word.split("=")[0]: word.split("=")[1] for word in overrides if "=" in word}
+    shared = set.intersection(*map(set, jobs))
     submitted: list[Submitted] = []
-    for _, group in groupby(queue, key=lambda each: each[0]):
-        part = list(group)
-        executor = _executor(part[0][0])
+    for parameters, group in groupby(queue, key=lambda each: each[0]):
+        alike = [words for _, words in group]
         if asked.get("dry_run", "false").lower() == "true":
-            _show(executor, [words for _, words in part])
-            continue
-        submitted += _submitted(executor, [words for _, words in part])
-    if not submitted or asked.get("wait", "true").lower() == "false":
+            _show(_executor(parameters), alike)
+        else:
+            submitted += _submitted(_executor(parameters), alike, shared)
+    if not submitted:
         return 0
-    return _follow(submitted, str(output))
+    console.print(Text(f"runs and leaderboards: {Path(plainly(jobs[0])['output']).resolve()}"), soft_wrap=True)
+    return 0 if asked.get("wait", "true").lower() == "false" else _follow(submitted)
 
 
-def _parameters(words: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
+def _parameters(words: Sequence[str]) -> dict[str, Any]:
     """What Slurm is asked for: the keys of hydra.launcher."""
-    own = [word for word in overrides if word.startswith(("launcher=", "hydra."))]
-    config = composed([*words, *own], hydra=True)
+    config = composed(words, hydra=True)
     if not isinstance(config.trainer.devices, int):
         raise ValueError(
             f"trainer.devices={config.trainer.devices}: a job of Slurm needs a number, that of GPUs on a machine"
@@ -129,37 +129,43 @@ def _show(executor: Any, jobs: Sequence[list[str]]) -> None:
         console.print(Text(f"job {number}: run {' '.join(words)}"), soft_wrap=True)
 
 
-def _submitted(executor: Any, jobs: Sequence[list[str]]) -> list[Submitted]:
-    """Submit jobs that ask Slurm for the same, several as an array; say where each one writes."""
-    with executor.batch():
-        handles = [executor.submit(Job(words)) for words in jobs]
-    found = [Submitted(job, words) for job, words in zip(handles, jobs, strict=True)]
-    for job, words in found:
-        console.print(
-            Text(f"submitted job {job.job_id}: run {' '.join(words)}\n  log: {job.paths.stdout}"), soft_wrap=True
-        )
+def _submitted(executor: Any, jobs: Sequence[list[str]], shared: Collection[str]) -> list[Submitted]:
+    """Submit jobs that ask Slurm for the same, several as an array; say where each one writes.
+
+    Raises `ValueError` with Slurm's words when it refuses them.
+    """
+    from submitit.core.utils import FailedJobError
+
+    try:
+        with executor.batch():
+            handles = [executor.submit(Job(words)) for words in jobs]
+    except FailedJobError as error:
+        raise ValueError(f"launcher=slurm: {' '.join(str(error).split())}") from error
+    found = [
+        Submitted(job, " ".join(word for word in words if word not in shared))
+        for job, words in zip(handles, jobs, strict=True)
+    ]
+    for job, own in found:
+        console.print(Text(f"submitted job {job.job_id}  {own}\n  log: {job.paths.stdout}"), soft_wrap=True)
     return found
 
 
-def _follow(submitted: Sequence[Submitted], output: str) -> int:
+def _follow(submitted: Sequence[Submitted]) -> int:
     """Wait for the jobs; 1 where one failed. Ctrl-C leaves them to Slurm."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
-    console.print(
-        Text(f"runs and leaderboards: {Path(output).resolve()}; waiting, Ctrl-C leaves the jobs running"),
-        soft_wrap=True,
-    )
+    console.print("waiting for the jobs; Ctrl-C leaves them running")
     failed = 0
     try:
-        for job, words in submitted:
+        for job, own in submitted:
             try:
                 code = max(job.results())
             except (FailedJobError, UncompletedJobError) as error:
                 code = str(error).strip().splitlines()[0]
             failed += code != 0
-            how = "ended" if code == 0 else f"failed ({code}; see its log)"
-            console.print(Text(f"job {job.job_id} {how}: run {' '.join(words)}"), soft_wrap=True)
+            how = "ended" if code == 0 else f"failed: {code}; log: {job.paths.stderr}"
+            console.print(Text(f"job {job.job_id}  {own}  {how}"), soft_wrap=True)
     except KeyboardInterrupt:
-        console.print(Text(f"the jobs go on; to end them: scancel {' '.join(job.job_id for job, _ in submitted)}"))
+        console.print(f"the jobs go on; to end them: scancel {' '.join(job.job_id for job, _ in submitted)}")
         raise SystemExit(130) from None
     return int(failed > 0)

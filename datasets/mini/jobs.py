@@ -1,7 +1,6 @@
 """Rendering spread over processes, the results in order."""
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
+from joblib import cpu_count
 
 MAX_WORKERS = 16
 AHEAD = 8  # tasks that are computed before they are asked for
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 @contextmanager
 def workers(number: int | None = None) -> Iterator[ProcessPoolExecutor | None]:
     """That many processes, by default one per core; None stands for this process."""
-    number = number or min(os.cpu_count() or 1, MAX_WORKERS)
+    number = number or min(cpu_count(), MAX_WORKERS)
     context = multiprocessing.get_context("spawn")  # forking a process that runs threads may deadlock
     pool = ProcessPoolExecutor(number, context, cv2.setNumThreads, (1,)) if number > 1 else None
     try:
