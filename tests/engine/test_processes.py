@@ -1,0 +1,138 @@
+"""Two and four processes of one run, by every way of starting them: one folder, the same weights, the same rows."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from launches import FAKE, RUN, Small, in_slurm, same, small
+
+from longtake.engine.launch import launched
+
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def two(place: Path, tiny_video: Path, tiny_folder: Path) -> Small:
+    """Lightning starts the second one."""
+    run = small(place / "lightning", tiny_video, tiny_folder, "epochs=2")
+    run.run(more=["trainer.devices=2"])
+    return run
+
+
+def by_torchrun(run: Small, size: int) -> None:
+    run.run(*TORCHRUN, str(size), *RUN)
+
+
+def by_srun(run: Small, size: int, nodes: int = 1) -> None:
+    variables = in_slurm(run.folder / "queue", size, nodes)
+    logs = ["--output", str(run.folder / "%t.out"), "--error", str(run.folder / "%t.err")]
+    environment = {**run.environment, **{name: str(value) for name, value in variables.items()}}
+    command = [str(FAKE / "srun"), *logs, sys.executable, *RUN, *run.words]
+    done = subprocess.run(command, env=environment, cwd=run.folder, timeout=300)
+    assert done.returncode == 0, (run.folder / "0.err").read_text() + (run.folder / "1.err").read_text()
+
+
+def by_mpirun(run: Small, size: int) -> None:
+    started = [
+        run.start(
+            variables={
+                "OMPI_COMM_WORLD_SIZE": size, "OMPI_COMM_WORLD_RANK": rank,
+                "OMPI_COMM_WORLD_LOCAL_RANK": rank, "OMPI_COMM_WORLD_LOCAL_SIZE": size,
+            }
+        )
+        for rank in range(size)
+    ]  # fmt: skip
+    shown = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * size, shown
+    assert "evaluate" in shown[0]
+    assert "evaluate" not in shown[1]  # one speaks
+
+
+WAYS = {"torchrun": by_torchrun, "srun": by_srun, "mpirun": by_mpirun}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_are_one_run_whatever_started_them(place, two, tiny_video, tiny_folder, way):
+    run = small(place / way, tiny_video, tiny_folder, "epochs=2")
+    WAYS[way](run, 2)
+    assert same(run, two)
+
+
+def test_four_processes_by_torchrun_and_on_two_machines_of_slurm(place, tiny_video, tiny_folder):
+    one, other = (small(place / f"four {way}", tiny_video, tiny_folder, "epochs=2") for way in ("torchrun", "srun"))
+    by_torchrun(one, 4)
+    by_srun(other, 4, nodes=2)
+    assert same(one, other)
+
+
+def test_evaluations_alone_start_nobody_where_others_are_there(place, two, tiny_video, tiny_folder):
+    (folder,) = two.output.glob("20*")
+    run = small(place / "evaluation", tiny_video, tiny_folder, f"checkpoint={folder / 'encoder.safetensors'}")
+    words = [word for word in run.words if not word.startswith("pretrain")]
+    run._replace(words=[*words, "trainer.devices=2"]).run(*TORCHRUN, "2", *RUN)
+    assert run.rows() == two.rows()
+
+
+def test_a_sweep_over_two_processes_trains_each_run_once(place, two, tiny_video, tiny_folder):
+    run = small(place / "sweep", tiny_video, tiny_folder, "epochs=2", "seed=0,1", "trainer.devices=2", "-m")
+    run.run()
+    assert len(list(run.output.glob("20*_dino_video*_seed*"))) == 2
+    found, expected = run.rows(), two.rows()
+    assert found["dino"].keys() == expected["dino"].keys()
+
+
+def test_a_mistake_is_one_line_in_one_process(place, tiny_video, tiny_folder):
+    run = small(place / "mistake", tiny_video, tiny_folder, "batch_size=3")
+    process = run.start(*TORCHRUN, "2", "--no-python", sys.executable, *RUN)
+    shown = process.communicate(timeout=200)[0]
+    assert process.returncode
+    assert shown.count("error: ") == 1, shown
+    assert "the batch divisible by 2" in shown
+    assert not list(run.output.glob("20*"))
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["main process", "process group"])
+def test_a_signal_ends_all_processes_in_order(place, two, tiny_video, tiny_folder, group):
+    """USR1, which would kill; the workers that read data get it, too, with the group."""
+    more = ["epochs=2", "num_workers=1", "trainer.devices=2"]
+    run = small(place / f"signal {group}", tiny_video, tiny_folder, *more)
+    process = run.start(more=["epochs=50"], start_new_session=True)
+    while not list(run.output.glob("20*/logs/from_step_0/metrics.csv")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    (os.killpg if group else os.kill)(process.pid, signal.SIGUSR1)
+    shown = process.communicate(timeout=120)[0]
+    assert process.returncode == 128 + signal.SIGUSR1, shown
+    assert "stopped in order" in shown
+    assert "DataLoader worker" not in shown
+    (folder,) = run.output.glob("20*")
+    assert (folder / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"WORLD_SIZE": "2"}, None),  # what Lightning leaves behind
+        ({"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, ("torchrun", 4, 3, 1, 2)),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0", "SLURM_NTASKS_PER_NODE": "2(x2)"}, ("srun", 4, 2, 0, 2)),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "bash"}, None),  # a person's shell
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, None),
+        ({"PMI_SIZE": "2", "PMI_RANK": "1", "MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "2"}, ("mpirun", 2, 1, 1, 2)),
+    ],
+)  # fmt: skip
+def test_who_started_us(monkeypatch, variables, expected):
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "PMI_", "OMPI_"))] + ["WORLD_SIZE", "RANK"]:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launched() == expected
