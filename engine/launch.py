@@ -80,6 +80,12 @@ def adopt() -> None:
     os.environ.setdefault("MASTER_PORT", port)
 
 
+def leave_slurm_alone() -> None:
+    """Let Lightning start processes in a job of one task, too: it would take the task for one of as many as there are devices."""
+    if "SLURM_JOB_ID" in os.environ:
+        os.environ["SLURM_JOB_NAME"] = SHELLS[1]  # Lightning's word for it
+
+
 def _meeting(found: Launch) -> tuple[str, str]:
     """An address and a port that all processes work out alike; MASTER_ADDR and MASTER_PORT come before them."""
     if found.by == "srun":

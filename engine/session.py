@@ -20,7 +20,7 @@ from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
 from longtake.engine.folders import ENCODER, run_folder
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
-from longtake.engine.launch import INHERITED, launched
+from longtake.engine.launch import INHERITED, launched, leave_slurm_alone
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.engine.processes import in_sight, machines, shared
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
@@ -119,7 +119,9 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
     if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
         console.print(f"pretrained already: {folder / ENCODER}")
         return
-    if launched() is not None:
+    if launched() is None:
+        leave_slurm_alone()
+    else:
         devices, nodes = machines()
         plan.config["trainer"].update(devices=devices, num_nodes=nodes)
     from longtake.engine.fit import Interrupted  # Lightning, which no plan needs, takes seconds to import

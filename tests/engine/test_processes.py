@@ -22,9 +22,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(place: Path, tiny_video: Path, tiny_folder: Path) -> Small:
-    """Lightning starts the second one."""
+    """Lightning starts the second one, here in a job of Slurm that has one task."""
     run = small(place / "lightning", tiny_video, tiny_folder, "epochs=2")
-    run.run(more=["trainer.devices=2"])
+    run.run(more=["trainer.devices=2"], variables=in_slurm(run.folder / "queue", 1, 1))
     return run
 
 

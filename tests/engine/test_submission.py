@@ -90,7 +90,9 @@ def test_jobs_of_a_sweep_are_an_array_and_one_that_fails_is_named(place, tiny_vi
     assert len(list(run.output.glob("20*_dino_video*"))) == 2
     assert "gpus" not in (run.folder / "queue" / "4001.sh").read_text()  # device=cpu
 
-    broken = small(place / "broken", tiny_video, tiny_folder, "epochs=1", "method.max_skipped_steps=0", "method.lr=1e38")
+    broken = small(
+        place / "broken", tiny_video, tiny_folder, "epochs=1", "method.max_skipped_steps=0", "method.lr=1e38"
+    )
     process = broken.start(more=["launcher=slurm"], variables=slurm(broken))
     shown = process.communicate(timeout=120)[0]
     assert process.returncode == 1, shown
@@ -107,7 +109,13 @@ def test_what_is_wrong_is_said_before_anything_is_submitted(place, tiny_video, t
 
 
 def test_a_dry_run_prints_the_script_and_submits_nothing(place, tiny_video, tiny_folder):
-    more = ["epochs=1", "launcher=slurm", "dry_run=true", "hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=90"]
+    more = [
+        "epochs=1",
+        "launcher=slurm",
+        "dry_run=true",
+        "hydra.launcher.partition=gpu",
+        "hydra.launcher.timeout_min=90",
+    ]
     run = small(place / "dry", tiny_video, tiny_folder, *more, "trainer.devices=2")
     shown = run.run(variables=slurm(run))
     for line in ("--partition=gpu", "--time=90", "--ntasks-per-node=2", "--signal=USR2@120", "srun --unbuffered"):
