@@ -149,6 +149,9 @@ def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any],
         accelerator="gpu" if device.startswith("cuda") else "cpu",
         devices=options["devices"],
         num_nodes=options["num_nodes"],
+        # DDP without this word moves gradients to other places of its buckets after its first step, and sums of more than two
+        # processes then round differently: a continued run would not be exact
+        strategy="ddp_find_unused_parameters_true" if options["devices"] * options["num_nodes"] > 1 else "auto",
         precision=options["precision"],
         max_steps=method.duration.num_steps,
         max_epochs=-1,

@@ -1,4 +1,4 @@
-"""`launcher=slurm` on a fake Slurm: checked before, shown, submitted, stopped and requeued; in the end one run's rows and weights."""
+"""`launcher=slurm` on a fake Slurm: checked, shown, submitted, stopped and requeued; in the end the rows and weights of one run."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ def processes_of(run: Small) -> list[int]:
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_a_job_stopped_and_requeued_twice_is_one_run(place, tiny_video, tiny_folder, nodes):
     whole, run = (
-        small(place / f"{name} {nodes}", tiny_video, tiny_folder, f"epochs={STEPS}", "num_workers=1")
+        small(place / f"{name}_{nodes}", tiny_video, tiny_folder, f"epochs={STEPS}", "num_workers=1")
         for name in ("whole", "requeued")
     )
     size, queue = 2 * nodes, run.folder / "queue"
