@@ -1,7 +1,6 @@
 """Pretraining: from a frame store and a method to an encoder file. Lightning runs it; what people see and what survives is here."""
 
 import logging
-import os
 import resource
 import signal
 import time
@@ -23,6 +22,7 @@ from longtake.datasets.clips import Clips
 from longtake.datasets.sampler import StepSampler
 from longtake.datasets.views import Views, collate
 from longtake.engine.progress import TrainingProgress
+from longtake.files import succeed
 from longtake.methods.base import Method
 from longtake.methods.training import Training
 
@@ -118,11 +118,11 @@ class Safekeeping(Callback):
         trainer.should_stop = trainer.should_stop or stop
 
     def save(self, trainer: lightning.Trainer) -> None:
-        """The file is replaced when the new one is complete: a kill leaves one of the two."""
+        """The file is replaced when the new one is on the disk, and the one before is kept: a power cut leaves one of them."""
         part = self.path.with_suffix(".part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
-            os.replace(part, self.path)
+            succeed(part, self.path, self.path.with_name("previous.ckpt"))
         self._saved = time.monotonic()
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -14,7 +14,7 @@ from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.config import NOT_ARGUMENTS
-from longtake.engine.folders import interrupted_run
+from longtake.engine.folders import can_go_on, interrupted_run
 from longtake.engine.identity import Config
 from longtake.engine.machine import resolve_machine, writable
 from longtake.methods.base import METHODS, Batch, Duration, Method
@@ -62,6 +62,8 @@ def make_plan(config: Config) -> Plan:
         reasons = "; ".join(f"{name}: {' '.join(lacks)}" for name, lacks in missing.items())
         raise ValueError(f"nothing to do: {reasons or 'no evaluation was asked for'}")
     resumed = interrupted_run(config) if config["resume"] else None
+    if resumed is not None:
+        can_go_on(resumed)
     return Plan(config, source, data, duration, evaluations, missing, resumed)
 
 

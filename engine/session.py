@@ -13,6 +13,7 @@ from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
+from longtake.engine.checkpoints import restore
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
 from longtake.engine.folders import ENCODER, INHERITED, run_folder
@@ -97,9 +98,11 @@ def new_folder(plan: Plan) -> Path:
 def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
     """Pretrain to the end, unless that is done; a signal ends the program in order and says how to go on."""
     duration = duration_of(plan.config, clips.clips_per_epoch)
-    if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
-        console.print(f"pretrained already: {folder / ENCODER}")
+    if steps_of(folder / ENCODER) == duration.num_steps:
+        console.print(f"pretrained already: {folder / ENCODER}", soft_wrap=True)
         return
+    if plan.resumed:
+        restore(folder)
     from longtake.engine.fit import Interrupted  # Lightning, which no plan needs, takes seconds to import
     from longtake.engine.progress import draw_curves, health_line
 
@@ -117,6 +120,17 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
         del os.environ[INHERITED]
     draw_curves(folder)
     console.print(health_line(folder), soft_wrap=True)
+
+
+def steps_of(encoder: Path) -> int | None:
+    """The steps that an encoder file has seen; None where there is none, or a damaged one, which is said."""
+    if not encoder.is_file():
+        return None
+    try:
+        return read_header(encoder)[1].get("steps")
+    except ValueError as error:
+        console.print(f"{error}: the training writes it anew", soft_wrap=True, markup=False)
+        return None
 
 
 def pretrain(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:

@@ -112,7 +112,10 @@ def _begun(encoder: TableLine, seed: int, config: Config) -> bool:
     method, _, pretrain, backbone, _ = encoder.identity
     if not trained.is_file():
         return True
-    of = read_header(trained)[1].get("code_hash", UNKNOWN_TRAINING)
+    try:
+        of = read_header(trained)[1].get("code_hash", UNKNOWN_TRAINING)
+    except ValueError:  # damaged: the run writes it anew, and says so
+        return True
     return vouchers(of, training_hash(method, pretrain, backbone)) is not None
 
 
