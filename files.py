@@ -1,7 +1,6 @@
 """Files as everybody writes them here: readers see the old file or the new one, never half; one writer at a time where asked.
 
-What is there outlives a power cut. What cannot be written or locked is an `OSError` or `ValueError` in one sentence: which file,
-why, and what helps.
+What is there outlives a power cut. What cannot be written or locked is said in one sentence: which file, why, and what helps.
 """
 
 import errno
@@ -28,12 +27,16 @@ REMEDIES = {
 }
 
 
+class Refused(OSError):
+    """A file that the system does not let us write or lock; the message is a sentence for people."""
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, with the same suffix; it becomes `path` when the block ends without an error.
 
     The folder is made when it is missing. A process that is killed inside the block leaves the old `path` and a hidden file.
-    Raises `OSError`, in a sentence, when the system refuses to write.
+    Raises `Refused` when the system does not let us write.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -111,7 +114,7 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
 
 
 def acquired(path: Path, timeout: float) -> BaseFileLock:
-    """The lock, held. Raises `ValueError` when the time is over, `OSError` in a sentence when there can be no lock."""
+    """The lock, held. Raises `ValueError` when the time is over, `Refused` when there can be no lock."""
     try:
         try:
             lock: BaseFileLock = FileLock(path)
@@ -138,11 +141,11 @@ def acquired(path: Path, timeout: float) -> BaseFileLock:
 
 
 def refuse(path: Path, error: BaseException) -> None:
-    """Raise `OSError` in a sentence if that is what `error` means: `path` could not be written."""
+    """Raise `Refused` if that is what `error` means: `path` could not be written."""
     if isinstance(error, OSError) and error.filename and Path(os.fsdecode(error.filename)).parent != path.parent:
         return  # it is about another file
     if reason := unwritten(error):
-        raise OSError(f"{path}: cannot be written: {reason}") from error
+        raise Refused(f"{path}: cannot be written: {reason}") from error
 
 
 def unwritten(error: BaseException) -> str | None:

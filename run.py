@@ -53,11 +53,17 @@ def job(cfg: DictConfig) -> None:
         if not is_stated(error):
             raise
         fail(error)
+    except Exception as error:
+        from longtake.engine.trouble import trouble  # PyTorch, which `run --help` does not wait for
+
+        if (line := trouble(error)) is None:
+            raise
+        raise SystemExit(f"error: {line}") from error
 
 
 def fail(error: Exception) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(2) from error
 
 
 def is_stated(error: Exception) -> bool:

@@ -13,13 +13,15 @@ from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
-from longtake.engine.checkpoints import restore
+from longtake.engine.checkpoints import restore, saved_in
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
 from longtake.engine.folders import ENCODER, INHERITED, run_folder
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
+from longtake.engine.trouble import trouble
+from longtake.engine.workers import check_room, end_with_lost_batches
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, is_first, join
 
@@ -32,19 +34,24 @@ def open_clips(plan: Plan) -> Clips | None:
     """The clips to train on, decoded or rendered where they are not there yet. Raises `ValueError` for data of no use."""
     if plan.source is None:
         return None
-    return Clips(
+    views = build_views(plan.config)
+    clips = Clips(
         plan.source.open(),
         num_frames=plan.config["method"]["num_frames"],
         stride_seconds=plan.source.stride_seconds,
         clips_per_epoch=plan.source.clips_per_epoch,
         seed=plan.config["seed"],
-        views=build_views(plan.config),
+        views=views,
         late_views=plan.config["trainer"]["augment"] == "device",
         cross_cuts=plan.source.cross_cuts,
         skip_short=plan.source.collection,
         min_gap_seconds=plan.source.min_gap_seconds,
         batch_size=plan.config["batch_size"],
     )
+    if clips.late_views:
+        steps = duration_of(plan.config, clips.clips_per_epoch).num_steps
+        check_room(plan.config, views, steps, clips.store.read([0]).shape[1:])
+    return clips
 
 
 def start_others(plan: Plan) -> None:
@@ -65,6 +72,7 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     Several processes (those of a training, or of `torchrun`) share the evaluations that can be shared; the first one does the
     others and adds the rows.
     """
+    end_with_lost_batches()
     if clips is None:
         join()
         folder = agreed(new_folder(plan) if is_first() else None)
@@ -116,6 +124,10 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
         raise SystemExit(128 + stop.args[0]) from None
     except FloatingPointError as error:
         raise SystemExit(f"error: {error} What was saved before: {folder}") from error
+    except Exception as error:
+        if line := trouble(error):
+            raise SystemExit(f"error: {line}; {saved_in(folder)}") from error
+        raise
     finally:
         del os.environ[INHERITED]
     draw_curves(folder)
