@@ -8,6 +8,7 @@ import multiprocessing.queues
 import os
 import re
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -96,10 +97,17 @@ def end_with_lost_batches() -> None:
 def death(error: BaseException) -> str | None:
     """What to say of a data worker that has died, if that is what the loader's error means."""
     found = DIED.search(str(error))
-    if found is None:
+    if found is None and not _hung_up(error):
         return None
-    how = f"was killed ({found[1].strip()})" if found[1] else "has ended"
+    how = f"was killed ({found[1].strip()})" if found and found[1] else "has ended"
     return (
         f"a data worker {how}: most often there is too little memory, or shared memory ({SHARED}; docker run --shm-size=...); "
         "fewer num_workers need less"
     )
+
+
+def _hung_up(error: BaseException) -> bool:
+    """Whether a worker was gone when its batch, which it had announced, was to be fetched from it."""
+    frames = traceback.walk_tb(error.__traceback__)
+    gone = isinstance(error, EOFError | ConnectionError | FileNotFoundError)
+    return gone and any(frame.f_code.co_name == "rebuild_storage_fd" for frame, _ in frames)

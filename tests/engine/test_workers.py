@@ -96,6 +96,16 @@ def test_a_batch_that_is_lost_ends_its_worker():
     assert "a data worker cannot hand over its batch: " in done.stderr
 
 
+def test_a_worker_that_is_gone_when_its_batch_is_fetched_has_died():
+    def rebuild_storage_fd() -> None:  # of torch.multiprocessing
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    with pytest.raises(ConnectionResetError) as caught:
+        rebuild_storage_fd()
+    assert "a data worker has ended" in workers.death(caught.value)
+    assert workers.death(ConnectionResetError(104, "Connection reset by peer")) is None
+
+
 def children(process: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
