@@ -17,6 +17,7 @@ from longtake.engine.config import (
     plain,
     quoted,
 )
+from longtake.engine.sweep import end_of_sweep, one_of_many
 from longtake.registry import unknown
 from longtake.tasks import TASKS
 
@@ -40,10 +41,17 @@ def main() -> None:
         fail(error)
     sys.argv = allow_keywords(sys.argv) + outside_overrides()
     hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
+    end_of_sweep()
 
 
 def job(cfg: DictConfig) -> None:
-    """One configuration: the task it names."""
+    """One configuration, alone or of a sweep."""
+    with one_of_many():
+        do(cfg)
+
+
+def do(cfg: DictConfig) -> None:
+    """The task that a configuration names."""
     try:
         words = sorted({*TASKS.modules(), *TASKS.outside()})
         if cfg.task not in words:
