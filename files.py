@@ -103,10 +103,15 @@ def settle(path: Path) -> None:
 def locked(path: Path, timeout: float = -1) -> Iterator[None]:
     """Holds the lock file `path` inside the block, waiting for it as many seconds (for ever where negative).
 
-    Where the file system has no `flock`, a file beside it is the lock; one that outlives its process is taken over on the same
-    machine alone. Raises `ValueError` when the time is over.
+    Raises `ValueError` when the time is over, `Refused` when there can be no lock.
     """
-    lock = acquired(path, timeout)
+    try:
+        lock = acquired(path, timeout)
+    except Timeout as error:
+        raise ValueError(
+            f"{error.lock_file}: another process has held it for {timeout:.0f} s; wait for that process, or delete the file if "
+            "none is left"
+        ) from error
     try:
         yield
     finally:
@@ -114,29 +119,23 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
 
 
 def acquired(path: Path, timeout: float) -> BaseFileLock:
-    """The lock, held. Raises `ValueError` when the time is over, `Refused` when there can be no lock."""
+    """The lock, held. Raises `Timeout`, and `Refused` when there can be no lock.
+
+    Where the file system has no `flock`, the existence of a file beside `path` is the lock; one that outlives its process is taken
+    over on the same machine alone.
+    """
     try:
-        try:
-            lock: BaseFileLock = FileLock(path)
-            lock.acquire(timeout)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            warnings.warn(
-                f"{path.parent}: this file system has no locks ({error.strerror}); files take their place", stacklevel=2
-            )
-            lock = SoftFileLock(
-                path.with_name(f"{path.name}.held")
-            )  # the other file stays and must not look like a lock
-            lock.acquire(timeout)
-    except Timeout as error:
-        raise ValueError(
-            f"{error.lock_file}: another process has held it for {timeout:.0f} s; wait for that process, or delete the file if "
-            "none is left"
-        ) from error
-    except Exception as error:
-        refuse(path, error)
-        raise
+        lock: BaseFileLock = FileLock(path)
+        lock.acquire(timeout)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            refuse(path, error)
+            raise
+        warnings.warn(
+            f"{path.parent}: this file system has no locks ({error.strerror}); files take their place", stacklevel=2
+        )
+        lock = SoftFileLock(path.with_name(f"{path.name}.held"))  # `path` itself stays and must not look like a lock
+        lock.acquire(timeout)
     return lock
 
 
