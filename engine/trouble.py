@@ -22,7 +22,7 @@ def trouble(error: BaseException) -> str | None:
     if line := death(error):
         return line
     if line := unwritten(error):
-        return f"{where}cannot be written: {line}"
+        return f"{where or 'a file '}cannot be written: {line}"
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return f"{where}{os.strerror(error.errno)}: {OPEN_FILES}"
     return _memory(error, where)

@@ -1,6 +1,8 @@
 """A run goes on after a power cut: from the checkpoint that can be read, and nothing happens in silence."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,3 +193,21 @@ def test_a_torn_log_is_drawn_as_far_as_it_can_be_read(tmp_path):
         (tmp_path / "logs" / part).mkdir(parents=True)
         (tmp_path / "logs" / part / "metrics.csv").write_text(f"step,loss/dino\n{content}")
     assert curves(tmp_path, "loss/")["dino"] == ([0, 1, 2, 3], [5.0, 4.0, 3.0, 2.0])
+
+
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000,) * 2); from longtake.run import main; main()"
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_in_a_sentence(said, tiny_video, tmp_path):
+    """ulimit -f, in a process of its own; nothing half-written is left, and without the limit the run goes on."""
+    words = small_run(tiny_video, tmp_path / "out")
+    done = subprocess.run([sys.executable, "-c", LIMITED, *words], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    folder = run_folder(tmp_path / "out")
+    assert f"error: {folder / LAST}: cannot be written: " in done.stderr
+    assert f"nothing had been saved yet in {folder}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(folder.glob("*.part"))
+    code, _, error = said(*words, "resume=true")
+    assert code == 0, error
+    assert f"{folder} has no checkpoint yet: starting at step 0" in error
