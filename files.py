@@ -1,13 +1,34 @@
-"""Files as everybody writes them here: readers see the old file or the new one, never half; one writer at a time where asked."""
+"""Files as everybody writes them here: readers see the old file or the new one, never half; one writer at a time where asked.
 
+What is there outlives a power cut. What cannot be written or locked is said in one sentence: which file, why, and what helps.
+"""
+
+import errno
 import os
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 PATIENCE = 60.0  # seconds to wait for another writer; one upsert takes milliseconds
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system without `flock`
+REMEDIES = {
+    errno.ENOSPC: "make room there (df -h, df -i)",
+    errno.EDQUOT: "make room within your quota (quota -s)",
+    errno.EFBIG: "lift the limit on a file's size (ulimit -f unlimited)",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "choose a folder that you may write",
+    errno.EPERM: "choose a folder that you may write",
+    errno.EIO: "look after the disk (dmesg)",
+    errno.ESTALE: "look after the network file system",
+}
+
+
+class Refused(OSError):
+    """A file that the system does not let us write or lock; the message is a sentence for people."""
 
 
 @contextmanager
@@ -15,12 +36,18 @@ def whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, with the same suffix; it becomes `path` when the block ends without an error.
 
     The folder is made when it is missing. A process that is killed inside the block leaves the old `path` and a hidden file.
+    Raises `Refused` when the system does not let us write.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
+        settle(part)
         os.replace(part, path)
+        settle(path.parent)
+    except Exception as error:
+        refuse(path, error)
+        raise
     finally:
         part.unlink(missing_ok=True)
 
@@ -30,20 +57,108 @@ def sole_writer(path: Path) -> Iterator[None]:
     """Holds `path` for this process alone; the lock goes with the process, however it ends.
 
     Raises:
-        filelock.Timeout: another process held it for a minute.
+        ValueError: another process held it for a minute.
     """
-    with FileLock(_scratch(path) / f"{path.name}.lock", timeout=PATIENCE):
+    with locked(_scratch(path) / f"{path.name}.lock", PATIENCE):
         yield
 
 
 def replace(path: Path, content: bytes) -> None:
     """Writes `content` beside `path` and moves it there in one step; to be called by the `sole_writer`."""
     temporary = _scratch(path) / path.name
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        settle(temporary)
+        os.replace(temporary, path)
+        settle(path.parent)
+    except Exception as error:
+        refuse(path, error)
+        raise
+
+
+def succeed(part: Path, path: Path, previous: Path) -> None:
+    """`part` becomes `path`, and what was there becomes `previous`; at any moment one of the two is there, whole."""
+    settle(part)
+    if path.exists():
+        os.replace(path, previous)
+    os.replace(part, path)
+    settle(path.parent)
+
+
+def settle(path: Path) -> None:
+    """Wait until what is in a file, or which files are in a folder, is on the disk: a rename may else outlive what it names."""
+    if path.is_dir() and os.name == "nt":
+        return  # which has no such wish for folders
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, *NO_LOCKS):  # file systems that cannot be asked
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Holds the lock file `path` inside the block, waiting for it as many seconds (for ever where negative).
+
+    Raises `ValueError` when the time is over, `Refused` when there can be no lock.
+    """
+    try:
+        lock = acquired(path, timeout)
+    except Timeout as error:
+        raise ValueError(
+            f"{error.lock_file}: another process has held it for {timeout:.0f} s; wait for that process, or delete the file if "
+            "none is left"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def acquired(path: Path, timeout: float) -> BaseFileLock:
+    """The lock, held. Raises `Timeout`, and `Refused` when there can be no lock.
+
+    Where the file system has no `flock`, the existence of a file beside `path` is the lock; one that outlives its process is taken
+    over on the same machine alone.
+    """
+    try:
+        lock: BaseFileLock = FileLock(path)
+        lock.acquire(timeout)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            refuse(path, error)
+            raise
+        warnings.warn(
+            f"{path.parent}: this file system has no locks ({error.strerror}); files take their place", stacklevel=2
+        )
+        lock = SoftFileLock(path.with_name(f"{path.name}.held"))  # `path` itself stays and must not look like a lock
+        lock.acquire(timeout)
+    return lock
+
+
+def refuse(path: Path, error: BaseException) -> None:
+    """Raise `Refused` if that is what `error` means: `path` could not be written."""
+    if isinstance(error, OSError) and error.filename and Path(os.fsdecode(error.filename)).parent != path.parent:
+        return  # it is about another file
+    if reason := unwritten(error):
+        raise Refused(f"{path}: cannot be written: {reason}") from error
+
+
+def unwritten(error: BaseException) -> str | None:
+    """What the system said, and what helps, where an error says that something could not be written; None for others."""
+    number = error.errno if isinstance(error, OSError) else None
+    if found := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors'
+        number = int(found[1])
+    if number in REMEDIES:
+        return f"{os.strerror(number)}; {REMEDIES[number]}"
+    if "PytorchStreamWriter" in str(error) or "inline_container.cc" in str(
+        error
+    ):  # torch.save keeps the number to itself
+        return f"the disk is full, or a limit is reached; {REMEDIES[errno.ENOSPC]}"
+    return None
 
 
 def _scratch(path: Path) -> Path:

@@ -19,6 +19,7 @@ from longtake.engine.config import (
     quoted,
 )
 from longtake.engine.launch import adopt
+from longtake.engine.sweep import end_of_sweep, one_of_many
 from longtake.registry import unknown
 from longtake.tasks import TASKS
 
@@ -45,10 +46,17 @@ def main() -> None:
         fail(error)
     sys.argv = allow_keywords(sys.argv) + outside_overrides()
     hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
+    end_of_sweep()
 
 
 def job(cfg: DictConfig) -> None:
-    """One configuration: the task it names."""
+    """One configuration, alone or of a sweep."""
+    with one_of_many():
+        do(cfg)
+
+
+def do(cfg: DictConfig) -> None:
+    """The task that a configuration names."""
     try:
         words = sorted({*TASKS.modules(), *TASKS.outside()})
         if cfg.task not in words:
@@ -58,12 +66,18 @@ def job(cfg: DictConfig) -> None:
         if not is_stated(error):
             raise
         fail(error)
+    except Exception as error:
+        from longtake.engine.trouble import trouble  # PyTorch, which `run --help` does not wait for
+
+        if (line := trouble(error)) is None:
+            raise
+        raise SystemExit(f"error: {line}") from error
 
 
 def fail(error: Exception) -> NoReturn:
     if not console.quiet:  # of several processes one speaks
         print(f"error: {error}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(2) from error
 
 
 def is_stated(error: Exception) -> bool:

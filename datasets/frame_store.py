@@ -125,7 +125,17 @@ def open_environment(path: Path) -> lmdb.Environment:
     resolved = path.resolve()
     environment = _environments.get(resolved)
     if environment is None:
-        environment = _environments[resolved] = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
+        try:
+            environment = _environments[resolved] = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
+        except lmdb.MemoryError as error:
+            raise ValueError(
+                f"{path}: the address space is limited ({error}); lift the limit (ulimit -v unlimited) and run the same command "
+                "again"
+            ) from error
+        except lmdb.Error as error:
+            raise ValueError(
+                f"{path}: cannot read the frame store ({error}); delete the folder to rebuild it"
+            ) from error
     return environment
 
 

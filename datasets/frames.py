@@ -5,6 +5,7 @@ A build that was killed goes on after its last transaction, and the finished sto
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import lmdb
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,6 +31,7 @@ from longtake.datasets.faces import face_blur
 from longtake.datasets.frame_store import VERSION, FrameStore, open_environment, read_info, read_records
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
 from longtake.datasets.video import VideoInfo, probe
+from longtake.files import acquired
 
 # JPEG bytes per pixel at these qualities: the most demanding of four videos (a juggler before grass) at short side 360.
 QUALITIES, BYTES_PER_PIXEL = (75, 90, 95), (0.26, 0.45, 0.64)
@@ -60,11 +62,8 @@ def build(
             _check_disk(path, infos, spec)
             try:
                 _write(path, infos, spec, skip_corrupt, progress)
-            except (lmdb.MapFullError, lmdb.DiskError, OSError) as error:
-                raise ValueError(
-                    f"{path}: the disk is full or cannot be written ({error}); what is stored is safe: make room and run the "
-                    "same command again"
-                ) from error
+            except (lmdb.Error, OSError, MemoryError) as error:
+                raise ValueError(f"{path}: {_why(error)} and run the same command again") from error
             for line in findings(FrameStore(path)):
                 console.print(line, soft_wrap=True)
     return FrameStore(path)
@@ -118,9 +117,8 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
         ],
     }
     blur = face_blur() if spec.faces == "blur" else None
-    # the map is address space, and a store can never outgrow the disk
-    size = min(MAX_MAP, shutil.disk_usage(path).free + _bytes_in(path))
-    with lmdb.open(str(path), map_size=size) as environment, _bar(progress) as bar:
+    # nobody else is here, we hold the lock: LMDB needs none of its own, which some network file systems do not have
+    with lmdb.open(str(path), map_size=_map_size(path), lock=False) as environment, _bar(progress) as bar:
         with environment.begin(write=True) as transaction:
             transaction.put(b"store", json.dumps(info | {"complete": False}).encode())
             for key in (b"lost", b"cuts"):
@@ -132,18 +130,55 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
             transaction.put(b"store", json.dumps(info | {"complete": True}).encode())
 
 
+def _map_size(path: Path) -> int:
+    """The map is address space, of which there may be little (ulimit -v), and a store can never outgrow the disk."""
+    size = min(MAX_MAP, shutil.disk_usage(path).free + _bytes_in(path))
+    limit = _limit("RLIMIT_AS")
+    if limit is None:
+        return size
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        used = limit // 2
+    return min(size, max(limit - used, 0) // 2)
+
+
+def _limit(name: str) -> int | None:
+    """A limit of this process, in bytes; None where there is none."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(getattr(resource, name))[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _why(error: Exception) -> str:
+    """Why nothing more could be written, and what helps."""
+    full = isinstance(error, lmdb.MapFullError) and _limit("RLIMIT_AS") is not None
+    if full or isinstance(error, lmdb.MemoryError | MemoryError):
+        return f"the address space is limited ({error}); what is stored is safe: lift the limit (ulimit -v unlimited)"
+    size = _limit("RLIMIT_FSIZE")
+    helps = "make room" if size is None else f"make room, lift the limit of {size:,} bytes a file (ulimit -f unlimited)"
+    return f"the disk is full or cannot be written ({error}); what is stored is safe: {helps}"
+
+
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    lock = FileLock(path / "build.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        console.print(f"{path}: another process is building this frame store; waiting for it")
-        lock.acquire()
+    lock = _held(path / "build.lock")
     try:
         yield
     finally:
         lock.release()
+
+
+def _held(path: Path) -> BaseFileLock:
+    """The lock; says so where it has to wait for it."""
+    try:
+        return acquired(path, 0)
+    except Timeout:
+        console.print(f"{path.parent}: another process is building this frame store; waiting for it")
+        return acquired(path, -1)
 
 
 def _check_disk(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec) -> None:

@@ -5,8 +5,10 @@ Every process reads it and the first one writes it; what it holds has to be the 
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -35,7 +37,7 @@ def write_state(path: Path, identity: str, state: dict[str, Any]) -> None:
 
 def read_state(path: Path, identity: str) -> dict[str, Any] | None:
     """The state (on the CPU) when there is one of this identity. Raises `ValueError` where only some processes can see it."""
-    saved = torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+    saved = loaded(path) if path.is_file() else None
     found = saved if saved is not None and saved["identity"] == identity else None
     there = collected([found is not None])
     if any(there) != all(there):
@@ -43,3 +45,12 @@ def read_state(path: Path, identity: str) -> dict[str, Any] | None:
             f"{path}: read by {sum(there)} of {len(there)} processes; expected a folder that all of them share"
         )
     return found
+
+
+def loaded(path: Path) -> dict[str, Any] | None:
+    """What is in the file; None, and a warning, where it is damaged: the training begins anew."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+        warnings.warn(f"{path} is damaged ({' '.join(str(error).split())[:80]}): starting at step 0", stacklevel=2)
+        return None

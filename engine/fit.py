@@ -1,7 +1,6 @@
 """Pretraining: from a frame store and a method to an encoder file. Lightning runs it; what people see and what survives is here."""
 
 import logging
-import os
 import resource
 import signal
 import time
@@ -16,6 +15,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
 from longtake.backbones.weights import save_encoder
@@ -23,6 +23,7 @@ from longtake.datasets.clips import Clips
 from longtake.datasets.sampler import StepSampler
 from longtake.datasets.views import Views, collate
 from longtake.engine.progress import TrainingProgress
+from longtake.files import refuse, succeed
 from longtake.methods.base import Method
 from longtake.methods.training import Training
 
@@ -73,6 +74,14 @@ def one_thread(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+class Straight(TorchCheckpointIO):
+    """Checkpoints go where they are told to: Lightning's own are made in memory, then in /tmp, which may be small, then moved."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with Path(path).open("wb") as stream:
+            torch.save(checkpoint, stream)
+
+
 class Safekeeping(Callback):
     """Writes `last.ckpt` every so many minutes, at the end, and when one of `signals` asks the run to stop; counts its seconds."""
 
@@ -118,11 +127,16 @@ class Safekeeping(Callback):
         trainer.should_stop = trainer.should_stop or stop
 
     def save(self, trainer: lightning.Trainer) -> None:
-        """The file is replaced when the new one is complete: a kill leaves one of the two."""
+        """The file is replaced when the new one is on the disk, and the one before is kept: a power cut leaves one of them."""
         part = self.path.with_suffix(".part")
-        trainer.save_checkpoint(part)
-        if trainer.is_global_zero:
-            os.replace(part, self.path)
+        try:
+            trainer.save_checkpoint(part)
+            if trainer.is_global_zero:
+                succeed(part, self.path, self.path.with_name("previous.ckpt"))
+        except Exception as error:
+            part.unlink(missing_ok=True)
+            refuse(self.path, error)
+            raise
         self._saved = time.monotonic()
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -156,6 +170,7 @@ def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any],
         max_steps=method.duration.num_steps,
         max_epochs=-1,
         callbacks=[TrainingProgress(method.duration), safe],
+        plugins=[Straight()],
         # the CSV logger deletes what an earlier part of the run wrote, unless each part has its own folder
         logger=[
             CSVLogger(folder, "logs", f"from_step_{first_step}", flush_logs_every_n_steps=10),

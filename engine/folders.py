@@ -3,16 +3,32 @@
 import datetime
 import json
 import os
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
 
+from longtake.console import console
 from longtake.engine.identity import Config, config_hash
 from longtake.engine.launch import INHERITED
+from longtake.files import whole
 
 ENCODER, RECORD = "encoder.safetensors", "run.json"
+STAMP = "%Y-%m-%d_%H-%M-%S"
 
 
 class NoRun(ValueError):
     """There is no run of this configuration."""
+
+
+class Record(NamedTuple):
+    """What a run folder says of itself."""
+
+    started: str  # to be compared
+    original: bool  # not a copy of another folder
+    folder: Path
+    config_hash: str
+    checkpoint: Any
 
 
 def run_folder(config: Config, what: str, resumed: Path | None) -> Path:
@@ -21,25 +37,68 @@ def run_folder(config: Config, what: str, resumed: Path | None) -> Path:
         return Path(inherited)
     if resumed is not None:
         return resumed
-    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    stamp = datetime.datetime.now().strftime(STAMP)
     folder = Path(config["output"]) / f"{stamp}_{config['method']['name']}_{what}_seed{config['seed']}"
     while folder.exists():  # another run of the same second
         folder = folder.with_name(f"{folder.name}+")
     folder.mkdir(parents=True)
-    (folder / RECORD).write_text(
-        json.dumps({"config_hash": config_hash(config), "config": config}, indent=1, default=str)
-    )
+    about = {"started": stamp, "folder": folder.name, "config_hash": config_hash(config), "config": config}
+    with whole(folder / RECORD) as part:
+        part.write_text(json.dumps(about, indent=1, default=str))
     return folder
 
 
 def interrupted_run(config: Config) -> Path:
     """The latest run folder of the same configuration. Raises `NoRun`, a `ValueError`, when there is none."""
-    records = sorted(Path(config["output"]).glob("*/run.json"), reverse=True)
-    for record in records:
-        found = json.loads(record.read_text())
-        if (found["config_hash"], found["config"].get("checkpoint")) == (config_hash(config), config["checkpoint"]):
-            return record.parent
-    there = ", ".join(record.parent.name for record in records) or "none"
+    found = records(Path(config["output"]))
+    for record in found:
+        if (record.config_hash, record.checkpoint) == (config_hash(config), config["checkpoint"]):
+            return record.folder
+    there = ", ".join(record.folder.name for record in found) or "none"
     raise NoRun(
         f"resume=true: no run of this configuration in {config['output']} (runs there: {there}); start it without resume"
+    )
+
+
+def records(output: Path) -> list[Record]:
+    """What the run folders say of themselves, the latest first; a record that cannot be read is named and passed over.
+
+    Folders may have been renamed; of a copy and the original, which alone has the name that is written in it, the original
+    comes first.
+    """
+    found = []
+    for path in output.glob(f"*/{RECORD}"):
+        try:
+            found.append(_read(path))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            _pass_over(path, " ".join(str(error).split()))
+    return sorted(found, key=lambda record: (record.started, record.original, record.folder.name), reverse=True)
+
+
+def _read(path: Path) -> Record:
+    text = path.read_bytes()
+    if not text.strip(b"\0 \n"):
+        raise ValueError("it is empty")
+    content, name = json.loads(text), path.parent.name
+    started, original = str(content.get("started", name)), content.get("folder", name) == name
+    return Record(started, original, path.parent, content["config_hash"], content["config"].get("checkpoint"))
+
+
+def can_go_on(folder: Path) -> None:
+    """Raise `ValueError` unless files can be made in the folder of a run that is to go on."""
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"resume=true: {folder}: cannot write there ({error.strerror}); make it writable, or copy the folder into another "
+            "and give that as output="
+        ) from error
+
+
+@cache
+def _pass_over(path: Path, why: str) -> None:
+    """Say it, once."""
+    console.print(
+        f"{path} cannot be read ({why}): its folder is passed over", soft_wrap=True, markup=False, highlight=False
     )

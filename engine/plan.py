@@ -13,11 +13,12 @@ from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.config import NOT_ARGUMENTS
-from longtake.engine.folders import NoRun, interrupted_run
+from longtake.engine.folders import NoRun, can_go_on, interrupted_run
 from longtake.engine.identity import Config
 from longtake.engine.launch import restarted
 from longtake.engine.machine import resolve_machine, writable
 from longtake.engine.signals import check_signals
+from longtake.engine.workers import check_room, check_room_of
 from longtake.methods.base import METHODS, Batch, Duration, Method
 from longtake.registry import unknown
 
@@ -56,14 +57,19 @@ def make_plan(config: Config) -> Plan:
         source = build_source(config["pretrain"])
         data = source.check(config["method"]["num_frames"])
         duration = duration_of(config, source.clips_per_epoch or source.stored_frames())
-        batch = batch_of(config, build_views(config))
+        views = build_views(config)
         with torch.device("meta"):
-            build_method(config, duration).check_batch(batch)
+            build_method(config, duration).check_batch(batch_of(config, views))
+        if config["trainer"]["augment"] == "worker":  # else it depends on the frames: `session.open_clips`
+            check_room(config, views, duration.num_steps)
     check_tasks({name: task for name, task in evaluations.items() if name not in missing}, encoder, config["trainer"])
     if source is None and len(missing) == len(evaluations):
         reasons = "; ".join(f"{name}: {' '.join(lacks)}" for name, lacks in missing.items())
         raise ValueError(f"nothing to do: {reasons or 'no evaluation was asked for'}")
-    return Plan(config, source, data, duration, evaluations, missing, resumed_run(config))
+    resumed = resumed_run(config)
+    if resumed is not None:
+        can_go_on(resumed)
+    return Plan(config, source, data, duration, evaluations, missing, resumed)
 
 
 def resumed_run(config: Config) -> Path | None:
@@ -91,6 +97,7 @@ def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, trainer: Config) 
                 task.check_processes(count)
         except ValueError as error:
             raise ValueError(f"eval.{name}: {error}") from error
+        check_room_of(name, task)
 
 
 def duration_of(config: Config, clips_per_epoch: int) -> Duration:

@@ -100,15 +100,30 @@ def draw_curves(folder: Path) -> None:
 
 
 def curves(folder: Path, prefix: str) -> dict[str, tuple[list[int], list[float]]]:
-    """Steps and values of every logged number whose name begins with `prefix`, from all parts of a run's log."""
-    rows = [row for path in folder.glob("logs/from_step_*/metrics.csv") for row in csv.DictReader(path.open())]
-    rows.sort(key=lambda row: int(row["step"]))
+    """Steps and values of every logged number whose name begins with `prefix`, from all parts of a run's log.
+
+    A step that was taken again counts once, and a line that a power cut has left unfinished not at all.
+    """
+    rows = [row for path in folder.glob("logs/from_step_*/metrics.csv") for row in csv.DictReader(_lines(path))]
+    rows = sorted((row for row in rows if _number(row.get("step"))), key=lambda row: int(row["step"]))
     names = sorted({name for row in rows for name in row if name and name.startswith(prefix)})
     found = {}
     for name in names:
-        seen = [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
-        found[name.removeprefix(prefix)] = ([step for step, _ in seen], [value for _, value in seen])
+        seen = {int(row["step"]): value for row in rows for value in _number(row.get(name))}
+        found[name.removeprefix(prefix)] = (list(seen), list(seen.values()))
     return found
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").replace("\0", "").splitlines()
+
+
+def _number(text: str | None) -> list[float]:
+    """The number, if it is one."""
+    try:
+        return [float(text or "")]
+    except ValueError:
+        return []
 
 
 def health_line(folder: Path) -> str:

@@ -16,6 +16,7 @@ from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
+from longtake.engine.checkpoints import restore, saved_in
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
 from longtake.engine.folders import ENCODER, run_folder
@@ -25,6 +26,8 @@ from longtake.engine.plan import Plan, build_backbone, build_method, build_views
 from longtake.engine.processes import in_sight, machines, shared
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
 from longtake.engine.signals import hand_on, spare_workers
+from longtake.engine.trouble import trouble
+from longtake.engine.workers import check_room, end_with_lost_batches
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, is_first
 
@@ -37,19 +40,24 @@ def open_clips(plan: Plan) -> Clips | None:
     """The clips to train on, decoded or rendered where they are not there yet. Raises `ValueError` for data of no use."""
     if plan.source is None:
         return None
-    return Clips(
+    views = build_views(plan.config)
+    clips = Clips(
         plan.source.open(),
         num_frames=plan.config["method"]["num_frames"],
         stride_seconds=plan.source.stride_seconds,
         clips_per_epoch=plan.source.clips_per_epoch,
         seed=plan.config["seed"],
-        views=build_views(plan.config),
+        views=views,
         late_views=plan.config["trainer"]["augment"] == "device",
         cross_cuts=plan.source.cross_cuts,
         skip_short=plan.source.collection,
         min_gap_seconds=plan.source.min_gap_seconds,
         batch_size=plan.config["batch_size"],
     )
+    if clips.late_views:
+        steps = duration_of(plan.config, clips.clips_per_epoch).num_steps
+        check_room(plan.config, views, steps, clips.store.read([0]).shape[1:])
+    return clips
 
 
 def start_others(plan: Plan) -> None:
@@ -83,6 +91,7 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     others and adds the rows.
     """
     spare_workers()
+    end_with_lost_batches()
     plan = replace(plan, resumed=agreed(plan.resumed))
     folder = agreed(new_folder(plan) if is_first() else None)
     shared(folder)
@@ -116,14 +125,17 @@ def new_folder(plan: Plan) -> Path:
 def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
     """Pretrain to the end, unless that is done; a signal ends the program in order and says how to go on."""
     duration = duration_of(plan.config, clips.clips_per_epoch)
-    if (folder / ENCODER).is_file() and read_header(folder / ENCODER)[1].get("steps") == duration.num_steps:
-        console.print(f"pretrained already: {folder / ENCODER}")
+    if steps_of(folder / ENCODER) == duration.num_steps:
+        console.print(f"pretrained already: {folder / ENCODER}", soft_wrap=True)
         return
     if launched() is None:
         leave_slurm_alone()
     else:
         devices, nodes = machines()
         plan.config["trainer"].update(devices=devices, num_nodes=nodes)
+    if plan.resumed and is_first():
+        restore(folder)
+    agreed(None)
     from longtake.engine.fit import Interrupted  # Lightning, which no plan needs, takes seconds to import
     from longtake.engine.progress import draw_curves, health_line
 
@@ -138,10 +150,25 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
         raise SystemExit(128 + stop.args[0]) from None
     except FloatingPointError as error:
         raise SystemExit(f"error: {error} What was saved before: {folder}") from error
+    except Exception as error:
+        if line := trouble(error):
+            raise SystemExit(f"error: {line}; {saved_in(folder)}") from error
+        raise
     finally:
         del os.environ[INHERITED]
     draw_curves(folder)
     console.print(health_line(folder), soft_wrap=True)
+
+
+def steps_of(encoder: Path) -> int | None:
+    """The steps that an encoder file has seen; None where there is none, or a damaged one, which is said."""
+    if not encoder.is_file():
+        return None
+    try:
+        return read_header(encoder)[1].get("steps")
+    except ValueError as error:
+        console.print(f"{error}: the training writes it anew", soft_wrap=True, markup=False)
+        return None
 
 
 def pretrain(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:

@@ -28,7 +28,16 @@ ARROWS = {
     "downstream": {"backbones", "datasets", *LEAVES},
     "engine": {"backbones", "datasets", "methods", "downstream", "leaderboards", *LEAVES},
     "tasks": {"engine", "backbones", "datasets", "methods", "downstream", "leaderboards", *LEAVES},
-    "run": {"tasks", "engine.config", "engine.launch", "registry", "console"},
+    "run": {
+        "tasks",
+        "engine.config",
+        "engine.launch",
+        "engine.sweep",
+        "engine.trouble",
+        "engine.submission",
+        "registry",
+        "console",
+    },
 }
 OURS = sorted([*(p for f in FOLDERS for p in (ROOT / f).rglob("*.py")), *ROOT.glob("*.py")])
 

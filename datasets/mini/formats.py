@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from filelock import FileLock
 from jaxtyping import Int
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -25,6 +24,7 @@ from longtake.datasets.mini.street import Street
 from longtake.datasets.mini.world import street_of
 from longtake.datasets.mini.worlds import FORMATS_VERSION, SPLITS, World, world_folder
 from longtake.datasets.voc import VOID, Annotated, write_voc
+from longtake.files import locked
 
 VOC_SIZE, VOC_OBJECT = (120, 160), 104  # pixels; pixels of the square that the main object fills mostly
 # Pictures of each class, by the lists they are in; those of the training list show another street.
@@ -168,7 +168,7 @@ def prepared(world: World, root: Path, kind: str, write: Writer, total: int, pro
     base = world_folder(world, root)
     folder = base.with_name(f"{base.name}-{kind}-v{FORMATS_VERSION}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():
             return folder
         partial = folder.with_name(f".{folder.name}.partial")

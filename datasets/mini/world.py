@@ -35,7 +35,6 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from filelock import FileLock
 from jaxtyping import Int, UInt8
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -45,6 +44,7 @@ from longtake.datasets.mini.objects import CLASSES
 from longtake.datasets.mini.scene import Rendered, Scene, render
 from longtake.datasets.mini.street import STUFF, Street, build_street
 from longtake.datasets.mini.worlds import RENDERER_VERSION, SPLITS, World, world_folder
+from longtake.files import Refused, locked
 
 _WALK = len(SPLITS)  # the walk's key among the seeds; a split's key is its index
 
@@ -60,7 +60,7 @@ def prepare(world: World, root: Path, *, progress: bool = True, num_workers: int
     """
     folder = world_folder(world, root)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():
             return folder
         partial = folder.with_name(f".{folder.name}.partial")
@@ -175,7 +175,9 @@ def _render_pictures(task: tuple[World, Path, str, int, range]) -> int:
     for number in numbers:
         image = picture(world, split, class_index, number)
         if not cv2.imwrite(str(target / f"{number:04d}.png"), image[..., ::-1]):
-            raise OSError(f"could not write {target / f'{number:04d}.png'}")
+            raise Refused(
+                f"{target / f'{number:04d}.png'}: cannot be written; make room there (df -h, df -i, quota -s)"
+            )
     return len(numbers)
 
 

@@ -36,9 +36,9 @@ def fill_table(config: Config, launcher: Sequence[str]) -> bool:
     _say_why(found)
     wanted = [cell for cell in found if cell.status in (*RUNNABLE, NO_DATA)]
     _say_cost(wanted, config)
-    well = True
+    failed: dict[str, int] = {}
     if not config["dry_run"]:
-        well = _run([cell for cell in found if cell.status in RUNNABLE], config, launcher)
+        failed = _run([cell for cell in found if cell.status in RUNNABLE], config, launcher)
         found = cells(plan, folder)
     measured = entries(plan, found, folder)
     if any(measured.values()):
@@ -47,7 +47,11 @@ def fill_table(config: Config, launcher: Sequence[str]) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(markdown(plan, measured), encoding="utf-8")
     console.print(f"as Markdown: {target}", soft_wrap=True, highlight=False)
-    return well
+    for name, code in failed.items():
+        console.print(f"[bold]failed[/]: {name} (exit code {code})", soft_wrap=True)
+    if failed:
+        console.print("the same command goes on with what is missing")
+    return not failed
 
 
 def _say_why(found: Sequence[Cell]) -> None:
@@ -112,12 +116,15 @@ def _begun(encoder: TableLine, seed: int, config: Config) -> bool:
     method, _, pretrain, backbone, _ = encoder.identity
     if not trained.is_file():
         return True
-    of = read_header(trained)[1].get("code_hash", UNKNOWN_TRAINING)
+    try:
+        of = read_header(trained)[1].get("code_hash", UNKNOWN_TRAINING)
+    except ValueError:  # damaged: the run writes it anew, and says so
+        return True
     return vouchers(of, training_hash(method, pretrain, backbone)) is not None
 
 
-def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> bool:
-    """A process for each encoder and seed, one after the other; with a launcher of jobs all at once."""
+def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> dict[str, int]:
+    """A process for each encoder and seed, one after the other; with a launcher of jobs all at once. Exit codes of failures."""
     commands = {}
     for encoder, seed in dict.fromkeys((cell.encoder, cell.seed) for cell in wanted):
         evaluations = [cell.evaluation for cell in wanted if cell.encoder is encoder and cell.seed == seed]
@@ -126,12 +133,7 @@ def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> boo
             words.append("resume=true")
         commands[f"{encoder.label}, seed {seed}"] = [sys.executable, "-m", "longtake.run", *words]
     codes = _at_once(commands) if "launcher=slurm" in launcher else _in_turn(commands)
-    failed = [name for name, code in codes.items() if code]
-    for name in failed:
-        console.print(f"[bold]failed[/]: {name} (exit code {codes[name]})")
-    if failed:
-        console.print("the same command goes on with what is missing")
-    return not failed
+    return {name: code for name, code in codes.items() if code}
 
 
 def _at_once(commands: dict[str, list[str]]) -> dict[str, int]:

@@ -1,9 +1,14 @@
 """Stores of tiny videos; a killed build must end in the same bytes as one that was left alone."""
 
+import errno
+import gc
 import multiprocessing
 import os
 import pickle
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import namedtuple
@@ -175,6 +180,111 @@ def test_a_full_disk_leaves_a_store_that_goes_on(
         assert environment.stat()["entries"] > 17
     whole = build(videos, SPEC, tmp_path / "whole", progress=False)
     assert build(videos, SPEC, tmp_path, progress=False).content_hash() == whole.content_hash()
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from longtake.datasets import frame_writer
+from longtake.datasets.frames import StoreSpec, build
+
+frame_writer.BLOCK = 16
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+limit, room = sys.argv[1], int(sys.argv[2])
+resource.setrlimit(getattr(resource, limit), (room + (used if limit == "RLIMIT_AS" else 0),) * 2)
+try:
+    build([Path(sys.argv[4]), Path(sys.argv[5])], StoreSpec(short_side=48), Path(sys.argv[3]), progress=False)
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs limits of processes")
+@pytest.mark.parametrize(
+    ("limit", "room", "sentence"),
+    [
+        (
+            "RLIMIT_FSIZE",
+            150_000,
+            r"; what is stored is safe: make room, lift the limit of 150,000 bytes a file \(ulimit -f unlimited\) and run the same",
+        ),
+        ("RLIMIT_AS", 2_000_000_000, None),  # ulimit -v: a smaller map does for a small store
+    ],
+)
+def test_a_limit_of_the_shell_leaves_a_store_that_goes_on(
+    videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, room: int, sentence: str | None
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, limit, str(room), str(tmp_path), *map(str, videos)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    folder = store_folder(tmp_path, videos, SPEC)
+    if sentence is None:
+        assert done.stdout == "", done.stdout
+        assert FrameStore(folder).content_hash()
+    else:
+        assert str(folder) in done.stdout
+        assert re.search(sentence, done.stdout), done.stdout
+        with lmdb.open(str(folder), readonly=True, lock=False) as environment:
+            assert environment.stat()["entries"] > 17
+    monkeypatch.setattr(frame_writer, "BLOCK", 16)
+    whole = build(videos, SPEC, tmp_path / "whole", progress=False)
+    assert build(videos, SPEC, tmp_path, progress=False).content_hash() == whole.content_hash()
+
+
+@pytest.mark.parametrize(
+    ("error", "helps"),
+    [
+        (lmdb.MemoryError("data: Cannot allocate memory"), "lift the limit (ulimit -v unlimited)"),
+        (lmdb.Error("mdb_txn_commit: Disk quota exceeded"), "Disk quota exceeded); what is stored is safe: make room"),
+        (lmdb.DiskError("mdb_put: No space left on device"), "what is stored is safe: make room"),
+        (MemoryError(), "lift the limit (ulimit -v unlimited)"),
+    ],
+)
+def test_what_lmdb_refuses_is_a_sentence(
+    videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, helps: str
+) -> None:
+    def refuse(*args: object, **keywords: object) -> None:
+        raise error
+
+    monkeypatch.setattr(frames.lmdb, "open", refuse)
+    with pytest.raises(ValueError, match=re.escape(helps)) as caught:
+        build(videos, SPEC, tmp_path, progress=False)
+    assert str(store_folder(tmp_path, videos, SPEC)) in str(caught.value)
+    assert "run the same command again" in str(caught.value)
+
+
+def test_a_store_that_cannot_be_opened_is_named(
+    videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(videos, SPEC, tmp_path, progress=False)
+    folder = store_folder(tmp_path, videos, SPEC)
+    gc.collect()  # who has it open keeps it open
+    (folder / "data.mdb").write_bytes(b"no store" * 9000)
+    with pytest.raises(ValueError, match=rf"{folder}: cannot read the frame store .*; delete the folder to rebuild it"):
+        build(videos, SPEC, tmp_path, progress=False)
+
+    def refuse(*args: object, **keywords: object) -> None:
+        raise lmdb.MemoryError("data: Cannot allocate memory")
+
+    monkeypatch.setattr(frames.lmdb, "open", refuse)
+    with pytest.raises(ValueError, match=rf"{folder}: the address space is limited .*ulimit -v unlimited"):
+        build(videos, SPEC, tmp_path, progress=False)
+
+
+def test_a_file_system_without_locks_is_said_to_have_none_and_works(
+    videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock._unix.fcntl.flock", flock)
+    with pytest.warns(UserWarning, match="this file system has no locks"):
+        store = build(videos, SPEC, tmp_path, progress=False)
+    assert len(store) == 103
+    assert not list(tmp_path.glob("*/*.held"))
 
 
 @pytest.mark.parametrize("num_threads", [1, 5])

@@ -19,6 +19,15 @@ def test_only_the_training_that_wrote_it_reads_it(tmp_path: Path) -> None:
     assert read_state(path, "another's") is None
 
 
+@pytest.mark.parametrize("kept", [0, 300])
+def test_a_state_that_was_cut_short_begins_anew(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "training.ckpt"
+    write_state(path, "mine", {"done": 3, "weights": torch.zeros(500)})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.warns(UserWarning, match=r"training.ckpt is damaged .*: starting at step 0"):
+        assert read_state(path, "mine") is None
+
+
 def test_identity_follows_facts_and_weights() -> None:
     encoder = nn.Linear(2, 2)
     before = identity_of({"lr": 1}, ["a.png"], encoder)

@@ -185,12 +185,20 @@ def test_an_interrupted_run_is_known_by_its_configuration(tmp_path: Path) -> Non
     for code, begun in (("0123456789ab", False), (training_hash("simclr", "mini", "vit_mini_8"), True)):
         save_encoder(ViT("mini", 8, 16), tmp_path / "a_run" / "encoder.safetensors", {"code_hash": code})
         assert fill_table._begun(encoder, 1, config) is begun
+    (tmp_path / "a_run" / "encoder.safetensors").write_bytes(b"")  # a power cut's
+    (tmp_path / "b_run").mkdir()
+    (tmp_path / "b_run" / "run.json").touch()
+    assert fill_table._begun(encoder, 1, config)
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started, well, shown = filled(tmp_path, monkeypatch, code=1)
     assert not well
     assert len(started.commands) == len(choices("method"))
+    *_, last, end = [line for line in shown.splitlines() if line.strip()]  # after the scores, where they are seen
+    assert shown.count("failed: ") == len(choices("method"))
+    assert last.startswith("failed: ")
+    assert end == "the same command goes on with what is missing"
     assert "failed: dora, seed 0 (exit code 1)" in shown
 
 

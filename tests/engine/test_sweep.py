@@ -1,0 +1,84 @@
+"""Sweeps: what fails is named at the end, and keeps no other run from being done."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from small_runs import small_run
+
+from longtake.engine import session
+
+
+@pytest.fixture
+def words(tiny_video, tmp_path):
+    return ["-m", *small_run(tiny_video, tmp_path / "out")[:-2], f"output={tmp_path / 'out'}"]
+
+
+def test_the_rest_of_a_sweep_runs_and_the_failures_are_named(said, words, tiny_video, tmp_path):
+    """A video that is missing is noticed by the plan of its run: the runs before and after it are done."""
+    paths = f"pretrain.path='{tmp_path / 'no.mp4'}','{tiny_video}'"
+    code, _, error = said(*words, "seed=0,1", paths)
+    assert code == 1, error
+    assert len(list((tmp_path / "out").glob("*_dino_*/encoder.safetensors"))) == 2
+    *_, head, first, second = error.splitlines()
+    assert head == "2 of 4 runs failed:"
+    for seed, line in enumerate((first, second)):
+        assert line.startswith(f"  seed={seed} pretrain.path='{tmp_path / 'no.mp4'}': "), line
+        assert "no such file" in line
+    assert "Traceback" not in error
+
+
+def test_a_bug_in_one_run_is_shown_whole_and_the_others_go_on(said, words, tiny_video, monkeypatch):
+    pretrain = session.pretrain
+
+    def broken(plan, *rest):
+        if plan.config["seed"] == 0:
+            raise RuntimeError("a bug\nof two lines")
+        if plan.config["seed"] == 1:
+            raise FloatingPointError("The loss is not finite.")
+        pretrain(plan, *rest)
+
+    monkeypatch.setattr(session, "pretrain", broken)
+    code, shown, error = said(*words, f"pretrain.path='{tiny_video}'", "seed=0,1,2")
+    assert code == 1
+    assert shown.count("this run: ") == 1
+    assert "Traceback" in error
+    assert "error: The loss is not finite. What was saved before: " in error
+    *_, head, first, second = error.splitlines()
+    assert (head, first) == ("2 of 3 runs failed:", "  seed=0: RuntimeError: a bug")
+    assert second == "  seed=1: The loss is not finite."
+
+
+def test_a_sweep_that_does_well_says_nothing_more(said, words, tiny_video):
+    code, _, error = said(*words, f"pretrain.path='{tiny_video}'", "seed=0,1", "dry_run=true")
+    assert code == 0
+    assert "failed" not in error
+
+
+def test_what_is_wrong_with_the_command_line_starts_nothing(said, words, tmp_path):
+    code, _, error = said(*words, "seed=0,1", "method=dino,dinno")
+    assert code == 2
+    assert len(error.splitlines()) == 1
+    assert not list((tmp_path / "out").glob("*_dino_*"))
+
+
+def test_a_signal_ends_the_whole_sweep(words, tiny_video, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "longtake.run", *words, f"pretrain.path='{tiny_video}'", "seed=0,1", "epochs=4000"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    while not list((tmp_path / "out").glob("*/logs/from_step_0/metrics.csv")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.terminate()
+    shown = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, shown
+    assert len(list((tmp_path / "out").glob("*_dino_*"))) == 1
+    assert "runs failed" not in shown
+
+
+def test_one_run_alone_fails_as_ever(said, words, tmp_path):
+    code, _, error = said(*words[1:], f"pretrain.path='{tmp_path / 'no.mp4'}'")
+    assert code == 2
+    assert len(error.splitlines()) == 1
