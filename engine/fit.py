@@ -43,6 +43,7 @@ class ClipData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
+        self.clips.set_epoch(0)  # the sampler gives ids
         sampler = StepSampler(
             self.clips.clips_per_epoch,
             self.batch_size // self.trainer.world_size,
