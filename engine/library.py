@@ -84,11 +84,12 @@ def pretrain(
     plan = make_plan(plain(config))
     clips = open_clips(plan)
     assert clips is not None
-    folder = new_folder(plan)
+    changed = variant(plan.config, plainly(words))
+    folder = new_folder(plan, changed)
     from longtake.engine.fit import Interrupted  # Lightning: what is wrong is said without it
 
     try:
-        trained_in(plan, clips, folder, variant(plan.config, plainly(words)))
+        trained_in(plan, clips, folder, changed)
     except Interrupted as stop:
         raise KeyboardInterrupt(
             f"{signal.Signals(stop.args[0]).name}; the encoder so far: {folder / ENCODER}"

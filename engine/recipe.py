@@ -15,6 +15,12 @@ def recipe_of(config: Config) -> Config:
     return plainly([*_choices(config), f"eval=[{','.join(config['eval'])}]"])
 
 
+def experiment() -> str:
+    """The name of this job's experiment; "" for none, and where there is no job."""
+    name = HydraConfig.get().runtime.choices["experiment"] if HydraConfig.initialized() else NO_RECIPE
+    return "" if name == NO_RECIPE else name
+
+
 def recipe_said(config: Config) -> str:
     """Say what the recipe, chosen by hand or with the data, sets in this job: `mini/vit_mini_dora: num_frames 8 -> 2, ...`."""
     chosen = HydraConfig.get().runtime.choices

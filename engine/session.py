@@ -10,14 +10,15 @@ import torch
 
 from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
-from longtake.backbones.weights import architecture_of, load_encoder, read_header, weights_hash
+from longtake.backbones.weights import architecture_of, is_ours, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
-from longtake.engine.folders import ENCODER, INHERITED, run_folder
+from longtake.engine.folders import ENCODER, INHERITED, run_folder, run_name
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
+from longtake.engine.recipe import experiment
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, is_first, join
@@ -68,8 +69,9 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
         join()
         folder = agreed(new_folder(plan) if is_first() else None)
     else:
-        folder = new_folder(plan)
-        train(plan, clips, folder, variant(plan.config, recipe))
+        changed = variant(plan.config, recipe)
+        folder = new_folder(plan, changed)
+        train(plan, clips, folder, changed)
     agreed(None)  # the first process has written the encoder
     boards = Path(plan.config["output"]) / "leaderboards"
     encoder, header = subject(plan, folder)
@@ -89,9 +91,24 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     console.print(f"\nthis run: {folder}\nits rows: {boards}", soft_wrap=True)
 
 
-def new_folder(plan: Plan) -> Path:
-    """The folder of this run."""
-    return run_folder(plan.config, "eval" if plan.source is None else plan.source.name, plan.resumed)
+def new_folder(plan: Plan, changed: str = "") -> Path:
+    """The folder of this run, named by what is trained on what, or by what is evaluated; `changed` is the variant."""
+    config, seed = plan.config, f"seed{plan.config['seed']}"
+    if plan.source is not None:
+        parts = [config["method"]["name"], plan.source.name, experiment(), seed]
+    elif config["checkpoint"] is None:
+        parts = [config["method"]["name"], "eval", seed]
+    else:
+        parts = ["eval", *named_by(Path(config["checkpoint"]))]
+    return run_folder(config, run_name(parts, changed), plan.resumed)
+
+
+def named_by(checkpoint: Path) -> list[str]:
+    """An encoder's method, data and seed where its file has them, else the file's name."""
+    if not is_ours(checkpoint):
+        return [checkpoint.stem]
+    header = read_header(checkpoint)[1]
+    return [str(header[field]) for field in ("method", "pretrain")] + [f"seed{header['seed']}"]
 
 
 def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:

@@ -33,7 +33,7 @@ def test_a_training_is_that_of_the_same_words(said, tiny_video):
         f"++method.views={crops}", "epochs=1", "batch_size=8", "seed=3", "num_workers=0", "output=words", "baseline=false",
     )  # fmt: skip
     assert code == 0, errors
-    (theirs,) = Path("words").glob("*/encoder.safetensors")
+    (theirs,) = Path("words").glob("*_seed3/encoder.safetensors")
     ours = longtake.pretrain(
         method="dino", source=tiny_video, backbone="vit_mini", views=views(), epochs=1, batch_size=8, seed=3, num_workers=0,
         output="ours", **SMALL,
