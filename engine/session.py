@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of, is_ours, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
+from longtake.engine.encoders import open_checkpoint
 from longtake.engine.folders import ENCODER, INHERITED, run_folder, run_name
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
@@ -93,13 +93,13 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
 
 def new_folder(plan: Plan, changed: str = "") -> Path:
     """The folder of this run, named by what is trained on what, or by what is evaluated; `changed` is the variant."""
-    config, seed = plan.config, f"seed{plan.config['seed']}"
+    config, seed, label = plan.config, f"seed{plan.config['seed']}", plan.config.get("label")
     if plan.source is not None:
         parts = [config["method"]["name"], plan.source.name, experiment(), seed]
     elif config["checkpoint"] is None:
         parts = [config["method"]["name"], "eval", seed]
     else:
-        parts = ["eval", *named_by(Path(config["checkpoint"]))]
+        parts = ["eval", *([label] if label else named_by(Path(config["checkpoint"])))]
     return run_folder(config, run_name(parts, changed), plan.resumed)
 
 
@@ -108,7 +108,7 @@ def named_by(checkpoint: Path) -> list[str]:
     if not is_ours(checkpoint):
         return [checkpoint.stem]
     header = read_header(checkpoint)[1]
-    return [str(header[field]) for field in ("method", "pretrain")] + [f"seed{header['seed']}"]
+    return [str(header.get("method", "")), str(header.get("pretrain", "")), f"seed{header.get('seed')}"]
 
 
 def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
@@ -170,9 +170,7 @@ def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:
         return random_init(build_backbone(config), header)
     if plan.source is not None:
         return load_encoder(folder / ENCODER), read_header(folder / ENCODER)[1]
-    config = plan.config
-    path, key, pos_mode = (config[name] for name in ("checkpoint", "checkpoint_key", "checkpoint_pos_mode"))
-    encoder, header, how = open_encoder(Path(path), key, pos_mode)
+    encoder, header, how = open_checkpoint(plan.config)
     console.print(how, soft_wrap=True)
     return encoder, header
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import SIZES, ViT
 from longtake.backbones.weights import weights_hash
+from longtake.engine.encoders import open_checkpoint
 from longtake.engine.identity import Config
 from longtake.leaderboards.render import markdown_table
 from longtake.leaderboards.rows import board_files, metrics_of, read
@@ -29,8 +29,7 @@ def export(config: Config) -> Path:
     """
     if config["checkpoint"] is None:
         raise ValueError("task=export needs checkpoint=FILE")
-    path = Path(config["checkpoint"])
-    encoder, header, report = open_encoder(path, config["checkpoint_key"], config["checkpoint_pos_mode"])
+    encoder, header, report = open_checkpoint(config)
     arguments = timm_arguments(encoder)
     digest = weights_hash(encoder)
     folder = Path(config["output"]) / "export" / f"{header['method']}_{header['backbone']}_{digest[:8]}"
