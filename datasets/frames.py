@@ -5,6 +5,7 @@ A build that was killed goes on after its last transaction, and the finished sto
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -120,7 +121,7 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
     blur = face_blur() if spec.faces == "blur" else None
     # the map is address space, and a store can never outgrow the disk
     size = min(MAX_MAP, shutil.disk_usage(path).free + _bytes_in(path))
-    with lmdb.open(str(path), map_size=size) as environment, _bar(progress) as bar:
+    with lmdb.open(str(path), map_size=size, mode=0o666) as environment, _bar(progress) as bar:
         with environment.begin(write=True) as transaction:
             transaction.put(b"store", json.dumps(info | {"complete": False}).encode())
             for key in (b"lost", b"cuts"):
@@ -169,7 +170,12 @@ def _num_kept(info: VideoInfo, spec: StoreSpec) -> int:
 
 def _bytes_in(path: Path) -> int:
     data = path / "data.mdb"
-    return data.stat().st_blocks * 512 if data.exists() else 0
+    return allocated(data.stat()) if data.exists() else 0
+
+
+def allocated(status: os.stat_result) -> int:
+    """Bytes on the disk, of which a file with holes has fewer than its size; Windows does not tell."""
+    return status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
 
 
 class _Rate(ProgressColumn):

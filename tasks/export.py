@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from longtake.backbones.vit import SIZES, ViT
 from longtake.backbones.weights import weights_hash
@@ -35,7 +35,7 @@ def export(config: Config) -> Path:
     folder = Path(config["output"]) / "export" / f"{header['method']}_{header['backbone']}_{digest[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items() if name != "mask_token"}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     tables = tables_of(digest, Path(config["output"]) / "leaderboards")
     (folder / CARD).write_text(card(header, report, digest, arguments, tables))
     return folder
