@@ -27,6 +27,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from longtake.console import Bars
 from longtake.datasets.faces import face_blur
 from longtake.datasets.frame_store import VERSION, FrameStore, open_environment, read_info, read_records
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
@@ -185,4 +186,4 @@ class _Rate(ProgressColumn):
 
 def _bar(progress: bool) -> Progress:
     columns = (TextColumn("frame store"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not progress)
+    return Bars(*columns, console=console, disable=not progress)
