@@ -5,12 +5,12 @@ A build that was killed goes on after its last transaction, and the finished sto
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -174,7 +174,7 @@ def _bytes_in(path: Path) -> int:
     return allocated(data.stat()) if data.exists() else 0
 
 
-def allocated(status: os.stat_result) -> int:
+def allocated(status: Any) -> int:
     """Bytes on the disk, of which a file with holes has fewer than its size; Windows does not tell."""
     return status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
 
