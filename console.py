@@ -1,9 +1,12 @@
-"""The one console, and the one progress bar: colours and bars on a terminal, plain lines in a log."""
+"""The one console, and the one kind of progress bar: colours and bars on a terminal or in a notebook, plain lines in a log."""
 
+import io
 import os
 import sys
+from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 LOG_WIDTH = 120  # columns of a file or a pipe
@@ -12,7 +15,48 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS
 notes = Console(stderr=True)  # what is said beside a result: bars, findings, waiting
 
 
-def progress_bar(show: bool = True, *more: ProgressColumn, transient: bool = False) -> Progress:
+class InNotebook(Live):
+    """A display that a notebook updates in its place. Rich's own needs ipywidgets there, which few have."""
+
+    handle: Any = None
+
+    def refresh(self) -> None:
+        if self._nested:
+            super().refresh()
+        else:
+            self._show(self.renderable)
+
+    def stop(self) -> None:
+        if self.is_started and not self._nested:
+            self._show("" if self.transient else self.renderable)
+        super().stop()
+
+    def _show(self, renderable: Any) -> None:
+        from IPython.display import display  # type: ignore[import-not-found, unused-ignore]  # there is one in every notebook
+
+        page = Console(file=io.StringIO(), width=self.console.width, force_jupyter=False)
+        page.print(renderable)
+        content = {"text/plain": page.file.getvalue().rstrip()}  # type: ignore[attr-defined]
+        with self._lock:
+            if self.handle is None:
+                self.handle = display(content, raw=True, display_id=True)
+            else:
+                self.handle.update(content, raw=True)
+
+
+class Bars(Progress):
+    """Rich's progress bars, in notebooks too."""
+
+    def __init__(self, *columns: str | ProgressColumn, **options: Any) -> None:
+        super().__init__(*columns, **options)
+        if self.console.is_jupyter:
+            transient, renderable = self.live.transient, self.get_renderable
+            self.live = InNotebook(
+                console=self.console, refresh_per_second=2, transient=transient, get_renderable=renderable
+            )
+
+
+def progress_bar(show: bool = True, *more: ProgressColumn, transient: bool = False) -> Bars:
     """Description, bar, count, whatever `more` shows, and time left; on stderr."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *more, TimeRemainingColumn())
-    return Progress(*columns, console=notes, disable=not show, transient=transient)
+    return Bars(*columns, console=notes, disable=not show, transient=transient)

@@ -1,5 +1,6 @@
 """`checkpoint=FILE`: an encoder of ours, or of another code, with what is known about it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def open_encoder(
         return encoder, read_header(path)[1], f"{path.name}: an encoder of longtake"
     encoder, report = load_foreign(path, key, pos_mode)
     header = {
-        "method": "external",
-        "variant": " ".join([path.stem, weights_hash(encoder)[:8], *([f"key={key}"] if key else [])]),
+        "method": name_of(path),
+        "variant": " ".join([weights_hash(encoder)[:8], *([f"key={key}"] if key else [])]),
         "pretrain": "unknown",
         "backbone": f"vit_{encoder.arch}_{encoder.patch_size}",
         "epochs": None,
@@ -44,3 +45,8 @@ def open_encoder(
         "device": "",
     }
     return encoder, header, report
+
+
+def name_of(path: Path) -> str:
+    """What the rows of another code's file are called. Files of one name are told apart by the hash of their weights, beside it."""
+    return re.sub(r"[^\w.+-]+", "-", path.stem)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from longtake.backbones.vit import ViT
 from longtake.files import whole
@@ -31,7 +31,7 @@ def save_encoder(encoder: ViT, path: Path, provenance: Mapping[str, object]) -> 
         "provenance": json.dumps(dict(provenance), default=str),
     }
     with whole(path) as part:
-        save_file(tensors, part, metadata=header)
+        part.write_bytes(save(tensors, metadata=header))  # safetensors' own files are for their owner alone
     return path
 
 

@@ -2,12 +2,12 @@
 
 A clip's id is epoch * clips_per_epoch + slot. All that is random about a clip follows from (seed, epoch, slot), and the ids
 of a batch follow from the step (`sampler.StepSampler`), so the data are the same for any number of workers and ranks, and after
-any interruption.
+any interruption. A loader that gives slots says the epoch by `set_epoch`.
 """
 
 from bisect import bisect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
@@ -18,6 +18,7 @@ from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from longtake.datasets.epoch import first_epoch, warn_of_repetition
 from longtake.datasets.packets import VideoError
 from longtake.datasets.store import Store
 
@@ -99,13 +100,29 @@ class Clips(Dataset):
         self.min_gap_seconds, self.batch_size = min_gap_seconds, batch_size
         self._check_gap()
         self._order = (-1, self.starts)
+        self._epoch = first_epoch()
 
     def __len__(self) -> int:
         """Clips of one epoch; ids go on beyond it."""
         return self.clips_per_epoch
 
+    def set_epoch(self, epoch: int) -> None:
+        """To be called before each epoch of a loader that gives slots, 0 ... `len` - 1: `clips[slot]` is then of this epoch.
+
+        It is 0 until then, so that an index is the clip's id. Worker processes that run already see it, too.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch: got {epoch}, expected 0 or more")
+        self._epoch.copy_(torch.tensor([epoch, 0]))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The clips of a batch, as loaders ask for them."""
+        warn_of_repetition(self._epoch, indices)
+        return [self[index] for index in indices]
+
     def __getitem__(self, index: int) -> Any:
         """A `Clip`; with `views` the pair (views of the clip, id), or with `late_views` (frames, id)."""
+        index = index + int(self._epoch[0]) * self.clips_per_epoch
         epoch, slot = divmod(index, self.clips_per_epoch)
         frames = self.store.read(self.frames_of(self.epoch_starts(epoch)[slot]))
         if self.views is None:

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from longtake.console import Bars
 from longtake.datasets.tours import Origin, origin_of, tour_name
 
 FIGSHARE = (
@@ -149,6 +150,6 @@ def _digest(path: Path, kind: str) -> str:
 @contextmanager
 def _bar(name: str, total: int | None, have: int) -> Iterator[Any]:
     columns = (TextColumn("download {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn()) as progress:
+    with Bars(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task(name, total=total, completed=have)
         yield lambda amount: progress.advance(task, amount)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -27,6 +28,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from longtake.console import Bars
 from longtake.datasets.faces import face_blur
 from longtake.datasets.frame_store import VERSION, FrameStore, open_environment, read_info, read_records
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
@@ -118,7 +120,7 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
     }
     blur = face_blur() if spec.faces == "blur" else None
     # nobody else is here, we hold the lock: LMDB needs none of its own, which some network file systems do not have
-    with lmdb.open(str(path), map_size=_map_size(path), lock=False) as environment, _bar(progress) as bar:
+    with lmdb.open(str(path), map_size=_map_size(path), mode=0o666, lock=False) as environment, _bar(progress) as bar:
         with environment.begin(write=True) as transaction:
             transaction.put(b"store", json.dumps(info | {"complete": False}).encode())
             for key in (b"lost", b"cuts"):
@@ -204,7 +206,12 @@ def _num_kept(info: VideoInfo, spec: StoreSpec) -> int:
 
 def _bytes_in(path: Path) -> int:
     data = path / "data.mdb"
-    return data.stat().st_blocks * 512 if data.exists() else 0
+    return allocated(data.stat()) if data.exists() else 0
+
+
+def allocated(status: Any) -> int:
+    """Bytes on the disk, of which a file with holes has fewer than its size; Windows does not tell."""
+    return status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
 
 
 class _Rate(ProgressColumn):
@@ -214,4 +221,4 @@ class _Rate(ProgressColumn):
 
 def _bar(progress: bool) -> Progress:
     columns = (TextColumn("frame store"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not progress)
+    return Bars(*columns, console=console, disable=not progress)

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8, UInt64
-from rich.progress import Progress
 
+from longtake.console import Bars
 from longtake.datasets.detect import Detector
 from longtake.datasets.frame_store import FrameStore
 
@@ -44,7 +44,7 @@ def look(store: FrameStore, detector: Detector, interval: float, progress: bool 
     """Look at the frames of a store nearest to every `interval` seconds of each video."""
     chosen = sampled(store, interval)
     labels, sharp, motion, hashes = [], [], [], []
-    with Progress(disable=not progress, transient=True) as bar:
+    with Bars(disable=not progress, transient=True) as bar:
         for index in bar.track(chosen.tolist(), description="x-ray"):
             image = stored_picture(store, index)
             labels.append(list(detector(image, index)))

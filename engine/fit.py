@@ -1,7 +1,6 @@
 """Pretraining: from a frame store and a method to an encoder file. Lightning runs it; what people see and what survives is here."""
 
 import logging
-import resource
 import signal
 import time
 import warnings
@@ -22,6 +21,7 @@ from longtake.backbones.weights import save_encoder
 from longtake.datasets.clips import Clips
 from longtake.datasets.sampler import StepSampler
 from longtake.datasets.views import Views, collate
+from longtake.engine.cost import device_name, peak_memory_gb
 from longtake.engine.progress import TrainingProgress
 from longtake.files import refuse, succeed
 from longtake.methods.base import Method
@@ -44,6 +44,7 @@ class ClipData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
+        self.clips.set_epoch(0)  # the sampler gives ids
         sampler = StepSampler(
             self.clips.clips_per_epoch,
             self.batch_size // self.trainer.world_size,
@@ -207,17 +208,3 @@ def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any],
         )
     if safe.signal is not None:
         raise Interrupted(safe.signal)
-
-
-def peak_memory_gb(device: str) -> float:
-    """Most memory held so far: of the device, or of this process on a CPU."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB
-
-
-def device_name(device: str) -> str:
-    """The GPU's name, or the number of threads that computed."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"

@@ -14,15 +14,18 @@ from torch import nn
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import load_encoder
+from longtake.console import console
 from longtake.datasets.sources.base import SOURCES, Source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import Downstream, Encoder
 from longtake.engine.config import choices, composed, plain, plainly
+from longtake.engine.description import description
 from longtake.engine.folders import ENCODER
 from longtake.engine.identity import variant
 from longtake.engine.keys import plain_value
 from longtake.engine.machine import resolve_machine
 from longtake.engine.plan import build_evaluation, make_plan
+from longtake.engine.recipe import recipe_said
 from longtake.engine.session import new_folder, open_clips
 from longtake.engine.session import pretrain as trained_in
 from longtake.leaderboards.schema import RANDOM_INIT
@@ -33,10 +36,15 @@ Files = str | Path | Sequence[str | Path]
 
 
 class Pretrained(NamedTuple):
-    """An encoder in evaluation mode, and its file; beside it lie the log of the training and `last.ckpt`."""
+    """An encoder in evaluation mode, and its file."""
 
     encoder: ViT
     file: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run's, with the log of the training and `last.ckpt`."""
+        return self.file.parent
 
 
 def pretrain(
@@ -55,7 +63,7 @@ def pretrain(
     num_workers: int | None = None,
     **arguments: Any,
 ) -> Pretrained:
-    """Train an encoder as `run method=... pretrain=...` does; what is None is as there.
+    """Train an encoder as `run method=... pretrain=...` does, and print the plan and how it goes; what is None is as there.
 
     `source` is a word of `pretrain=` ("mini", "wt_venice"), video files (a path, a folder, a pattern, several), or a `Source`.
     `backbone` is a word of `backbone=` or the keywords of `ViT`, `arguments` are keywords of the method. A method given as a
@@ -82,13 +90,15 @@ def pretrain(
         if value is not None or key.removeprefix("method.") in arguments:
             OmegaConf.update(config, key, value, merge=False, force_add=True)
     plan = make_plan(plain(config))
+    console.print(description(plan, recipe_said(plan.config, composed(words, hydra=True).hydra.runtime.choices)))
     clips = open_clips(plan)
     assert clips is not None
-    folder = new_folder(plan)
+    changed = variant(plan.config, plainly(words))
+    folder = new_folder(plan, changed)
     from longtake.engine.fit import Interrupted  # Lightning: what is wrong is said without it
 
     try:
-        trained_in(plan, clips, folder, variant(plan.config, plainly(words)))
+        trained_in(plan, clips, folder, changed)
     except Interrupted as stop:
         raise KeyboardInterrupt(
             f"{signal.Signals(stop.args[0]).name}; the encoder so far: {folder / ENCODER}"

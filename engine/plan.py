@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
 from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.config import NOT_ARGUMENTS
+from longtake.engine.encoders import open_checkpoint
 from longtake.engine.folders import NoRun, can_go_on, interrupted_run
 from longtake.engine.identity import Config
 from longtake.engine.launch import restarted
@@ -48,8 +48,10 @@ def make_plan(config: Config) -> Plan:
     evaluations = {name: build_evaluation(keys) for name, keys in config["eval"].items()}
     missing = {name: lacks for name, task in evaluations.items() if (lacks := task.check())}
     source, data, duration = None, "", None
+    if config.get("label") is not None and config["checkpoint"] is None:
+        raise ValueError(f"label={config['label']}: it names the encoder of a file; give checkpoint=FILE")
     if config["checkpoint"] is not None:
-        encoder = open_encoder(Path(config["checkpoint"]), config["checkpoint_key"], config["checkpoint_pos_mode"])[0]
+        encoder = open_checkpoint(config)[0]
     else:
         with torch.device("meta"):
             encoder = build_backbone(config)

@@ -1,4 +1,4 @@
-"""Show how an encoder trains: a bar on a terminal, a line every half minute in a log."""
+"""Show how an encoder trains: a bar on a terminal or in a notebook, a line every half minute in a log."""
 
 import csv
 import math
@@ -8,9 +8,9 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from longtake.console import console
+from longtake.console import Bars, console
 from longtake.methods.base import Duration
 
 LINE_SECONDS = 30.0
@@ -37,7 +37,8 @@ class TrainingProgress(Callback):
             TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"),
             TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(elapsed_when_finished=False),
         )  # fmt: skip
-        self.bar = Progress(*columns, console=console, disable=not (trainer.is_global_zero and console.is_terminal))
+        self.live = console.is_terminal or console.is_jupyter
+        self.bar = Bars(*columns, console=console, disable=not (trainer.is_global_zero and self.live))
         self.task = self.bar.add_task("", total=self.duration.num_steps, completed=self.first, status="")
         self.bar.start()
 
@@ -49,7 +50,7 @@ class TrainingProgress(Callback):
         loss = float(trainer.callback_metrics.get("loss", math.nan))  # none yet when the first step was skipped
         self.loss = loss if math.isnan(self.loss) else SMOOTHING * self.loss + (1 - SMOOTHING) * loss
         self.bar.update(self.task, completed=trainer.global_step, status=self.status(trainer))
-        if trainer.is_global_zero and not console.is_terminal and self.ended - self.printed > LINE_SECONDS:
+        if trainer.is_global_zero and not self.live and self.ended - self.printed > LINE_SECONDS:
             self.printed = self.ended
             left = (self.ended - self.start) / self.steps(trainer) * (self.duration.num_steps - trainer.global_step)
             console.print(

@@ -1,5 +1,6 @@
 """The configuration of a run's yamls before a value is changed, and what a recipe among them sets."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,16 +13,25 @@ NO_RECIPE = "none"
 
 def recipe_of(config: Config) -> Config:
     """The same choice of method, backbone, data and evaluations as this job's, with no value changed (but for `fidelity`)."""
-    return plainly([*_choices(config), f"eval=[{','.join(config['eval'])}]"])
+    return plainly([*_choices(config, _chosen()), f"eval=[{','.join(config['eval'])}]"])
 
 
-def recipe_said(config: Config) -> str:
-    """Say what the recipe, chosen by hand or with the data, sets in this job: `mini/vit_mini_dora: num_frames 8 -> 2, ...`."""
-    chosen = HydraConfig.get().runtime.choices
+def experiment() -> str:
+    """The name of this job's experiment; "" for none, and where there is no job."""
+    name = HydraConfig.get().runtime.choices["experiment"] if HydraConfig.initialized() else NO_RECIPE
+    return "" if name == NO_RECIPE else name
+
+
+def recipe_said(config: Config, chosen: Mapping[str, str] | None = None) -> str:
+    """Say what the recipe, chosen by hand or with the data, sets: `mini/vit_mini_dora: num_frames 8 -> 2, ...`.
+
+    `chosen` are the choices of the configuration, by group; those of this job if None.
+    """
+    chosen = chosen or _chosen()
     name, own = chosen["recipe"], f"{chosen['backbone']}_{chosen['method']}"
     if name == NO_RECIPE:
         return ""
-    words = [*_choices(config), "eval=[]"]
+    words = [*_choices(config, chosen), "eval=[]"]
     without, with_it = (_training(plainly([*words, f"recipe={recipe}"])) for recipe in (NO_RECIPE, name))
     overridden, before = changes(_training(config), with_it), changes(without, with_it)
     set_here = {key: value for key, value in changes(with_it, without).items() if key not in overridden}
@@ -31,9 +41,12 @@ def recipe_said(config: Config) -> str:
     return f"{label}: {', '.join(said) or 'all of it is overridden'}"
 
 
-def _choices(config: Config) -> list[str]:
+def _chosen() -> Mapping[str, str]:
+    return HydraConfig.get().runtime.choices
+
+
+def _choices(config: Config, chosen: Mapping[str, str]) -> list[str]:
     """The words that choose what is trained and on what."""
-    chosen = HydraConfig.get().runtime.choices
     words = [f"{group}={chosen[group]}" for group in ("method", "backbone", "pretrain")]
     fidelity = config["method"].get("fidelity")
     return words if fidelity is None else [*words, f"method.fidelity={fidelity}"]

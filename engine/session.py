@@ -11,19 +11,20 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
-from longtake.backbones.weights import architecture_of, load_encoder, read_header, weights_hash
+from longtake.backbones.weights import architecture_of, is_ours, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.engine.checkpoints import restore, saved_in
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
-from longtake.engine.folders import ENCODER, run_folder
+from longtake.engine.encoders import open_checkpoint
+from longtake.engine.folders import ENCODER, run_folder, run_name
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.launch import INHERITED, launched, leave_slurm_alone
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.engine.processes import in_sight, machines, shared
+from longtake.engine.recipe import experiment
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
 from longtake.engine.signals import hand_on, spare_workers
 from longtake.engine.trouble import trouble
@@ -92,11 +93,12 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     """
     spare_workers()
     end_with_lost_batches()
+    changed = "" if clips is None else variant(plan.config, recipe)
     plan = replace(plan, resumed=agreed(plan.resumed))
-    folder = agreed(new_folder(plan) if is_first() else None)
+    folder = agreed(new_folder(plan, changed) if is_first() else None)
     shared(folder)
     if clips is not None:
-        train(plan, clips, folder, variant(plan.config, recipe))
+        train(plan, clips, folder, changed)
         agreed(None)  # the first process has written the encoder
         in_sight(folder / ENCODER)
     boards = Path(plan.config["output"]) / "leaderboards"
@@ -117,9 +119,24 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     console.print(f"\nthis run: {folder}\nits rows: {boards}", soft_wrap=True)
 
 
-def new_folder(plan: Plan) -> Path:
-    """The folder of this run."""
-    return run_folder(plan.config, "eval" if plan.source is None else plan.source.name, plan.resumed)
+def new_folder(plan: Plan, changed: str = "") -> Path:
+    """The folder of this run, named by what is trained on what, or by what is evaluated; `changed` is the variant."""
+    config, seed, label = plan.config, f"seed{plan.config['seed']}", plan.config.get("label")
+    if plan.source is not None:
+        parts = [config["method"]["name"], plan.source.name, experiment(), seed]
+    elif config["checkpoint"] is None:
+        parts = [config["method"]["name"], "eval", seed]
+    else:
+        parts = ["eval", *([label] if label else named_by(Path(config["checkpoint"])))]
+    return run_folder(config, run_name(parts, changed), plan.resumed)
+
+
+def named_by(checkpoint: Path) -> list[str]:
+    """An encoder's method, data and seed where its file has them, else the file's name."""
+    if not is_ours(checkpoint):
+        return [checkpoint.stem]
+    header = read_header(checkpoint)[1]
+    return [str(header.get("method", "")), str(header.get("pretrain", "")), f"seed{header.get('seed')}"]
 
 
 def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
@@ -205,9 +222,7 @@ def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:
         return random_init(build_backbone(config), header)
     if plan.source is not None:
         return load_encoder(folder / ENCODER), read_header(folder / ENCODER)[1]
-    config = plan.config
-    path, key, pos_mode = (config[name] for name in ("checkpoint", "checkpoint_key", "checkpoint_pos_mode"))
-    encoder, header, how = open_encoder(Path(path), key, pos_mode)
+    encoder, header, how = open_checkpoint(plan.config)
     console.print(how, soft_wrap=True)
     return encoder, header
 

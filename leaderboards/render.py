@@ -53,20 +53,28 @@ def comparison(evaluation: str, metric: str, first: Row, second: Row, difference
 
     `difference` is first minus second on the same items (`outcomes.compare`).
     """
+    numbers = [f"{row.metrics[metric].value:.1f}" for row in (first, second)]
     subject, reference = (
-        f"{_label(row.key, other.key)} {row.metrics[metric].value:.1f}"
-        for row, other in ((first, second), (second, first))
+        f"{_label(row.key, other.key)} {number}"
+        for row, other, number in ((first, second, numbers[0]), (second, first, numbers[1]))
     )
     value, low, high = difference.value, difference.low, difference.high
-    relation = "is above" if value > 0 else "differs from"
-    if value < 0:
-        relation, value, low, high = "is below", -value, -high, -low
+    said = f"{subject} is above {reference} by {value:.1f}"
+    if f"{abs(value):.1f}" == "0.0":  # nobody is above or below by 0.0
+        equal = numbers[0] == numbers[1]
+        said = (
+            f"{subject} equals {reference} at this precision"
+            if equal
+            else f"{subject} differs from {reference} by less than 0.1"
+        )
+    elif value < 0:
+        said, low, high = f"{subject} is below {reference} by {-value:.1f}", -high, -low
     verdict = "significant" if difference.significant else "not significant"
     if difference.too_few:
         verdict = "too few items to tell"
     items = f"{difference.num_items} items" + (f" in {difference.num_groups} groups" if difference.num_groups else "")
     return (
-        f"{evaluation} {metric}: {subject} {relation} {reference} by {value:.1f} [{low:.1f}, {high:.1f}]: {verdict} "
+        f"{evaluation} {metric}: {said} [{low:.1f}, {high:.1f}]: {verdict} "
         f"(paired bootstrap, {100 * difference.level:g} %, {items})"
     )
 

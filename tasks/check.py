@@ -14,7 +14,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from rich.table import Table
 
-from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import ViT
 from longtake.console import console
 from longtake.datasets.clips import Clips
@@ -23,6 +22,7 @@ from longtake.downstream.base import Downstream
 from longtake.downstream.contract import CONTRACT as OF_EVALUATIONS
 from longtake.downstream.contract import NOT_SHARES, OF_ONE_RUN, Trial, harmless, order_of_the_lists_does_not_matter
 from longtake.engine.config import asked_for
+from longtake.engine.encoders import open_checkpoint
 from longtake.engine.identity import Config
 from longtake.engine.machine import resolve_machine
 from longtake.engine.plan import build_backbone, build_evaluation, build_method, check_tasks, make_plan
@@ -115,7 +115,7 @@ def check_evaluations(config: Config) -> None:
 def encoder_of(config: Config) -> ViT:
     if config["checkpoint"] is None:
         return build_backbone(config).eval()
-    return open_encoder(Path(config["checkpoint"]), config["checkpoint_key"], config["checkpoint_pos_mode"])[0]
+    return open_checkpoint(config)[0]
 
 
 def check_evaluation(name: str, config: Config, encoder: ViT) -> list[str]:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
-from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import SIZES, ViT
 from longtake.backbones.weights import weights_hash
+from longtake.engine.encoders import open_checkpoint
 from longtake.engine.identity import Config
 from longtake.leaderboards.render import markdown_table
 from longtake.leaderboards.rows import board_files, metrics_of, read
@@ -29,14 +29,13 @@ def export(config: Config) -> Path:
     """
     if config["checkpoint"] is None:
         raise ValueError("task=export needs checkpoint=FILE")
-    path = Path(config["checkpoint"])
-    encoder, header, report = open_encoder(path, config["checkpoint_key"], config["checkpoint_pos_mode"])
+    encoder, header, report = open_checkpoint(config)
     arguments = timm_arguments(encoder)
     digest = weights_hash(encoder)
     folder = Path(config["output"]) / "export" / f"{header['method']}_{header['backbone']}_{digest[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items() if name != "mask_token"}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     tables = tables_of(digest, Path(config["output"]) / "leaderboards")
     (folder / CARD).write_text(card(header, report, digest, arguments, tables))
     return folder

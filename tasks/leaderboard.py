@@ -13,10 +13,12 @@ from rich.text import Text
 from longtake.console import console
 from longtake.engine.boards import TRACKED, metrics_for, primary_for, rows_of
 from longtake.engine.config import asked_for, composed
+from longtake.engine.folders import RECORD
 from longtake.engine.freshness import is_stale, reasons, verify, vouched_by
 from longtake.engine.git import REPOSITORY, code_commit
 from longtake.engine.history import diff
 from longtake.engine.identity import Config
+from longtake.engine.latest import record_files
 from longtake.engine.progress import curves
 from longtake.leaderboards.overview import (
     Column,
@@ -152,7 +154,7 @@ def write(folder: Path, boards: Sequence[EvaluationEntries], columns: Sequence[C
 def loss_curves(output: Path) -> dict[str, list[Curve]]:
     """Return, by method, the total loss of every run in a folder over the share of its training."""
     found: dict[str, list[Curve]] = {}
-    for record in sorted(output.glob("*/run.json")):
+    for record in sorted(record_files(output, RECORD)):
         method = json.loads(record.read_text())["config"]["method"]["name"]
         terms = curves(record.parent, "loss/")
         if terms:

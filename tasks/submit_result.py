@@ -3,10 +3,10 @@
 import datetime
 from pathlib import Path
 
-from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.weights import weights_hash
 from longtake.downstream.got10k import GOT10K_BOARD, GOT10K_LOCAL, GOT10K_SOURCE, SUBMITTED, server_metrics
 from longtake.downstream.seqtrack import SeqTrack
+from longtake.engine.encoders import open_checkpoint
 from longtake.engine.identity import Config
 from longtake.leaderboards.rows import Key, Provenance, Row, read, upsert
 from longtake.leaderboards.statistics import Estimate
@@ -28,7 +28,7 @@ def submit_result(config: Config, boards: Path) -> Row:
     """
     if config["checkpoint"] is None:
         raise ValueError("task=submit_result needs checkpoint=FILE, the encoder whose archive the server has scored")
-    encoder, *_ = open_encoder(Path(config["checkpoint"]), config["checkpoint_key"], config["checkpoint_pos_mode"])
+    encoder, *_ = open_checkpoint(config)
     digest, local = weights_hash(encoder), boards / f"{GOT10K_LOCAL}.csv"
     rows = [row for row in read(local, SeqTrack.metrics) if row.provenance.checkpoint_hash == digest]
     if not rows:

@@ -82,6 +82,23 @@ def test_lock_files_are_not_tracked_and_versions_are_pinned():
     assert {"torch", "torchvision", "timm", "lightning", "numpy", "mmdet", "mmsegmentation"} <= pinned
 
 
+def test_pip_gets_the_versions_that_uv_gets():
+    """`pip install -c constraints.txt .`, as README says."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == project()["tool"]["uv"]["constraint-dependencies"]
+    assert "pip install -c constraints.txt ." in (ROOT / "README.md").read_text()
+
+
+def test_ci_tries_the_newest_versions_with_tests_that_exist():
+    assert ".ci/newest" in (ROOT / ".ci" / "run").read_text()
+    words = (ROOT / ".ci" / "newest").read_text().split()
+    named = [word.split("::") for word in words if word.startswith("tests/")]
+    assert len(named) >= 4
+    for path, *tests in named:
+        assert (ROOT / path).exists(), path
+        assert all(f"def {test}(" in (ROOT / path).read_text() for test in tests)
+
+
 def test_types_and_shapes_are_checked_while_tests_run():
     with pytest.raises(TypeCheckError):
         other_views(torch.zeros(3))

@@ -58,8 +58,8 @@ def test_a_run_ends_with_rows_for_itself_and_random_init(command, tmp_path):
         for estimate in ours.metrics.values():
             assert 0 <= estimate.low <= estimate.value <= estimate.high <= 100
         assert f"{name} top1" in shown
-        assert "paired bootstrap" in shown
-    (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
+        assert "paired bootstrap" in " ".join(shown.split())  # lines are wrapped
+    (folder,) = (tmp_path / "out").glob("*_dino_video_*_seed0")
     assert {path.name for path in folder.iterdir()} >= {
         "encoder.safetensors",
         "last.ckpt",
@@ -70,7 +70,10 @@ def test_a_run_ends_with_rows_for_itself_and_random_init(command, tmp_path):
     }
     assert str(folder) in shown.replace("\n", "")
 
-    again = command("checkpoint=" + str(folder / "encoder.safetensors"))
+    assert "_dino_video_backbone.image_size=16_batch_size=4_" in folder.name
+    assert (tmp_path / "out" / "latest").resolve() == folder.resolve()
+
+    again = command(f"checkpoint='{folder / 'encoder.safetensors'}'")
     assert again[0] == 0
     assert len(board(tmp_path / "out", "knn_imagenet1k")) == 2  # the same encoder: the same key
     code, shown, _ = command("task=leaderboard", f"output={tmp_path / 'out'}", whole=False)
@@ -84,8 +87,8 @@ def test_a_run_ends_with_rows_for_itself_and_random_init(command, tmp_path):
 def test_a_continued_run_evaluates_nothing_twice(command, tmp_path, monkeypatch):
     monkeypatch.setattr("longtake.engine.record.code_commit", lambda: "0123456789")
     assert command()[0] == 0
-    (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
-    assert command(f"checkpoint={folder / 'encoder.safetensors'}")[0] == 0  # a later folder
+    (folder,) = (tmp_path / "out").glob("*_dino_video_*_seed0")
+    assert command(f"checkpoint='{folder / 'encoder.safetensors'}'")[0] == 0  # a later folder
     before = board(tmp_path / "out", "knn_imagenet1k")
     (tmp_path / "out" / "leaderboards" / "linear_imagenet1k.csv").unlink()
     code, shown, error = command("resume=true")
@@ -257,6 +260,15 @@ def test_experiments_are_the_papers_rows():
     assert (images.pretrain.name, images.method.tracking, images.method.num_frames) == ("imagenet1k", False, 1)
 
 
+def test_an_experiment_names_the_folder(said, tmp_path, tiny_video):
+    """Without it, the folders of its runs would differ by a second of their time."""
+    words = ["pretrain=video", f"pretrain.path='{tiny_video}'", *SMALL, "method=dora", "experiment=table2b", "eval=[]"]
+    code, _, error = said(*words, "method.num_frames=2", "method.num_objects=2", "output=out")
+    assert code == 0, error
+    (folder,) = (tmp_path / "out").glob("*_dora_video_table2b_*_seed0")
+    assert folder.is_dir()
+
+
 def test_two_processes_train_one_encoder(tmp_path, tiny_video, tiny_folder):
     """DDP through Lightning on two CPU processes, as trainer.devices=2 starts it."""
     environment = {**os.environ, "LONGTAKE_DATA": str(tmp_path / "data")}
@@ -275,7 +287,7 @@ def test_two_processes_train_one_encoder(tmp_path, tiny_video, tiny_folder):
         env=environment, cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
+    (folder,) = (tmp_path / "out").glob("*_dino_video_*_seed0")
     assert board(tmp_path / "out", "knn_imagenet1k")[0].provenance.frames_seen == 2 * 8
     assert (folder / "encoder.safetensors").is_file()
 
@@ -295,7 +307,7 @@ def test_sigterm_leaves_a_run_that_goes_on(said, tmp_path, tiny_video, tiny_fold
     shown = first.communicate(timeout=60)[0]
     assert first.returncode == 143, shown
     assert "resume=true" in shown
-    (folder,) = (tmp_path / "out").glob("*_dino_video_seed0")
+    (folder,) = (tmp_path / "out").glob("*_dino_video_*_seed0")
     record = json.loads((folder / "run.json").read_text())
     assert record["config"]["epochs"] == 20
     code, _, error = said(*words, "epochs=20", "resume=true")

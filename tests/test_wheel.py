@@ -22,6 +22,13 @@ width: int = trained.encoder.embed_dim
 file: Path = trained.file
 score: float = longtake.evaluate(trained.encoder, "knn_mini", "scores")["top1_k20"]
 """
+PAIRED = """from longtake.engine.boards import TRACKED, metrics_for
+from longtake.leaderboards.outcomes import compare
+from longtake.leaderboards.rows import read
+
+rows = {row.key.method: row.key for row in read(TRACKED / "knn_mini.csv", metrics_for("knn_mini")) if row.key.seed == 0}
+print(compare(TRACKED, "knn_mini", "top1_k20", rows["dino"], rows["none"]).num_items, "items")
+"""
 WRONG = """import longtake
 
 longtake.pretrain(method="dino", source="walk.mp4", epochs="two")
@@ -30,8 +37,8 @@ longtake.dino_los
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel of the tracked files, unpacked as pip does it."""
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the tracked files."""
     tree, built = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("built")
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(lambda name: (ROOT / name).is_file(), listed.splitlines()):
@@ -40,6 +47,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([sys.executable, "-c", BUILD, str(built)], cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (archive,) = built.glob("longtake-*.whl")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel unpacked as pip does it."""
     site = tmp_path_factory.mktemp("site")
     zipfile.ZipFile(archive).extractall(site)
     return site
@@ -65,6 +78,17 @@ def test_the_wheel_runs_outside_a_clone(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "dora on vit_mini_8" in done.stdout
     assert "knn_mini" in done.stdout
+
+
+def test_the_wheel_has_the_items_of_every_published_row(archive, wheel, tmp_path):
+    """Without them an installed package has no letters and no paired tests."""
+    kept = {path.relative_to(ROOT) for path in (ROOT / "leaderboards" / "outcomes").rglob("*.npz")}
+    assert len(kept) > 200
+    assert {path.relative_to(wheel / "longtake") for path in (wheel / "longtake").rglob("*.npz")} == kept
+    done = python(wheel, tmp_path, "-c", PAIRED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1200 items")
+    assert archive.stat().st_size < 5e6
 
 
 @pytest.mark.parametrize("installed", ["wheel", "clone"])

@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import Int
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from longtake.console import Bars
 from longtake.datasets.davis import write_davis
 from longtake.datasets.mini.jobs import in_order, workers
 from longtake.datasets.mini.layout import picture_scene, walk_scene
@@ -174,7 +175,7 @@ def prepared(world: World, root: Path, kind: str, write: Writer, total: int, pro
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a killed process
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with workers() as pool, Progress(*columns, disable=not progress) as bar:
+        with workers() as pool, Bars(*columns, disable=not progress) as bar:
             task = bar.add_task(f"rendering {world.name}: {kind}", total=total)
             write(partial, pool, lambda: bar.advance(task))
         partial.rename(folder)

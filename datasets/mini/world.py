@@ -38,6 +38,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from longtake.console import Bars
 from longtake.datasets.mini.jobs import in_order, workers
 from longtake.datasets.mini.layout import picture_scene, walk_scene
 from longtake.datasets.mini.objects import CLASSES
@@ -102,7 +103,7 @@ def walk_truth(folder: Path) -> dict[str, np.ndarray]:
 
 def _write(world: World, folder: Path, progress: bool, num_workers: int | None) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with workers(num_workers) as pool, Progress(*columns, disable=not progress) as bar:
+    with workers(num_workers) as pool, Bars(*columns, disable=not progress) as bar:
         _write_walk(world, folder, pool, bar)
         _write_pictures(world, folder, pool, bar)
     names = {"classes": CLASSES, "stuff": STUFF}

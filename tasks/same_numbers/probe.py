@@ -308,12 +308,12 @@ def poisoning(wanted: bool) -> Iterator[None]:
 
 def left_behind(folder: Path, found: Any) -> None:
     """Add the encoder and the losses of a training, the outcomes of an evaluation: bytes, not names of files."""
-    for path in sorted(folder.glob("*/encoder.safetensors")):
+    for path in sorted(p for p in folder.glob("*/encoder.safetensors") if not p.parent.is_symlink()):  # not `latest`
         for name, tensor in sorted(load_file(path).items()):
             found.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
         for log in sorted(path.parent.glob("logs/*/metrics.csv")):
             found.update(logged_losses(log))
-    for path in sorted(folder.glob("*/eval/*/outcomes.npz")):
+    for path in sorted(p for p in folder.glob("*/eval/*/outcomes.npz") if not p.parents[2].is_symlink()):
         with np.load(path) as arrays:
             for name in sorted(arrays.files):
                 found.update(name.encode() + str(arrays[name].shape).encode() + arrays[name].tobytes())

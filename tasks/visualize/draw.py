@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.vit import Tokens, ViT, cls_attention
 from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.datasets.pictures import normalize
 from longtake.datasets.sources.base import Truth, build_source
+from longtake.engine.encoders import open_checkpoint
 from longtake.engine.identity import Config
 from longtake.engine.plan import build_backbone
 from longtake.methods.tracking import Tracker, masked_frames, weights_of
@@ -58,9 +58,7 @@ def subject(config: Config) -> tuple[ViT, str]:
     """The encoder of `checkpoint`, or the backbone at random."""
     if config["checkpoint"] is None:
         return build_backbone(config).eval(), "random init"
-    encoder, header, _ = open_encoder(
-        Path(config["checkpoint"]), config["checkpoint_key"], config["checkpoint_pos_mode"]
-    )
+    encoder, header, _ = open_checkpoint(config)
     return encoder, f"{header['method']} on {header['pretrain']}, {header['epochs'] or 'unknown'} epochs"
 
 

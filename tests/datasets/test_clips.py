@@ -1,5 +1,7 @@
 """Which frames make a clip, and that what a step sees depends on the seed and the step alone."""
 
+import sys
+import warnings
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -264,3 +266,67 @@ def test_only_long_enough_videos_of_a_collection_are_used() -> None:
         Clips(store, num_frames=3, stride_seconds=1.0)
     with pytest.raises(VideoError, match=r"0\.mp4"):
         Clips(store, num_frames=9, stride_seconds=1.0, skip_short=True)
+
+
+def ids_of(loader: DataLoader) -> list[int]:
+    return [clip.index for batch in loader for clip in batch]
+
+
+@pytest.mark.parametrize("workers", [{}, {"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}])
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_plain_loader_sees_the_epoch_that_is_set(store: FrameStore, workers: dict, start: str) -> None:
+    """Also workers that were there before it was set; the clips are those of the same ids, bit for bit."""
+    clips = Clips(store, 2, 0.5, clips_per_epoch=8, seed=1)
+    context = {"multiprocessing_context": start} if workers else {}
+    loader = DataLoader(clips, batch_size=3, collate_fn=list, **workers, **context)
+    assert ids_of(loader) == list(range(8))
+    for epoch in (1, 5):
+        clips.set_epoch(epoch)
+        assert ids_of(loader) == list(range(8 * epoch, 8 * epoch + 8))
+    third = clips[2]
+    clips.set_epoch(0)
+    same = clips[42]
+    assert third.index == same.index == 42
+    assert torch.equal(third.frames, same.frames)
+    assert third.generator.get_state().equal(same.generator.get_state())
+    with pytest.raises(ValueError, match="epoch: got -1, expected 0 or more"):
+        clips.set_epoch(-1)
+
+
+def test_an_epoch_that_is_given_again_is_said_once(store: FrameStore, recwarn: pytest.WarningsRecorder) -> None:
+    clips = Clips(store, 2, 0.5, clips_per_epoch=8)
+    loader = DataLoader(clips, batch_size=4, collate_fn=list)
+    ids_of(loader)
+    clips.set_epoch(1)
+    ids_of(loader)
+    assert clips[0].index == clips[0].index == 8  # who asks for one clip may ask again
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"epoch 1 .*set_epoch"):
+        ids_of(loader)
+    recwarn.clear()
+    ids_of(loader)
+    assert not recwarn.list
+
+
+def test_workers_say_so_too(
+    store: FrameStore, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New ones each time: what one of them has given, the next one knows."""
+    monkeypatch.setattr(warnings, "showwarning", lambda words, *_: print(words, file=sys.stderr))  # pytest's keeps them
+    clips = Clips(store, 2, 0.5, clips_per_epoch=8)
+    loader = DataLoader(clips, batch_size=4, collate_fn=list, num_workers=2, multiprocessing_context="fork")
+    ids_of(loader)
+    assert "set_epoch" not in capfd.readouterr().err
+    ids_of(loader)
+    ids_of(loader)
+    assert capfd.readouterr().err.count("Clips.set_epoch(epoch)") == 1
+
+
+def test_without_shared_memory_one_process_still_trains(store: FrameStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensor: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("unable to write to file </torch_1>: No space left on device")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    clips = Clips(store, 2, 0.5, clips_per_epoch=8)
+    clips.set_epoch(3)
+    assert clips[1].index == 25

@@ -14,6 +14,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import lmdb
@@ -25,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from longtake.datasets import frame_writer, frames
 from longtake.datasets.frame_store import FrameStore
-from longtake.datasets.frames import StoreSpec, build, store_folder
+from longtake.datasets.frames import StoreSpec, allocated, build, store_folder
 from longtake.datasets.packets import VideoError
 from longtake.datasets.video import decode
 
@@ -397,3 +398,8 @@ class Pairs(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         return self.store.read([index, index + 1])
+
+
+def test_bytes_on_the_disk_where_the_system_does_not_tell() -> None:
+    assert allocated(SimpleNamespace(st_size=5000, st_blocks=8)) == 4096
+    assert allocated(SimpleNamespace(st_size=5000)) == 5000  # Windows

@@ -1,10 +1,12 @@
 """The package as a library: a training and an evaluation from plain arguments are those of the command line."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from tiny import TinyEncoder
 
 import longtake
@@ -33,7 +35,7 @@ def test_a_training_is_that_of_the_same_words(said, tiny_video):
         f"++method.views={crops}", "epochs=1", "batch_size=8", "seed=3", "num_workers=0", "output=words", "baseline=false",
     )  # fmt: skip
     assert code == 0, errors
-    (theirs,) = Path("words").glob("*/encoder.safetensors")
+    (theirs,) = Path("words").glob("*_seed3/encoder.safetensors")
     ours = longtake.pretrain(
         method="dino", source=tiny_video, backbone="vit_mini", views=views(), epochs=1, batch_size=8, seed=3, num_workers=0,
         output="ours", **SMALL,
@@ -98,3 +100,37 @@ def test_any_module_that_fits_is_evaluated(tiny_folder):
     assert tuple(scores) == tuple(name for name in task.metrics if name in scores)
     assert all(0 <= score <= 100 for score in scores.values())
     assert Path("scores/outcomes.npz").is_file()
+
+
+@pytest.mark.filterwarnings("error:install .ipywidgets")
+def test_a_notebook_shows_the_plan_and_the_bar(tiny_video, monkeypatch, capsys, recwarn):
+    """A training of seconds: nothing else of it would be seen before it has ended."""
+    from longtake import console as consoles
+    from longtake.engine import library, progress
+
+    shown: list[str] = []
+    monkeypatch.setattr(consoles.InNotebook, "_show", lambda self, what: shown.append(rendered(what)))
+    notebook = Console(force_jupyter=True, width=120)
+    monkeypatch.setattr(progress, "console", notebook)
+    monkeypatch.setattr(library, "console", Console(force_jupyter=False, width=120))
+    trained = longtake.pretrain(
+        method="dino",
+        source=tiny_video,
+        backbone=BACKBONE,
+        views=views(),
+        epochs=1,
+        batch_size=8,
+        num_workers=0,
+        **SMALL,
+    )
+    assert "dino on vit_mini_8: 1 epochs of 4 steps of 8 clips, T = 1" in capsys.readouterr().out
+    assert shown[-1].startswith("pretraining ━━━")
+    assert " 4/4 epoch 1/1  loss " in shown[-1]
+    assert trained.folder == trained.file.parent
+    assert (trained.folder / "last.ckpt").is_file()
+
+
+def rendered(what: object) -> str:
+    page = Console(width=200, file=io.StringIO())
+    page.print(what)
+    return page.file.getvalue()

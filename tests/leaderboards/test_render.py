@@ -154,6 +154,15 @@ def test_rows_of_one_method_are_told_apart_by_what_differs() -> None:
     first = make_row(DINO, top1=41.0)
     second = make_row(DINO._replace(variant="num_objects=4", seed=1), top1=41.0)
     assert comparison("knn_mini", "top1", first, second, Difference(0.0, -1.04, 0.96, 0.9, 500)) == (
-        "knn_mini top1: dino (seed 0) 41.0 differs from dino (variant num_objects=4, seed 1) 41.0 by 0.0 [-1.0, 1.0]: "
+        "knn_mini top1: dino (seed 0) 41.0 equals dino (variant num_objects=4, seed 1) 41.0 at this precision [-1.0, 1.0]: "
         "not significant (paired bootstrap, 90 %, 500 items)"
     )
+
+
+@pytest.mark.parametrize("value", [0.04, -0.04, 0.0, -0.0])
+def test_nobody_is_above_or_below_by_nothing(value: float) -> None:
+    shown = Difference(value, -0.3, 0.3, 0.95, 500)
+    same = comparison("knn_mini", "top1", make_row(DINO, top1=41.0 + value), make_row(NONE, top1=41.0), shown)
+    assert "dino 41.0 equals random init 41.0 at this precision [-0.3, 0.3]: not significant" in same
+    apart = comparison("knn_mini", "top1", make_row(DINO, top1=41.07), make_row(NONE, top1=41.03), shown)
+    assert "dino 41.1 differs from random init 41.0 by less than 0.1 [-0.3, 0.3]: not significant" in apart
