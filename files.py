@@ -46,7 +46,7 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(part, path)
         settle(path.parent)
     except Exception as error:
-        refuse(path, error)
+        refuse_to_write(path, error)
         raise
     finally:
         part.unlink(missing_ok=True)
@@ -72,7 +72,7 @@ def replace(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
         settle(path.parent)
     except Exception as error:
-        refuse(path, error)
+        refuse_to_write(path, error)
         raise
 
 
@@ -129,7 +129,7 @@ def acquired(path: Path, timeout: float) -> BaseFileLock:
         lock.acquire(timeout)
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            refuse(path, error)
+            refuse_to_write(path, error)
             raise
         warnings.warn(
             f"{path.parent}: this file system has no locks ({error.strerror}); files take their place", stacklevel=2
@@ -139,7 +139,7 @@ def acquired(path: Path, timeout: float) -> BaseFileLock:
     return lock
 
 
-def refuse(path: Path, error: BaseException) -> None:
+def refuse_to_write(path: Path, error: BaseException) -> None:
     """Raise `Refused` if that is what `error` means: `path` could not be written."""
     if isinstance(error, OSError) and error.filename and Path(os.fsdecode(error.filename)).parent != path.parent:
         return  # it is about another file

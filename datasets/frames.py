@@ -65,7 +65,7 @@ def build(
             try:
                 _write(path, infos, spec, skip_corrupt, progress)
             except (lmdb.Error, OSError, MemoryError) as error:
-                raise ValueError(f"{path}: {_why(error)} and run the same command again") from error
+                raise ValueError(f"{path}: {_what_helps(error)} and run the same command again") from error
             for line in findings(FrameStore(path)):
                 console.print(line, soft_wrap=True)
     return FrameStore(path)
@@ -155,7 +155,7 @@ def _limit(name: str) -> int | None:
     return None if limit == resource.RLIM_INFINITY else limit
 
 
-def _why(error: Exception) -> str:
+def _what_helps(error: Exception) -> str:
     """Why nothing more could be written, and what helps."""
     full = isinstance(error, lmdb.MapFullError) and _limit("RLIMIT_AS") is not None
     if full or isinstance(error, lmdb.MemoryError | MemoryError):

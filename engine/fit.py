@@ -23,7 +23,7 @@ from longtake.datasets.sampler import StepSampler
 from longtake.datasets.views import Views, collate
 from longtake.engine.cost import device_name, peak_memory_gb
 from longtake.engine.progress import TrainingProgress
-from longtake.files import refuse, succeed
+from longtake.files import refuse_to_write, succeed
 from longtake.methods.base import Method
 from longtake.methods.training import Training
 
@@ -136,7 +136,7 @@ class Safekeeping(Callback):
                 succeed(part, self.path, self.path.with_name("previous.ckpt"))
         except Exception as error:
             part.unlink(missing_ok=True)
-            refuse(self.path, error)
+            refuse_to_write(self.path, error)
             raise
         self._saved = time.monotonic()
 

@@ -192,6 +192,7 @@ def pretrain(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
     """Train what the plan says into `folder`. Raises what `fit` raises."""
     from longtake.engine.fit import fit
 
+    end_with_lost_batches()
     config = plan.config
     duration = duration_of(config, clips.clips_per_epoch)
     fit(build_method(config, duration), clips, folder, identity_of(plan, changed), config)
