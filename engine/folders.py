@@ -4,19 +4,23 @@ import datetime
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
+from filelock import Timeout
+
 from longtake.console import console
 from longtake.engine.identity import Config, config_hash
 from longtake.engine.latest import point_to, record_files
 from longtake.engine.launch import INHERITED
-from longtake.files import whole
+from longtake.files import acquired, whole
 
 ENCODER, RECORD = "encoder.safetensors", "run.json"
+LEAVING = 600.0  # seconds that a run may take to end after a signal
 STAMP = "%Y-%m-%d_%H-%M-%S"
 LONGEST_WORD, LONGEST_VARIANT = 40, 80  # characters; a file's name has room for 255
 
@@ -74,6 +78,27 @@ def shortened(word: str) -> str:
 def in_file_name(text: str) -> str:
     """Text without what shells, file systems and sweeps read as more than a letter."""
     return re.sub(r"[^\w.=+-]+", "-", text).strip("-.") or "-"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder inside the block; waits for one that is about to end, as a stopped job is.
+
+    Raises `ValueError` when it does not.
+    """
+    path = folder / ".running.lock"
+    try:
+        lock = acquired(path, timeout=0)
+    except Timeout:
+        console.print(f"another process is at this run, waiting for it: {folder}", soft_wrap=True, markup=False)
+        try:
+            lock = acquired(path, LEAVING)
+        except Timeout as error:
+            raise ValueError(f"{folder}: another process is at this run; start a new one without resume") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def interrupted_run(config: Config) -> Path:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from longtake.engine.checkpoints import restore, saved_in
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
 from longtake.engine.encoders import open_checkpoint
-from longtake.engine.folders import ENCODER, run_folder, run_name
+from longtake.engine.folders import ENCODER, held, run_folder, run_name
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.launch import INHERITED, launched, leave_slurm_alone
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
@@ -97,6 +98,12 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     plan = replace(plan, resumed=agreed(plan.resumed))
     folder = agreed(new_folder(plan, changed) if is_first() else None)
     shared(folder)
+    with held(folder) if is_first() and INHERITED not in os.environ else nullcontext():
+        train_and_evaluate(plan, recipe, clips, folder, changed)
+
+
+def train_and_evaluate(plan: Plan, recipe: Config, clips: Clips | None, folder: Path, changed: str) -> None:
+    """Do it in the run's folder."""
     if clips is not None:
         train(plan, clips, folder, changed)
         agreed(None)  # the first process has written the encoder

@@ -19,7 +19,9 @@ from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.tasks.table.cells import NO_DATA, RUNNABLE, Cell, TableLine, cells, entries, table, training_words
 from longtake.tasks.table.show import markdown, scores, states
 
-STOPPED = (128 + 2, 128 + 15)  # exit codes of a run that ended in order after a signal
+STOPPED = tuple(
+    128 + number for number in (1, 2, 10, 12, 15)
+)  # exit codes of a run that a signal has ended: HUP to TERM
 
 
 def fill_table(config: Config, launcher: Sequence[str]) -> bool:

@@ -1,5 +1,7 @@
 """Run folders: named by what differs, `latest` is the newest of them, and none is found twice."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import save_encoder
 from longtake.datasets.sources.video import Video
-from longtake.engine.folders import interrupted_run, run_folder, run_name
+from longtake.engine.folders import held, interrupted_run, run_folder, run_name
 from longtake.engine.plan import Plan
 from longtake.engine.session import new_folder
 
@@ -99,3 +101,22 @@ def test_where_there_are_no_links_runs_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "symlink_to", refuse)
     folder = run_folder(config(tmp_path), "dora_mini_seed0", None)
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_folder_is_one_process_s_and_another_one_waits_for_it_to_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("longtake.engine.folders.LEAVING", 0.2)
+    code = (
+        "import sys, pathlib\nfrom longtake.engine.folders import held\n"
+        "with held(pathlib.Path(sys.argv[1])):\n    print('in', flush=True)\n    sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "in\n"
+    with pytest.raises(ValueError, match="another process is at this run"), held(tmp_path):
+        pass
+    assert "waiting for it" in capsys.readouterr().out.replace("\n", " ")
+    other.communicate("")
+    with held(tmp_path):
+        assert not list(tmp_path.glob("*.lock"))  # hidden: a run's folder has what people look for
