@@ -3,43 +3,51 @@
 import linecache
 import sys
 import traceback
+from argparse import Namespace
 from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
 
-from longtake.engine.config import (
-    CONFIG_MODULE,
-    CONFIG_NAME,
-    allow_keywords,
-    check_overrides,
-    outside_overrides,
-    plain,
-    quoted,
-)
+from longtake.engine import flags
+from longtake.engine.config import allow_keywords, check_overrides, outside_overrides, plain, use
+from longtake.engine.overview import overview
+from longtake.engine.words import as_hydra_reads
 from longtake.registry import unknown
 from longtake.tasks import TASKS
 
 
 def main() -> None:
     """Entry point. Bad input ends with one line and exit code 2, before any compute."""
-    sys.argv = quoted(sys.argv)
-    overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
-    if {"--help", "-h"} & set(sys.argv) and overrides:  # of these choices; alone it is Hydra's
-        overrides += ["task=help"]
-        sys.argv = [sys.argv[0], *overrides]
-    alone = not {"task=table", "task=help"} & set(overrides)  # a table's runs are jobs, the table is none
-    if "launcher=slurm" in overrides and alone and not {"-m", "--multirun"} & set(sys.argv):
-        sys.argv.append("--multirun")  # Hydra's launchers belong to its sweeps
+    given, words = flags.read(sys.argv[1:])
     try:
-        if overrides:
-            check_overrides(overrides)
+        if given.shell_completion:
+            flags.for_completion(given)
+        use(flags.sources(given))
+        if given.help and not words:
+            print(overview())
+            return
+        words = words if given.shell_completion else checked(given, words)
     except (ValueError, ImportError) as error:
         if not is_stated(error):
             raise
         fail(error)
-    sys.argv = allow_keywords(sys.argv) + outside_overrides()
-    hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
+    sources = flags.sources(given)
+    sys.argv = [sys.argv[0], *flags.written(given), *allow_keywords(words), *outside_overrides()]
+    hydra.main(config_path=sources.config_path, config_name=sources.config_name, version_base="1.3")(job)()
+
+
+def checked(given: Namespace, words: list[str]) -> list[str]:
+    """The words as Hydra is to read them. Raises `ValueError` for what is wrong with them."""
+    if given.help:  # of these choices; alone it is about all of them
+        given.help, words = False, [*words, "task=help"]
+    alone = not {"task=table", "task=help"} & set(words)  # a table's runs are jobs, the table is none
+    if "launcher=slurm" in words and alone and not (given.cfg or given.info):
+        given.multirun = True  # Hydra's launchers belong to its sweeps
+    words = as_hydra_reads(words, given.multirun)
+    if words:
+        check_overrides(words, given.multirun)
+    return words
 
 
 def job(cfg: DictConfig) -> None:

@@ -28,7 +28,7 @@ ARROWS = {
     "downstream": {"backbones", "datasets", *LEAVES},
     "engine": {"backbones", "datasets", "methods", "downstream", "leaderboards", *LEAVES},
     "tasks": {"engine", "backbones", "datasets", "methods", "downstream", "leaderboards", *LEAVES},
-    "run": {"tasks", "engine.config", "registry"},
+    "run": {"tasks", "engine.config", "engine.flags", "engine.overview", "engine.words", "registry"},
 }
 OURS = sorted([*(p for f in FOLDERS for p in (ROOT / f).rglob("*.py")), *ROOT.glob("*.py")])
 
