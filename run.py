@@ -9,7 +9,7 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
-from longtake.engine import flags
+import longtake.engine.flags as flags
 from longtake.engine.config import allow_keywords, check_overrides, outside_overrides, plain, use
 from longtake.engine.overview import overview
 from longtake.engine.words import as_hydra_reads

@@ -61,7 +61,7 @@ def _sources() -> Sources:
         return _of_command[0] if _of_command else Sources()
     job = HydraConfig.get()
     given = [source.path for source in job.runtime.config_sources if source.provider == "command-line"]
-    return Sources(config_name=job.job.config_name, config_dir=given[0] if given else None)
+    return Sources(config_name=job.job.config_name or CONFIG_NAME, config_dir=given[0] if given else None)
 
 
 def composed(overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
@@ -92,7 +92,7 @@ def _loader(sources: Sources, outside: tuple[Path, ...]) -> ConfigLoaderImpl:
         path.append(provider="entry points", path=f"file://{place}")
     path.append(schema.provider, schema.path)
     loader = ConfigLoaderImpl(config_search_path=path)
-    loader.repository = _ReadOnce(loader.repository)
+    loader.repository = _ReadOnce(loader.repository)  # type: ignore[assignment]
     return loader
 
 
@@ -232,6 +232,8 @@ def _refused(error: Exception, overrides: Sequence[str]) -> str:
         if preset := re.search(r"'method\.presets\.\w+\.(\w+)' not found", text):
             return unknown("method.fidelity", preset[1], ["official", "paper"])
         return " ".join(text.split("\n")[0].split())
+    if "An item is already at" in str(error):
+        return f"+{found[1]}: this key is there already; leave out the +"
     chosen = [override for override in overrides if override.split("=")[0] in GROUPS]
     return unknown_key(found[1], list(_keys(plain(composed(chosen)))))
 

@@ -6,7 +6,7 @@ import resource
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from torch.utils.data import DataLoader
 
 from longtake.backbones.weights import save_encoder
@@ -130,31 +130,42 @@ class Safekeeping(Callback):
             self.save(trainer)
 
 
-def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def fit(
+    method: Method,
+    clips: Clips,
+    folder: Path,
+    identity: Mapping[str, Any],
+    config: Mapping[str, Any],
+    *,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    **options: Any,
+) -> None:
     """Train to the end, continuing from `folder/last.ckpt` where there is one; write `folder/encoder.safetensors`.
+
+    `callbacks` and `loggers` are beside ours; `options` are Lightning's: accelerator, devices, strategy, profiler.
 
     The encoder's header holds `identity` and what the training cost: steps, frames seen, hours, peak memory (GB), device. Raises
     `Interrupted` when a signal stopped it; the checkpoint and the encoder so far are written then too.
     """
-    options, device, checkpoint = config["trainer"], config["device"], folder / "last.ckpt"
+    settings, device, checkpoint = config["trainer"], config["device"], folder / "last.ckpt"
     first_step = (
         torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint.is_file() else 0
     )
-    safe = Safekeeping(checkpoint, options["checkpoint_minutes"])
+    safe = Safekeeping(checkpoint, settings["checkpoint_minutes"])
     trainer = lightning.Trainer(
-        accelerator="gpu" if device.startswith("cuda") else "cpu",
-        devices=options["devices"],
-        num_nodes=options["num_nodes"],
-        precision=options["precision"],
+        **options,
+        num_nodes=settings["num_nodes"],
+        precision=settings["precision"],
         max_steps=method.duration.num_steps,
         max_epochs=-1,
-        callbacks=[TrainingProgress(method.duration), safe],
+        callbacks=[TrainingProgress(method.duration), safe, *callbacks],
         # the CSV logger deletes what an earlier part of the run wrote, unless each part has its own folder
         logger=[
             CSVLogger(folder, "logs", f"from_step_{first_step}", flush_logs_every_n_steps=10),
-            TensorBoardLogger(folder, name="logs", version="tensorboard"),
+            *loggers,
         ],
-        log_every_n_steps=options["log_every_n_steps"],
+        log_every_n_steps=settings["log_every_n_steps"],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -198,4 +209,4 @@ def device_name(device: str) -> str:
     """The GPU's name, or the number of threads that computed."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
+    return "Apple GPU" if device == "mps" else f"CPU, {torch.get_num_threads()} threads"

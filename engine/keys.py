@@ -7,6 +7,7 @@ checked in the same way, against engine/settings.py.
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any, NamedTuple, get_type_hints
@@ -16,10 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from longtake.backbones.vit import ViT
 from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import SOURCES, source_class
+from longtake.datasets.views import Crop, Precrop
 from longtake.downstream.base import DOWNSTREAM
 from longtake.engine.config import NOT_ARGUMENTS, choices, unknown_key
 from longtake.engine.hints import fits, in_words, nearest, text_of
-from longtake.engine.settings import GROUPS, OWN, Root
+from longtake.engine.settings import GROUPS, OWN, Root, Views
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.methods.base import METHODS
 from longtake.registry import unknown
@@ -81,10 +83,22 @@ def _default(field: "dataclasses.Field[Any]") -> Any:
 def of_no_class() -> Iterator[Section]:
     """The parts whose types engine/settings.py has."""
     for place, types in {"": Root, **GROUPS}.items():
-        hints = get_type_hints(types, include_extras=True)
-        keys = {key: Keyword(NO_DEFAULT, hint) for key, hint in hints.items()}
         others = frozenset() if place else OWN | GROUPS.keys()
-        yield Section(place, f"key of {place}:" if place else "key", keys, others)
+        yield Section(place, f"key of {place}:" if place else "key", _annotated(types), others)
+
+
+def _annotated(types: type) -> dict[str, Keyword]:
+    return {key: Keyword(NO_DEFAULT, hint) for key, hint in get_type_hints(types, include_extras=True).items()}
+
+
+def check_views(views: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for what a method's views cannot be made of."""
+    _check(Section("method.views", "key of method.views:", _annotated(Views)), {"precrop": None, **views})
+    for place in ("globals", "locals"):
+        for crop in views[place]:
+            _check(Section(f"method.views.{place}", "key of method.views", keywords(Crop)), crop)
+    if precrop := views.get("precrop"):
+        _check(Section("method.views.precrop", "key of method.views.precrop", keywords(Precrop)), precrop)
 
 
 def sections(config: Mapping[str, Any]) -> Iterator[Section]:
@@ -125,18 +139,27 @@ def effective(config: DictConfig) -> dict[str, Any]:
     filled = config.copy()
     OmegaConf.set_struct(filled, False)
     listed: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
-    parts = list(sections(listed))
+    parts, tables = list(sections(listed)), _referred_to(listed)
     for part in of_no_class():
-        _known(part, part.of(listed))
+        _known(part, {key: value for key, value in part.of(listed).items() if part.place or key not in tables})
     for part in parts:
         for key, keyword in part.keywords.items():
             if key not in part.of(listed) and keyword.default is not NO_DEFAULT:
                 part.of(filled)[key] = plain_value(keyword.default)
     found: dict[str, Any] = OmegaConf.to_container(filled, resolve=True)  # type: ignore[assignment]
+    for key in tables:
+        del found[key]
     for part in [*of_no_class(), *parts]:
         _check(part, part.of(found))
     _at_home(found)
     return found
+
+
+def _referred_to(config: Mapping[str, Any]) -> list[str]:
+    """A yaml's own tables of values: groups of keys that nothing reads but the references of other keys, `${table2b.k16}`."""
+    others, text = {*get_type_hints(Root), *OWN, *GROUPS}, str(config)
+    tables = [key for key, value in config.items() if key not in others and isinstance(value, Mapping)]
+    return [key for key in tables if re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\.", text)]
 
 
 def _at_home(config: dict[str, Any]) -> None:
@@ -164,7 +187,7 @@ def _check(part: Section, values: dict[str, Any]) -> None:
         if value == plain_value(default):
             values[key] = plain_value(default)
     for key, keyword in part.keywords.items():
-        if key not in values:
+        if key not in values and keyword.default is NO_DEFAULT:
             raise ValueError(f"{part.key(key)}: expected {in_words(keyword.hint)}, got nothing")
 
 

@@ -5,22 +5,21 @@ from pathlib import Path
 
 import torch
 
+from longtake.engine.devices import resolve_devices
 from longtake.engine.identity import Config
 from longtake.engine.keys import OF_MACHINE
 
 
 def resolve_machine(config: Config) -> None:
     """Fill in what depends on the machine: device, precision, number of workers."""
-    auto = config["device"] == "auto"
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if auto else config["device"]
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device={device}: this machine has no CUDA device; use device=cpu")
+    resolve_devices(config)
+    device = config["device"]
     workers = config["num_workers"]
     workers = min(8, (os.cpu_count() or 1) // 2) if workers is None else workers
     if config["trainer"]["precision"] == "auto":
         bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
         config["trainer"]["precision"] = "bf16-mixed" if bf16 else "32-true"
-    config.update(device=device, num_workers=workers)
+    config["num_workers"] = workers
     for task in config["eval"].values():
         task.update({key: config[key] for key in OF_MACHINE if task.get(key, 0) in ("auto", None)})
 

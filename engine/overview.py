@@ -2,8 +2,9 @@
 yamls with their comments, and are shown as they stand there."""
 
 from importlib.resources import files
+from itertools import takewhile
 
-from longtake.engine.config import CONFIG_MODULE, CONFIG_NAME, GROUPS, choices
+from longtake.engine.config import CONFIG_MODULE, CONFIG_NAME, GROUPS, choices, config_folders
 
 USAGE = """\
 One long take in, a leaderboard out: pretrain an image encoder on video, measure it, add a row to the leaderboards.
@@ -36,6 +37,14 @@ def overview() -> str:
         "Flags": FLAGS,
     }
     return "\n".join([USAGE, *(f"{title}:\n{text}" for title, text in parts.items())]).rstrip()
+
+
+def head(yaml: str) -> str:
+    """The comment at the beginning of a yaml, in one line; the first of them where several folders have one."""
+    place = next((file for folder in config_folders() if (file := folder / yaml).is_file()), None)
+    lines = place.read_text(encoding="utf-8").splitlines() if place else []
+    comments = takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.lstrip("# ") for line in comments if not line.startswith("# @package"))
 
 
 def _listed(group: str, names: list[str]) -> str:

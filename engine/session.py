@@ -15,8 +15,10 @@ from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
+from longtake.engine.devices import per_machine
 from longtake.engine.folders import ENCODER, INHERITED, run_folder
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
+from longtake.engine.lightning_parts import trainer_parts
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
@@ -51,7 +53,7 @@ def start_others(plan: Plan) -> None:
 
     Does not return when it does something. Several machines: `torchrun` on each of them, as for any program.
     """
-    devices = plan.config["trainer"]["devices"]
+    devices = per_machine(plan.config)
     if plan.source is not None or devices == 1 or "WORLD_SIZE" in os.environ:
         return
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices), "-m", "longtake.run"]
@@ -125,7 +127,8 @@ def pretrain(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
 
     config = plan.config
     duration = duration_of(config, clips.clips_per_epoch)
-    fit(build_method(config, duration), clips, folder, identity_of(plan, changed), config)
+    parts = trainer_parts(config, folder)
+    fit(build_method(config, duration), clips, folder, identity_of(plan, changed), config, **parts)
 
 
 def identity_of(plan: Plan, changed: str) -> dict[str, Any]:

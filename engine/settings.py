@@ -54,6 +54,14 @@ class Root:
     num_workers: FromZero | None
 
 
+class Views:
+    """`views` of a method's yaml; the keys of a crop are those of datasets/views.py."""
+
+    globals: list[dict[str, Any]]
+    locals: list[dict[str, Any]]
+    precrop: dict[str, Any] | None
+
+
 class Trainer:
     """configs/trainer/default.yaml."""
 

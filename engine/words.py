@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, get_type_hints
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from longtake.datasets.roots import Place, expanded
 from longtake.engine.config import KEYWORD, choices, config_folders
@@ -133,7 +133,7 @@ def _classes(key: str, words: Sequence[str]) -> list[type]:
     registry, field = (DOWNSTREAM, "task") if group == "eval" else (METHODS, "name")
     place = next((f for folder in config_folders() if (f := folder / group / f"{name}.yaml").is_file()), None)
     try:
-        return [registry[(yaml.safe_load(place.read_text()) or {}).get(field)]] if place else []  # type: ignore[index]
+        return [registry[OmegaConf.load(place).get(field)]] if place else []  # type: ignore[index]
     except ValueError:
         return []
 
@@ -175,11 +175,12 @@ def _typed(word: str) -> str:
     """A word without the quotes that `as_hydra_reads` would set."""
     found = WORD.fullmatch(word)
     parsed = _parsed(word) if found and QUOTED.fullmatch(found["value"]) else None
-    if parsed is None or not isinstance(parsed.value(), str):
+    text = parsed.value() if parsed is not None else None
+    if found is None or not isinstance(text, str):
         return word
-    text = re.sub(r"(\\*)\\\$\{", lambda signs: f"{signs[1][: len(signs[1]) // 2]}${{", parsed.value())
-    raw = f"{found['key']}={text}"  # type: ignore[index]
+    text = re.sub(r"(\\*)\\\$\{", lambda signs: f"{signs[1][: len(signs[1]) // 2]}${{", text)
+    typed = f"{found['key']}={text}"
     try:
-        return raw if as_hydra_reads([raw]) == [word] else word
+        return typed if as_hydra_reads([typed]) == [word] else word
     except ValueError:
         return word

@@ -16,12 +16,23 @@ from longtake.datasets.frames import StoreSpec, build
 from longtake.datasets.views import Crop, MultiCrop
 from longtake.engine import fit as fitting
 from longtake.engine.fit import Interrupted, fit
+from longtake.engine.lightning_parts import trainer_parts
 from longtake.engine.progress import curves, draw_curves, health_line
 from longtake.methods.base import Duration
 from longtake.methods.dino import DINO
 
 DURATION = Duration(epochs=3, steps_per_epoch=3, batch_size=4)
-TRAINER = {"devices": 1, "num_nodes": 1, "precision": "32-true", "log_every_n_steps": 1, "checkpoint_minutes": 60}
+TRAINER = {
+    "devices": 1,
+    "num_nodes": 1,
+    "precision": "32-true",
+    "log_every_n_steps": 1,
+    "checkpoint_minutes": 60,
+    "strategy": "auto",
+    "logger": ["csv", "tensorboard"],
+    "callbacks": [],
+    "profiler": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,7 @@ def train(clips: Clips, folder: Path, num_workers: int = 0) -> dict[str, torch.T
     method = DINO(backbone, DURATION, out_dim=32, hidden_dim=16, bottleneck_dim=8, warmup_epochs=1, seed=3)
     folder.mkdir(exist_ok=True)
     config = {"trainer": TRAINER, "device": "cpu", "num_workers": num_workers}
-    fit(method, clips, folder, {"method": "dino"}, config)
+    fit(method, clips, folder, {"method": "dino"}, config, **trainer_parts(config, folder))
     return method.state_dict()
 
 

@@ -1,6 +1,7 @@
 """Words of the command line: whatever a shell hands over as one word after a key that takes a path is that path."""
 
 import os
+import re
 import string
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def read(word: str, sweep: bool = False, *others: str) -> object:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("key", "more"), [("checkpoint", ()), ("output", ()), ("pretrain.path", ("pretrain=video",))])
-def test_a_file_that_exists_is_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, key: str, more: tuple):
+def test_a_file_that_exists_is_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, key: str, more: tuple
+):
     monkeypatch.chdir(tmp_path)
     Path(name).touch()
     value = read(f"{key}={name}", False, *more)
@@ -133,6 +136,5 @@ def test_what_was_meant_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for name in ("a.mp4", "b.mp4"):
         Path(name).touch()
     Path("here").mkdir()
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=re.escape(message)):
         as_hydra_reads(words)
-    assert message in str(caught.value)
