@@ -6,7 +6,8 @@ A class is `package.module:Class`, or Hydra's `{_target_: package.module.Class, 
 import difflib
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,10 +39,11 @@ def check_parts(trainer: Config) -> None:
                 _check_class(f"trainer.{key}", part)
 
 
-def trainer_parts(config: Config, folder: Path) -> dict[str, Any]:
-    """Keyword arguments of `fit`: what `lightning.Trainer` takes, and the loggers beside the CSV."""
+@contextmanager
+def trainer_parts(config: Config, folder: Path) -> Iterator[dict[str, Any]]:
+    """Keyword arguments of `fit`: what `lightning.Trainer` takes, and the loggers beside the CSV; these end with the block."""
     trainer = config["trainer"]
-    return {
+    parts = {
         "accelerator": accelerator(config["device"]),
         "devices": trainer["devices"],
         "strategy": _made(trainer["strategy"]),
@@ -49,6 +51,13 @@ def trainer_parts(config: Config, folder: Path) -> dict[str, Any]:
         "callbacks": [_made(callback) for callback in trainer["callbacks"]],
         "loggers": [_logger(logger, config, folder) for logger in _listed(trainer["logger"]) if logger != CSV],
     }
+    try:
+        yield parts
+    finally:
+        if "wandb" in _listed(trainer["logger"]):
+            import wandb
+
+            wandb.finish()  # else the next run of this program would go on with this one's curves
 
 
 def _listed(loggers: Any) -> list[Any]:
@@ -96,16 +105,16 @@ def _check_class(key: str, part: Any) -> None:
         cls = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{key}: {path}: {error}") from error
-    try:
-        inspect.signature(cls).bind(**keywords)
-    except TypeError as error:
-        raise ValueError(f"{key}: {path}: {error}") from error
     from lightning.pytorch.callbacks import Callback, Checkpoint
 
     if key == "trainer.callbacks" and isinstance(cls, type) and issubclass(cls, Checkpoint):
         raise ValueError(f"{key}: {path}: a run keeps last.ckpt by itself, every trainer.checkpoint_minutes")
     if key == "trainer.callbacks" and isinstance(cls, type) and not issubclass(cls, Callback):
         raise ValueError(f"{key}: {path} is no lightning.pytorch.callbacks.Callback")
+    try:
+        inspect.signature(cls).bind(**keywords)
+    except TypeError as error:
+        raise ValueError(f"{key}: {path}: {error}") from error
 
 
 def _as_dict(key: str, part: Any) -> dict[str, Any]:
@@ -147,24 +156,26 @@ def _logger(word: Any, config: Config, folder: Path) -> Any:
     if word == "tensorboard":
         return loggers.TensorBoardLogger(folder, name="logs", version="tensorboard")
     try:
-        found = _wandb(loggers, folder) if word == "wandb" else _mlflow(loggers, folder)
-        found.log_hyperparams(config)
+        return _wandb(loggers, config, folder) if word == "wandb" else _mlflow(loggers, config, folder)
     except Exception as error:  # of a service that is not there, say
         raise ValueError(f"trainer.logger={word}: {' '.join(str(error).split())}") from error
+
+
+def _wandb(loggers: Any, config: Config, folder: Path) -> Any:
+    name = folder.name
+    found = loggers.WandbLogger(name, (folder / "logs").absolute(), id=name, project=PROJECT, resume="allow")
+    found.log_hyperparams(config)
     return found
 
 
-def _wandb(loggers: Any, folder: Path) -> Any:
-    name = folder.name
-    return loggers.WandbLogger(name, (folder / "logs").absolute(), id=name, project=PROJECT, resume="allow")
-
-
-def _mlflow(loggers: Any, folder: Path) -> Any:
+def _mlflow(loggers: Any, config: Config, folder: Path) -> Any:
     """MLflow's, of `MLFLOW_TRACKING_URI` or of a file beside the runs; the run's number is kept for when it goes on."""
     number = folder / "logs" / "mlflow_run"
     place = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder.parent / 'mlflow.db').absolute()}"
     known = number.read_text() if number.is_file() else None
     found = loggers.MLFlowLogger(PROJECT, folder.name, tracking_uri=place, run_id=known)
+    if known is None:  # whose settings MLflow lets nobody change
+        found.log_hyperparams(config)
     if isinstance(found.run_id, str):  # in the first process
         number.parent.mkdir(exist_ok=True)
         number.write_text(found.run_id)

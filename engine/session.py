@@ -127,8 +127,8 @@ def pretrain(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
 
     config = plan.config
     duration = duration_of(config, clips.clips_per_epoch)
-    parts = trainer_parts(config, folder)
-    fit(build_method(config, duration), clips, folder, identity_of(plan, changed), config, **parts)
+    with trainer_parts(config, folder) as parts:
+        fit(build_method(config, duration), clips, folder, identity_of(plan, changed), config, **parts)
 
 
 def identity_of(plan: Plan, changed: str) -> dict[str, Any]:

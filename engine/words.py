@@ -133,7 +133,7 @@ def _classes(key: str, words: Sequence[str]) -> list[type]:
     registry, field = (DOWNSTREAM, "task") if group == "eval" else (METHODS, "name")
     place = next((f for folder in config_folders() if (f := folder / group / f"{name}.yaml").is_file()), None)
     try:
-        return [registry[OmegaConf.load(place).get(field)]] if place else []  # type: ignore[index]
+        return [registry[OmegaConf.load(place).get(field)]] if place else []  # type: ignore[arg-type]
     except ValueError:
         return []
 

@@ -62,7 +62,8 @@ class Video(Stored, name="video"):
 
     @property
     def collection(self) -> bool:
-        return bool(self.subset_seconds) or any(expanded(w).is_dir() or glob.has_magic(w) for w in self.words)
+        found = [(word, expanded(word)) for word in self.words]  # a file may be called walk[1].mp4
+        return bool(self.subset_seconds) or any(p.is_dir() or (glob.has_magic(w) and not p.exists()) for w, p in found)
 
     def _subset(self, files: list[Path]) -> list[Path]:
         """The first files of an order that `subset_seed` shuffles, up to `subset_seconds` of video; sorted."""

@@ -49,7 +49,8 @@ def train(clips: Clips, folder: Path, num_workers: int = 0) -> dict[str, torch.T
     method = DINO(backbone, DURATION, out_dim=32, hidden_dim=16, bottleneck_dim=8, warmup_epochs=1, seed=3)
     folder.mkdir(exist_ok=True)
     config = {"trainer": TRAINER, "device": "cpu", "num_workers": num_workers}
-    fit(method, clips, folder, {"method": "dino"}, config, **trainer_parts(config, folder))
+    with trainer_parts(config, folder) as parts:
+        fit(method, clips, folder, {"method": "dino"}, config, **parts)
     return method.state_dict()
 
 
