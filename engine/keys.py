@@ -19,7 +19,7 @@ from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import SOURCES, source_class
 from longtake.datasets.views import Crop, Precrop
 from longtake.downstream.base import DOWNSTREAM
-from longtake.engine.config import NOT_ARGUMENTS, choices, unknown_key
+from longtake.engine.config import NOT_ARGUMENTS, choices, config_folders, unknown_key
 from longtake.engine.hints import fits, in_words, nearest, text_of
 from longtake.engine.settings import GROUPS, OWN, Root, Views
 from longtake.leaderboards.schema import RANDOM_INIT
@@ -199,7 +199,10 @@ def _known(part: Section, values: Mapping[str, Any]) -> None:
         if part.place == "method" and not part.keywords:
             raise ValueError(f"{part.place}.{key}: got {value!r}, but nothing is trained")
         if part.place == "pretrain" and (kinds := _sources_with(key)):
-            raise ValueError(f"pretrain.{key}={value}: a key of {' or '.join(kinds)}, but pretrain={values['name']}")
+            given = f"pretrain.{key}={value}"
+            raise ValueError(
+                f"{given}: pretrain={values['name']} has no such key, expected {' or '.join(kinds)} {given}"
+            )
         if not part.place:
             raise ValueError(unknown_key(key, [*part.keywords, *(f"{name}.{word}" for name, word in _of_groups())]))
         raise ValueError(unknown(part.kind, key, sorted(part.keywords)))
@@ -210,9 +213,22 @@ def _of_groups() -> Iterator[tuple[str, str]]:
 
 
 def _sources_with(key: str) -> list[str]:
-    """The words that choose sources which have a key and which are called as their class is."""
+    """The words that choose a source with this key, one for each class, videos first."""
     named = [name for name in SOURCES.all_names() if key in keywords(SOURCES[name])]
-    return [f"pretrain={name}" for name in named if name in choices("pretrain")]
+    return [f"pretrain={word}" for name in reversed(named) for word in _words_of_source(name)[:1]]
+
+
+def _words_of_source(name: str) -> list[str]:
+    """The choices of `pretrain` that are of a class; first the one that is called as the class is."""
+    words = sorted(choices("pretrain"), key=lambda word: word != name)
+    yamls = {
+        word: file
+        for word in words
+        for folder in config_folders()
+        if (file := folder / f"pretrain/{word}.yaml").is_file()
+    }
+    read = {word: OmegaConf.create(file.read_text()) for word, file in yamls.items()}
+    return [word for word, keys in read.items() if keys.get("pretrain", keys).get("source") == name]
 
 
 def _other_type(key: str, value: Any, hint: Any) -> str:

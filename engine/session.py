@@ -52,10 +52,16 @@ def start_others(plan: Plan) -> None:
     """Evaluations alone on several devices: this program again, in as many processes (a training starts its own).
 
     Does not return when it does something. Several machines: `torchrun` on each of them, as for any program.
+    Raises `ValueError` for GPUs by number, which `torchrun` does not take.
     """
     devices = per_machine(plan.config)
     if plan.source is not None or devices == 1 or "WORLD_SIZE" in os.environ:
         return
+    given = plan.config["trainer"]["devices"]
+    if isinstance(given, list):
+        raise ValueError(
+            f"trainer.devices={given}: evaluations alone take a number; CUDA_VISIBLE_DEVICES says which GPUs"
+        )
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(devices), "-m", "longtake.run"]
     os.execv(sys.executable, [sys.executable, *launcher, *sys.argv[1:]])
 

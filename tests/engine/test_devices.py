@@ -7,6 +7,8 @@ import torch
 
 from longtake.engine.config import plainly
 from longtake.engine.devices import accelerator, num_processes, per_machine, resolve_devices
+from longtake.engine.plan import Plan
+from longtake.engine.session import start_others
 
 
 @pytest.fixture
@@ -61,6 +63,18 @@ def test_devices_become_numbers_or_gpus(words: list[str], device: str, devices: 
 def test_what_there_is_not_is_refused(words: list[str], message: str):
     with pytest.raises(ValueError, match=message):
         resolve_devices(plainly(["eval=[]", *words]))
+
+
+@pytest.mark.usefixtures("gpus")
+def test_evaluations_alone_take_a_number_of_devices(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, words: started.append(words))
+    for word in ("trainer.devices=auto", "trainer.devices=[2]"):
+        start_others(Plan(resolved("method=none", word), None, "", None, {}, {}, None))
+    assert [words[words.index("--nproc-per-node") + 1] for words in started] == ["4"]
+    with pytest.raises(ValueError, match=r"trainer.devices=\[0, 1\]: evaluations alone take a number"):
+        start_others(Plan(resolved("method=none", "trainer.devices=[0,1]"), None, "", None, {}, {}, None))
 
 
 def test_mps_is_lightnings_accelerator_where_it_is_there(monkeypatch: pytest.MonkeyPatch):

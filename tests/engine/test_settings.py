@@ -70,7 +70,12 @@ def test_precisions_are_lightnings():
         ("+epoch=3", "unknown key 'epoch'. Did you mean epochs?"),
         ("+trainer.max_epochs=1", "unknown key of trainer: 'max_epochs'."),
         ("+analyze.detectors=1", "unknown key of analyze: 'detectors'. Did you mean detector?"),
-        ("pretrain.path=foo.mp4", "pretrain.path=foo.mp4: a key of pretrain=frames or pretrain=video, but pretrain=mini"),
+        (
+            "pretrain.path=foo.mp4",
+            "pretrain=mini has no such key, expected pretrain=video or pretrain=frames pretrain.path=foo.mp4",
+        ),
+        ("pretrain.images=photos", "pretrain=mini has no such key, expected pretrain=imagenet1k pretrain.images=photos"),
+        ("pretrain.pathh=foo.mp4", "unknown key of source world: 'pathh'."),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line(word: str, message: str):
