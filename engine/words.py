@@ -13,10 +13,10 @@ from typing import Any, get_type_hints
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from longtake.datasets.roots import Place, expanded
-from longtake.engine.config import KEYWORD, choices, config_folders
+from longtake.engine.config import KEYWORD, choices, composed
 from longtake.engine.hints import takes_list, text_of
 from longtake.engine.settings import GROUPS, Root
 
@@ -130,11 +130,11 @@ def _classes(key: str, words: Sequence[str]) -> list[type]:
         return [SOURCES[name] for name in SOURCES.all_names()]
     chosen = [word.partition("=")[2] for word in words if word.startswith("method=")]
     name = rest[0] if group == "eval" else "".join(chosen[-1:])
-    registry, field = (DOWNSTREAM, "task") if group == "eval" else (METHODS, "name")
-    place = next((f for folder in config_folders() if (f := folder / group / f"{name}.yaml").is_file()), None)
     try:
-        return [registry[OmegaConf.load(place).get(field)]] if place else []  # type: ignore[arg-type]
-    except ValueError:
+        if group == "eval":
+            return [DOWNSTREAM[composed([f"eval=[{name}]"]).eval[name].task]]
+        return [METHODS[composed([f"method={name}"]).method.name]]
+    except (HydraException, OmegaConfBaseException, ValueError):
         return []
 
 

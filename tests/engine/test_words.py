@@ -95,6 +95,10 @@ def test_evaluations_folders_are_paths_too():
     words = as_hydra_reads(["eval=[davis2017]", "eval.davis2017.root=2017", "eval.davis2017.split=val"])
     assert words[1:] == ["eval.davis2017.root='2017'", "eval.davis2017.split=val"]
     assert plainly(words)["eval"]["davis2017"]["root"] == "2017"
+    inherited = as_hydra_reads(
+        ["eval=[finetune_mini_quick]", "eval.finetune_mini_quick.root=my (1)", "eval.none_such.root=a b"]
+    )
+    assert inherited[1:] == ["eval.finetune_mini_quick.root='my (1)'", "eval.none_such.root=a b"]
 
 
 def test_commits_are_text():
