@@ -3,50 +3,72 @@
 import linecache
 import sys
 import traceback
+from argparse import Namespace
 from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
 
+import longtake.engine.flags as flags
 from longtake.console import console
-from longtake.engine.config import (
-    CONFIG_MODULE,
-    CONFIG_NAME,
-    allow_keywords,
-    check_overrides,
-    outside_overrides,
-    plain,
-    quoted,
-)
+from longtake.engine.config import allow_keywords, check_overrides, outside_overrides, plain, use
 from longtake.engine.launch import adopt
+from longtake.engine.overview import overview
 from longtake.engine.sweep import end_of_sweep, one_of_many
+from longtake.engine.words import as_hydra_reads
 from longtake.registry import unknown
 from longtake.tasks import TASKS
 
 
 def main() -> None:
     """Entry point. Bad input ends with one line and exit code 2, before any compute."""
-    sys.argv = quoted(sys.argv)
-    overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
-    if {"--help", "-h"} & set(sys.argv) and overrides:  # of these choices; alone it is Hydra's
-        overrides += ["task=help"]
-        sys.argv = [sys.argv[0], *overrides]
-    alone = not {"task=table", "task=help"} & set(overrides)  # a table's runs are jobs, the table is none
+    given, words = flags.read(sys.argv[1:])
     try:
         adopt()
-        if "launcher=slurm" in overrides and alone:
+        if given.shell_completion:
+            flags.for_completion(given)
+        use(flags.sources(given))
+        if given.help and not words:
+            print(overview())
+            return
+        jobs = submits(given, words)
+        words = words if given.shell_completion else checked(given, words)
+        if jobs:
             from longtake.engine.submission import submit  # and with it PyTorch
 
-            raise SystemExit(submit(overrides))
-        if overrides:
-            check_overrides(overrides)
+            raise SystemExit(submit(words))
     except (ValueError, ImportError) as error:
         if not is_stated(error):
             raise
         fail(error)
-    sys.argv = allow_keywords(sys.argv) + outside_overrides()
-    hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
+    sources = flags.sources(given)
+    sys.argv = [sys.argv[0], *flags.written(given), *allow_keywords(words), *outside_overrides()]
+    hydra.main(config_path=sources.config_path, config_name=sources.config_name, version_base="1.3")(job)()
     end_of_sweep()
+
+
+def submits(given: Namespace, words: list[str]) -> bool:
+    """Whether these are jobs for a cluster: a table's runs are, the table itself is none."""
+    if (
+        not {"task=table", "task=help"}.isdisjoint(words)
+        or given.help
+        or given.cfg
+        or given.info
+        or given.shell_completion
+    ):
+        return False
+    return "launcher=slurm" in words
+
+
+def checked(given: Namespace, words: list[str]) -> list[str]:
+    """The words as Hydra is to read them. Raises `ValueError` for what is wrong with them."""
+    if given.help:  # of these choices; alone it is about all of them
+        given.help, words = False, [*words, "task=help"]
+    given.multirun = given.multirun or submits(given, words)  # a job for each run of a sweep
+    words = as_hydra_reads(words, given.multirun)
+    if words:
+        check_overrides(words, given.multirun)
+    return words
 
 
 def job(cfg: DictConfig) -> None:

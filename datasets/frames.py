@@ -16,7 +16,6 @@ from typing import Any
 import lmdb
 import numpy as np
 from filelock import BaseFileLock, Timeout
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,6 +28,7 @@ from rich.progress import (
 from rich.text import Text
 
 from longtake.console import Bars
+from longtake.console import notes as console
 from longtake.datasets.faces import face_blur
 from longtake.datasets.frame_store import VERSION, FrameStore, open_environment, read_info, read_records
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
@@ -39,8 +39,6 @@ from longtake.files import acquired
 QUALITIES, BYTES_PER_PIXEL = (75, 90, 95), (0.26, 0.45, 0.64)
 HASHED_PART = 1 << 22  # bytes
 MAX_MAP = 1 << 40  # bytes of address space
-
-console = Console(stderr=True)
 
 
 def build(

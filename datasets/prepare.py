@@ -1,10 +1,6 @@
 """`run task=prepare pretrain=NAME`: fetch what is missing, look at what is there, build the frame store, sum it up."""
 
-import sys
-
-from rich.console import Console
-
-from longtake.console import notes
+from longtake.console import console, notes
 from longtake.datasets.sources.base import Source
 from longtake.datasets.store import Store
 
@@ -19,4 +15,4 @@ def prepare(source: Source) -> Store:
 
 def print_store(store: Store) -> None:
     """Print what a store says of itself."""
-    Console(width=120 if not sys.stdout.isatty() else None).print(store.summary())
+    console.print(store.summary())

@@ -2,6 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+# A path as somebody types it, for `expanded`. The command line takes the value of a key of this type as it is, whatever its signs.
+Place = Annotated[str, "a path"]
 
 
 def data_root() -> Path:

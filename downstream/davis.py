@@ -21,6 +21,7 @@ from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_davis, open_davis
 from longtake.datasets.davis import Sequence, write_mask
 from longtake.datasets.pictures import IMAGENET_STD, normalized
+from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, masks_drawn
 from longtake.downstream.jf import ObjectScore, Statistics, evaluate_sequence
@@ -36,7 +37,7 @@ class DAVIS(Downstream, name="davis"):
 
     metrics: ClassVar[tuple[str, ...]] = ("J&F", "J", "F", "J_recall", "F_recall", "J_decay", "F_decay")
 
-    root: str
+    root: Place
     split: str = "val"
     short_side: int = 480  # pixels of the network's input
     multiple: int = 64  # the long side is cut to a multiple of it

@@ -11,6 +11,7 @@ from torch import nn
 
 from longtake.backbones.vit import ViT
 from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
+from longtake.datasets.roots import Place
 from longtake.downstream import mm
 from longtake.downstream.base import Downstream, Encoder
 from longtake.downstream.drawing import Budget, at_once, batches
@@ -34,7 +35,7 @@ class DenseTuning(Downstream):
     shared: ClassVar[bool] = True
     scope: ClassVar[str]  # mmseg or mmdet
 
-    root: str
+    root: Place
     taps: list[int] = dataclasses.field(default_factory=lambda: [3, 5, 7, 11])  # blocks, from 0; one per level
     norm: bool = True  # the final norm on every tap
     iterations: int = 160_000

@@ -24,6 +24,7 @@ from longtake.console import progress_bar
 from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.benchmarks import missing_segmentation, open_segmentation
 from longtake.datasets.pictures import normalized, read_rgb
+from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
 from longtake.downstream.base import Downstream, Encoder, check_size, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, painted
@@ -38,7 +39,7 @@ class DenseKNN(Downstream, name="dense_knn"):
 
     metrics: ClassVar[tuple[str, ...]] = ("icl_miou", "icl_macc")
 
-    root: str
+    root: Place
     layout: str = "voc"  # or ade20k
     train_list: str = "Segmentation/train"
     test_list: str = "Segmentation/val"

@@ -21,6 +21,7 @@ from longtake.datasets.images import (
     open_splits,
     short_side,
 )
+from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, check_size, frozen
 from longtake.parallel import is_first, part_of, summed
 
@@ -41,7 +42,7 @@ class FrozenClassification(Downstream):
 
     shared: ClassVar[bool] = True
 
-    root: str | None = None
+    root: Place | None = None
     train_split: str = "train"
     test_split: str = "val"  # ImageNet's test labels are not public
     size: int = 224  # pixels of the square the encoder sees

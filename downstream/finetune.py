@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from longtake.datasets.images import eval_transform, short_side
 from longtake.datasets.labelled import LabelledImages
+from longtake.datasets.roots import Place
 from longtake.datasets.transfer import is_rendered, missing_images, odd_images, open_images
 from longtake.downstream.augmented import Transformed, augmentation, epoch_order
 from longtake.downstream.base import Downstream, Encoder, check_size, save_outcomes
@@ -47,7 +48,7 @@ class Finetune(Recipe, Downstream, name="finetune"):
     shared: ClassVar[bool] = True
 
     layout: str = "imagefolder"
-    root: str | None = None
+    root: Place | None = None
     train_split: str = "train"
     test_split: str = "test"
     size: int = 224  # pixels of the square the encoder sees

@@ -24,6 +24,7 @@ from longtake.backbones.vit import Tokens, cls_attention
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_voc, open_voc
 from longtake.datasets.pictures import normalized, read_rgb
+from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
 from longtake.downstream.attention import best_head, jaccard, mass_mask
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
@@ -138,7 +139,7 @@ class LOST(Downstream, name="lost"):
     )  # fmt: skip
     primary: ClassVar[tuple[str, ...]] = ("corloc", "jaccard_besthead_60")
 
-    root: str
+    root: Place
     main_list: str = "Main/trainval"
     segmentation_list: str | None = "Segmentation/val"  # None: CorLoc on `main_list` alone
     hard: bool = True  # also objects that are truncated or difficult, as LOST counts

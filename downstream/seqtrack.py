@@ -17,6 +17,7 @@ from jaxtyping import Float
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_got10k, open_got10k
 from longtake.datasets.got10k import HIDDEN_TRUTH, GOT10k, Track, check_given
+from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
 from longtake.downstream.drawing import at_once
 from longtake.downstream.gallery import Gallery, tracks_drawn
@@ -41,7 +42,7 @@ class SeqTrack(SeqTrackRecipe, Tracking, Downstream, name="seqtrack"):
     metrics: ClassVar[tuple[str, ...]] = ("ao", "sr50", "sr75", "ao_sequences")
     shared: ClassVar[bool] = True
 
-    root: str
+    root: Place
     train_split: str = "train"
     split: str = "val"
     exclude: Sequence[str] = ()  # sequences to leave out, of any split

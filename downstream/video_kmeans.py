@@ -19,6 +19,7 @@ from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_davis, open_davis
 from longtake.datasets.davis import Sequence
 from longtake.datasets.pictures import normalized, read_rgb
+from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, masks_drawn
 from longtake.downstream.miou import class_ious, confusion, matching
@@ -33,7 +34,7 @@ class VideoKMeans(Downstream, name="video_kmeans"):
 
     metrics: ClassVar[tuple[str, ...]] = ("kmeans_miou", "kmeans_objects_iou")
 
-    root: str
+    root: Place
     split: str = "val"
     short_side: int = 224
     binary_masks: bool = False

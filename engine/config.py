@@ -5,22 +5,26 @@ Hydra composes the configuration (https://hydra.cc); its errors are translated h
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from copy import deepcopy
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from hydra import compose, initialize_config_module
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
+from hydra._internal.utils import create_automatic_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from longtake.registry import unknown
@@ -34,21 +38,78 @@ NOT_ARGUMENTS = frozenset({"name", "num_frames", "views", "fidelity", "presets"}
 KEYWORD = re.compile(rf"(method\.(?!(?:{'|'.join(NOT_ARGUMENTS)})\b)|pretrain\.|backbone\.|eval\.[^.=@]+\.)[^=@]+=")
 
 
+class Sources(NamedTuple):
+    """Where yamls are, as Hydra's flags say it."""
+
+    config_name: str = CONFIG_NAME  # --config-name
+    config_path: str = f"pkg://{CONFIG_MODULE}"  # --config-path
+    config_dir: str | None = None  # --config-dir: a folder that comes before ours
+
+
+_of_command: list[Sources] = []  # the command line's, once it is read
+
+
+def use(sources: Sources) -> None:
+    """From now on, yamls are those of this command line. Raises `ValueError` for a folder that there is not."""
+    if sources.config_dir is not None and not Path(sources.config_dir).is_dir():
+        raise ValueError(f"--config-dir {sources.config_dir}: no such folder")
+    _of_command[:] = [sources]
+
+
+def _sources() -> Sources:
+    """Where yamls are: said by this process's command line, or, in a job that was sent elsewhere, by the job."""
+    if _of_command or not HydraConfig.initialized():
+        return _of_command[0] if _of_command else Sources()
+    job = HydraConfig.get()
+    given = [source.path for source in job.runtime.config_sources if source.provider == "command-line"]
+    return Sources(config_name=job.job.config_name or CONFIG_NAME, config_dir=given[0] if given else None)
+
+
 def composed(overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
     """The configuration that these overrides give, Hydra's own too if asked for; also from within a Hydra job."""
-    inside = GlobalHydra.instance().is_initialized()
-    with nullcontext() if inside else initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        return compose(CONFIG_NAME, [*allow_keywords(overrides), *outside_overrides()], return_hydra_config=hydra)
+    sources, outside = _sources(), tuple(outside_folders())
+    searches = any(word.lstrip("+").startswith("hydra.searchpath=") for word in overrides)  # and so is not to be kept
+    loader = (_loader.__wrapped__ if searches else _loader)(sources, outside)
+    config = loader.load_configuration(
+        sources.config_name, allow_keywords(overrides), run_mode=RunMode.RUN, from_shell=False
+    )
+    if not hydra:
+        with open_dict(config):
+            del config["hydra"]
+    return config
+
+
+@cache
+def _loader(sources: Sources, outside: tuple[Path, ...]) -> ConfigLoaderImpl:
+    """Hydra's, which reads each yaml once in the life of this program (that is half of a composition's time)."""
+    version.setbase("1.3")
+    Plugins.instance()
+    path = create_automatic_config_search_path(None, "longtake.run", sources.config_path)
+    if sources.config_dir is not None:
+        folder = f"file://{Path(sources.config_dir).absolute()}"
+        path.prepend(provider="command-line", path=folder, anchor=SearchPathQuery(provider="schema"))
+    schema = path.get_path().pop()  # stays the last one
+    for place in outside:
+        path.append(provider="entry points", path=f"file://{place}")
+    path.append(schema.provider, schema.path)
+    loader = ConfigLoaderImpl(config_search_path=path)
+    loader.repository = _ReadOnce(loader.repository)  # type: ignore[assignment]
+    return loader
+
+
+class _ReadOnce(CachingConfigRepository):
+    """Hydra copies its repository for each composition: this one stays, and gives copies of what it has read."""
+
+    def load_config(self, config_path: str) -> Any:
+        return deepcopy(super().load_config(config_path))
+
+    def __deepcopy__(self, _: dict[int, Any]) -> "_ReadOnce":
+        return self
 
 
 def allow_keywords(words: Sequence[str]) -> list[str]:
     """A command line whose keywords of classes Hydra takes although no yaml lists them. What is unknown is found by `plain`."""
     return [f"++{word}" if KEYWORD.match(word) else word for word in words]
-
-
-def typed(words: Sequence[str]) -> list[str]:
-    """Return what a user typed, given the words that `allow_keywords` made of it."""
-    return [word[2:] if word.startswith("++") and KEYWORD.match(word[2:]) else word for word in words]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -80,11 +141,6 @@ def launcher_words() -> list[str]:
     return [word for word in [*words.task, *words.hydra] if word.startswith(("launcher=", "hydra.launcher."))]
 
 
-def quoted(words: Sequence[str]) -> list[str]:
-    """A command line whose `diff=` Hydra can read: `HEAD~1` is no word of its grammar."""
-    return [f'diff="{word[5:]}"' if word.startswith("diff=") and '"' not in word else word for word in words]
-
-
 def outside_folders() -> list[Path]:
     """`configs` folders of the installed packages that add methods, evaluations or sources through entry points."""
     packages = {
@@ -101,9 +157,14 @@ def outside_overrides() -> list[str]:
     return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 
-def check_overrides(overrides: Sequence[str]) -> None:
-    """Raise `ValueError`, in one line, when the overrides name what does not exist or cannot be read, in any job of a sweep."""
-    for combination in _without_sweeps(overrides):
+def check_overrides(overrides: Sequence[str], sweep: bool = True) -> None:
+    """Raise `ValueError`, in one line, when the overrides name what does not exist or cannot be read, in any job of a `sweep`."""
+    combinations = list(_without_sweeps(overrides))
+    if len(combinations) > 1 and not sweep:
+        several = next(word for word, other in zip(*combinations[:2], strict=True) if word != other).split("=")[0]
+        given = next(word for word in overrides if word.lstrip("+").startswith(f"{several.lstrip('+')}="))
+        raise ValueError(f"{given}: several values are several runs, run -m {given}; a list is in brackets: [a,b]")
+    for combination in combinations:
         _check(combination)
     if any(word.startswith("experiment=") for word in overrides):
         for combination in _without_sweeps([*overrides, *_swept_by_experiment(overrides)]):
@@ -144,8 +205,7 @@ def _without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
 
 
 def sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """The words of every run that a command line sweeps over, those of an experiment's yaml included. Raises `ValueError`."""
-    check_overrides(overrides)
+    """The words of every run that a command line sweeps over, those of an experiment's yaml included."""
     swept = _swept_by_experiment(overrides) if any(word.startswith("experiment=") for word in overrides) else []
     parsed = OverridesParser.create().parse_overrides([*swept, *overrides])  # what is said later counts
     return [list(words) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for words in batch]
@@ -160,10 +220,16 @@ def _missing(error: MissingConfigException) -> str:
 
 
 def choices(group: str) -> list[str]:
-    """Return the choices of a group: the names of its yamls, here and in packages outside."""
-    folders = [files(CONFIG_MODULE) / group, *(folder / group for folder in outside_folders())]
+    """Return the choices of a group: the names of its yamls, here, in `--config-dir` and in packages outside."""
+    folders = [folder / group for folder in config_folders()]
     names = [file.name for folder in folders if folder.is_dir() for file in folder.iterdir()]
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+    return sorted({name.removesuffix(".yaml") for name in names if name.endswith(".yaml")})
+
+
+def config_folders() -> list[Any]:
+    """Folders of yamls, the ones that come first in the order in which Hydra looks."""
+    own = _sources().config_dir
+    return [*([Path(own)] if own else []), files(CONFIG_MODULE), *outside_folders()]
 
 
 def _refused(error: Exception, overrides: Sequence[str]) -> str:
@@ -174,11 +240,17 @@ def _refused(error: Exception, overrides: Sequence[str]) -> str:
         if preset := re.search(r"'method\.presets\.\w+\.(\w+)' not found", text):
             return unknown("method.fidelity", preset[1], ["official", "paper"])
         return " ".join(text.split("\n")[0].split())
+    if "An item is already at" in str(error):
+        return f"+{found[1]}: this key is there already; leave out the +"
     chosen = [override for override in overrides if override.split("=")[0] in GROUPS]
-    keys = list(_keys(plain(composed(chosen))))
-    if whole := [key for key in keys if key.endswith(f".{found[1]}")]:
-        return f"unknown key {found[1]!r}. Did you mean {' or '.join(whole)}?"
-    return re.sub(r" There are: .*", " All keys: run --help", unknown("key", found[1], keys))
+    return unknown_key(found[1], list(_keys(plain(composed(chosen)))))
+
+
+def unknown_key(key: str, keys: Sequence[str]) -> str:
+    """One line: the key that nothing reads, and the nearest of those that there are."""
+    if whole := [each for each in keys if each.endswith(f".{key}")]:
+        return f"unknown key {key!r}. Did you mean {' or '.join(whole)}?"
+    return re.sub(r" There are: .*", " All keys: run --help", unknown("key", key, list(keys)))
 
 
 def _keys(tree: Any, prefix: str = "") -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
@@ -145,39 +145,45 @@ class Safekeeping(Callback):
             self.save(trainer)
 
 
-def fit(method: Method, clips: Clips, folder: Path, identity: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def fit(
+    method: Method,
+    clips: Clips,
+    folder: Path,
+    identity: Mapping[str, Any],
+    config: Mapping[str, Any],
+    *,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    **options: Any,
+) -> None:
     """Train to the end, continuing from `folder/last.ckpt` where there is one; write `folder/encoder.safetensors`.
+
+    `callbacks` and `loggers` are beside ours; `options` are Lightning's: accelerator, devices, strategy, profiler.
 
     The encoder's header holds `identity` and what the training cost: steps, frames seen, hours, peak memory (GB), device. Raises
     `Interrupted` when a signal stopped it; the checkpoint and the encoder so far are written then too.
     """
-    options, device, checkpoint = config["trainer"], config["device"], folder / "last.ckpt"
+    settings, device, checkpoint = config["trainer"], config["device"], folder / "last.ckpt"
     first_step = (
         torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint.is_file() else 0
     )
-    stopping = ("INT", *options["stop_signals"])
-    numbers = [
-        getattr(signal, f"SIG{name}") for name in stopping if hasattr(signal, f"SIG{name}")
-    ]  # Windows lacks some
-    safe = Safekeeping(checkpoint, options["checkpoint_minutes"], numbers)
+    stopping = ("INT", *settings["stop_signals"])  # Windows lacks some
+    numbers = [getattr(signal, f"SIG{name}") for name in stopping if hasattr(signal, f"SIG{name}")]
+    safe = Safekeeping(checkpoint, settings["checkpoint_minutes"], numbers)
     trainer = lightning.Trainer(
-        accelerator="gpu" if device.startswith("cuda") else "cpu",
-        devices=options["devices"],
-        num_nodes=options["num_nodes"],
-        # DDP without this word moves gradients to other places of its buckets after its first step, and sums of more than two
-        # processes then round differently: a continued run would not be exact
-        strategy="ddp_find_unused_parameters_true" if options["devices"] * options["num_nodes"] > 1 else "auto",
-        precision=options["precision"],
+        **options,
+        num_nodes=settings["num_nodes"],
+        precision=settings["precision"],
         max_steps=method.duration.num_steps,
         max_epochs=-1,
-        callbacks=[TrainingProgress(method.duration), safe],
+        callbacks=[TrainingProgress(method.duration), safe, *callbacks],
         plugins=[Straight()],
         # the CSV logger deletes what an earlier part of the run wrote, unless each part has its own folder
         logger=[
             CSVLogger(folder, "logs", f"from_step_{first_step}", flush_logs_every_n_steps=10),
-            TensorBoardLogger(folder, name="logs", version="tensorboard"),
+            *loggers,
         ],
-        log_every_n_steps=options["log_every_n_steps"],
+        log_every_n_steps=settings["log_every_n_steps"],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -12,6 +12,10 @@ Config = dict[str, Any]  # run.yaml, resolved
 
 # What decides the weights: runs that agree in these are the same run, wherever their files lie.
 TRAINING = ("method", "backbone", "pretrain", "epochs", "batch_size", "seed")
+OPENED: Config = {
+    "strategy": "auto",
+    "callbacks": [],
+}  # keys of trainer that may decide them, too, and what they are by default
 IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
 DEFAULT_FIDELITY = "paper"
 
@@ -23,8 +27,9 @@ def config_hash(config: Config) -> str:
 
 
 def training(config: Config) -> Config:
-    """Return the part of a configuration that decides the weights."""
-    return {key: config.get(key) for key in TRAINING}
+    """Return the part of a configuration that decides the weights; of Lightning's parts, those that somebody has set."""
+    opened = {key: value for key, value in config.get("trainer", {}).items() if key in OPENED and value != OPENED[key]}
+    return {key: config.get(key) for key in TRAINING} | ({"trainer": opened} if opened else {})
 
 
 def variant(config: Config, recipe: Config) -> str:

@@ -1,11 +1,13 @@
 """Every keyword of a chosen class is a key: what nobody gives has the class's default, what somebody gives is checked.
 
 The classes are those of the method, the backbone, the data and the evaluations. Whether a yaml lists a default or leaves it out
-makes no difference: hashes, variants and protocols are of the configuration that is filled in here.
+makes no difference: hashes, variants and protocols are of the configuration that is filled in here. The keys of no class are
+checked in the same way, against engine/settings.py.
 """
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any, NamedTuple, get_type_hints
@@ -13,10 +15,13 @@ from typing import Any, NamedTuple, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from longtake.backbones.vit import ViT
-from longtake.datasets.sources.base import source_class
+from longtake.datasets.roots import Place, expanded
+from longtake.datasets.sources.base import SOURCES, source_class
+from longtake.datasets.views import Crop, Precrop
 from longtake.downstream.base import DOWNSTREAM
-from longtake.engine.config import NOT_ARGUMENTS
-from longtake.engine.hints import fits, in_words
+from longtake.engine.config import NOT_ARGUMENTS, choices, config_folders, unknown_key
+from longtake.engine.hints import fits, in_words, nearest, text_of
+from longtake.engine.settings import GROUPS, OWN, Root, Views
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.methods.base import METHODS
 from longtake.registry import unknown
@@ -36,27 +41,32 @@ class Keyword(NamedTuple):
 class Section(NamedTuple):
     """A part of the configuration that is the keywords of a class."""
 
-    place: str  # eval.knn_mini
+    place: str  # eval.knn_mini; "" for the configuration itself
     kind: str  # of its keys, in errors
     keywords: Mapping[str, Keyword]
     others: frozenset[str] = frozenset()  # its keys that are no keywords
 
     def of(self, config: Mapping[str, Any]) -> Any:
-        for word in self.place.split("."):
+        for word in filter(None, self.place.split(".")):
             config = config[word]
         return config
+
+    def key(self, name: str) -> str:
+        """A keyword with its place, as the command line has it."""
+        return f"{self.place}.{name}" if self.place else name
 
 
 def keywords(cls: type) -> dict[str, Keyword]:
     """Return the keywords of a class: its own, then those of its bases as far as each class passes on what it does not know."""
     if dataclasses.is_dataclass(cls):
-        hints = get_type_hints(cls)
+        hints = get_type_hints(cls, include_extras=True)
         return {
             field.name: Keyword(_default(field), hints[field.name]) for field in dataclasses.fields(cls) if field.init
         }
     found: dict[str, Keyword] = {}
     for base in (base for base in cls.__mro__ if "__init__" in vars(base)):
-        parameters, hints = inspect.signature(base.__init__).parameters, get_type_hints(base.__init__)  # type: ignore[misc]
+        init = vars(base)["__init__"]
+        parameters, hints = inspect.signature(init).parameters, get_type_hints(init, include_extras=True)
         for name, parameter in list(parameters.items())[1:]:  # without self
             if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
                 found.setdefault(name, Keyword(parameter.default, hints.get(name, Any)))
@@ -68,6 +78,27 @@ def keywords(cls: type) -> dict[str, Keyword]:
 def _default(field: "dataclasses.Field[Any]") -> Any:
     made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     return NO_DEFAULT if made is dataclasses.MISSING else made
+
+
+def of_no_class() -> Iterator[Section]:
+    """The parts whose types engine/settings.py has."""
+    for place, types in {"": Root, **GROUPS}.items():
+        others = frozenset() if place else OWN | GROUPS.keys()
+        yield Section(place, f"key of {place}:" if place else "key", _annotated(types), others)
+
+
+def _annotated(types: type) -> dict[str, Keyword]:
+    return {key: Keyword(NO_DEFAULT, hint) for key, hint in get_type_hints(types, include_extras=True).items()}
+
+
+def check_views(views: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for what a method's views cannot be made of."""
+    _check(Section("method.views", "key of method.views:", _annotated(Views)), {"precrop": None, **views})
+    for place in ("globals", "locals"):
+        for crop in views[place]:
+            _check(Section(f"method.views.{place}", "key of method.views", keywords(Crop)), crop)
+    if precrop := views.get("precrop"):
+        _check(Section("method.views.precrop", "key of method.views.precrop", keywords(Precrop)), precrop)
 
 
 def sections(config: Mapping[str, Any]) -> Iterator[Section]:
@@ -83,7 +114,13 @@ def sections(config: Mapping[str, Any]) -> Iterator[Section]:
         if name not in chosen:  # only the command line has a key of it
             raise ValueError(unknown("evaluation among those chosen:", name, chosen))
         task = config["eval"][name]["task"]
-        yield Section(f"eval.{name}", f"key of evaluation {task}:", keywords(DOWNSTREAM[task]), frozenset({"task"}))
+        yield Section(f"eval.{name}", f"key of evaluation {task}:", _of_evaluation(task), frozenset({"task"}))
+
+
+def _of_evaluation(task: str) -> dict[str, Keyword]:
+    """The keywords of an evaluation; those that stand for the machine are of the types that the machine's own keys have."""
+    found, machine = keywords(DOWNSTREAM[task]), get_type_hints(Root, include_extras=True)
+    return found | {key: Keyword(found[key].default, machine[key] | None) for key in OF_MACHINE if key in found}
 
 
 def _of_method(name: str) -> Section:
@@ -102,15 +139,35 @@ def effective(config: DictConfig) -> dict[str, Any]:
     filled = config.copy()
     OmegaConf.set_struct(filled, False)
     listed: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
-    parts = list(sections(listed))
+    parts, tables = list(sections(listed)), _referred_to(listed)
+    for part in of_no_class():
+        _known(part, {key: value for key, value in part.of(listed).items() if part.place or key not in tables})
     for part in parts:
         for key, keyword in part.keywords.items():
             if key not in part.of(listed) and keyword.default is not NO_DEFAULT:
                 part.of(filled)[key] = plain_value(keyword.default)
     found: dict[str, Any] = OmegaConf.to_container(filled, resolve=True)  # type: ignore[assignment]
-    for part in parts:
+    for key in tables:
+        del found[key]
+    for part in [*of_no_class(), *parts]:
         _check(part, part.of(found))
+    _at_home(found)
     return found
+
+
+def _referred_to(config: Mapping[str, Any]) -> list[str]:
+    """A yaml's own tables of values: groups of keys that nothing reads but the references of other keys, `${table2b.k16}`."""
+    others, text = {*get_type_hints(Root), *OWN, *GROUPS}, str(config)
+    tables = [key for key, value in config.items() if key not in others and isinstance(value, Mapping)]
+    return [key for key in tables if re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\.", text)]
+
+
+def _at_home(config: dict[str, Any]) -> None:
+    """`~` and `$LONGTAKE_DATA` of the paths that belong to no class; a class reads its own."""
+    for key, hint in get_type_hints(Root, include_extras=True).items():
+        value = config[key]
+        if text_of(hint) == text_of(Place) and isinstance(value, str) and value.startswith(("~", "$LONGTAKE_DATA")):
+            config[key] = str(expanded(value))
 
 
 def plain_value(default: Any) -> Any:
@@ -120,19 +177,65 @@ def plain_value(default: Any) -> Any:
 
 def _check(part: Section, values: dict[str, Any]) -> None:
     """Raise `ValueError` for what is wrong; a value that equals the default becomes it (0 and 0.0 are one setting)."""
+    _known(part, values)
     for key, value in values.items():
         if key in part.others:
             continue
-        if not part.keywords:
-            raise ValueError(f"{part.place}.{key}: got {value!r}, but nothing is trained")
-        if key not in part.keywords:
-            raise ValueError(unknown(part.kind, key, sorted(part.keywords)))
         default, hint = part.keywords[key]
-        if not fits(value, hint) and not (value is None and key in OF_MACHINE):
-            got = "null" if value is None else repr(value)
-            raise ValueError(f"{part.place}.{key}: got {got}, expected {in_words(hint)}")
+        if not fits(value, hint):
+            raise ValueError(f"{part.key(key)}: {_other_type(part.key(key), value, hint)}")
         if value == plain_value(default):
             values[key] = plain_value(default)
     for key, keyword in part.keywords.items():
-        if key not in values:
-            raise ValueError(f"{part.place}.{key}: expected {in_words(keyword.hint)}, got nothing")
+        if key not in values and keyword.default is NO_DEFAULT:
+            raise ValueError(f"{part.key(key)}: expected {in_words(keyword.hint)}, got nothing")
+
+
+def _known(part: Section, values: Mapping[str, Any]) -> None:
+    """Raise `ValueError`, with the nearest right name, for a key that nothing reads."""
+    for key, value in values.items():
+        if key in part.others or key in part.keywords:
+            continue
+        if part.place == "method" and not part.keywords:
+            raise ValueError(f"{part.place}.{key}: got {value!r}, but nothing is trained")
+        if part.place == "pretrain" and (kinds := _sources_with(key)):
+            given = f"pretrain.{key}={value}"
+            raise ValueError(
+                f"{given}: pretrain={values['name']} has no such key, expected {' or '.join(kinds)} {given}"
+            )
+        if not part.place:
+            raise ValueError(unknown_key(key, [*part.keywords, *(f"{name}.{word}" for name, word in _of_groups())]))
+        raise ValueError(unknown(part.kind, key, sorted(part.keywords)))
+
+
+def _of_groups() -> Iterator[tuple[str, str]]:
+    return ((part.place, key) for part in of_no_class() if part.place for key in part.keywords)
+
+
+def _sources_with(key: str) -> list[str]:
+    """The words that choose a source with this key, one for each class, videos first."""
+    named = [name for name in SOURCES.all_names() if key in keywords(SOURCES[name])]
+    return [f"pretrain={word}" for name in reversed(named) for word in _words_of_source(name)[:1]]
+
+
+def _words_of_source(name: str) -> list[str]:
+    """The choices of `pretrain` that are of a class; first the one that is called as the class is."""
+    words = sorted(choices("pretrain"), key=lambda word: word != name)
+    yamls = {
+        word: file
+        for word in words
+        for folder in config_folders()
+        if (file := folder / f"pretrain/{word}.yaml").is_file()
+    }
+    read = {word: OmegaConf.create(file.read_text()) for word, file in yamls.items()}
+    return [word for word, keys in read.items() if keys.get("pretrain", keys).get("source") == name]
+
+
+def _other_type(key: str, value: Any, hint: Any) -> str:
+    """What was given and what is expected, with what may have been meant."""
+    said = f"got {'null' if value is None else repr(value)}, expected {in_words(hint)}"
+    if isinstance(value, list) and value and all(fits(item, hint) for item in value):
+        return f"{said}; for several runs: -m {key}={','.join(map(str, value))}"
+    if near := nearest(value, hint):
+        return f"{said}. Did you mean {' or '.join(near)}?"
+    return said

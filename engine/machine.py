@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from longtake.engine.devices import num_processes, resolve_devices
 from longtake.engine.identity import Config
 from longtake.engine.keys import OF_MACHINE
 from longtake.engine.launch import launched
@@ -12,32 +13,38 @@ from longtake.engine.launch import launched
 
 def resolve_machine(config: Config) -> None:
     """Fill in what depends on the machine: device, precision, number of workers."""
-    auto = config["device"] == "auto"
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if auto else config["device"]
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device={device}: this machine has no CUDA device; use device=cpu")
-    resolve_processes(config["trainer"])
+    size = launched_size(config)
+    if size is not None:
+        config["trainer"]["devices"] = 1  # of each process
+    resolve_devices(config)
+    if size is not None:  # on which machines they are is known when they have met
+        config["trainer"].update(devices=size, num_nodes=1)
+    device = config["device"]
     workers = config["num_workers"]
     workers = min(8, cores() // 2) if workers is None else workers
     if config["trainer"]["precision"] == "auto":
         bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
         config["trainer"]["precision"] = "bf16-mixed" if bf16 else "32-true"
-    config.update(device=device, num_workers=workers)
+    config["num_workers"] = workers
     for task in config["eval"].values():
         task.update({key: config[key] for key in OF_MACHINE if task.get(key, 0) in ("auto", None)})
 
 
-def resolve_processes(trainer: Config) -> None:
-    """Fill in how many processes there are, where they are there already. Raises `ValueError` where other ones were asked for."""
-    found, asked = launched(), trainer["devices"] * trainer["num_nodes"]
+def launched_size(config: Config) -> int | None:
+    """Return how many processes there are, None where this one is alone. Raises `ValueError` where others were asked for."""
+    found, trainer = launched(), config["trainer"]
     if found is None:
-        return
-    if asked not in (1, found.size):
+        return None
+    if num_processes(config) not in (1, found.size):
         raise ValueError(
             f"trainer.devices={trainer['devices']} trainer.num_nodes={trainer['num_nodes']}: "
-            f"{found.by} started {found.size} processes; leave both keys out, or start {asked}"
+            f"{found.by} started {found.size} processes; leave both keys out, or start {num_processes(config)}"
         )
-    trainer.update(devices=found.size, num_nodes=1)  # on which machines they are is known when they have met
+    if ":" in config["device"]:
+        raise ValueError(
+            f"device={config['device']}: each of {found.size} processes has a GPU of its own; use device=cuda"
+        )
+    return found.size
 
 
 def cores() -> int:

@@ -12,15 +12,16 @@ from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.config import NOT_ARGUMENTS
+from longtake.engine.devices import num_processes
 from longtake.engine.encoders import open_checkpoint
 from longtake.engine.folders import NoRun, can_go_on, interrupted_run
 from longtake.engine.identity import Config
+from longtake.engine.keys import check_views
 from longtake.engine.launch import restarted
+from longtake.engine.lightning_parts import check_parts
 from longtake.engine.machine import resolve_machine, writable
-from longtake.engine.signals import check_signals
 from longtake.engine.workers import check_room, check_room_of
 from longtake.methods.base import METHODS, Batch, Duration, Method
-from longtake.registry import unknown
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Check everything that can be checked without computing. Raises `ValueError` for whatever is wrong."""
     resolve_machine(config)
-    check_signals(config["trainer"]["stop_signals"])
+    check_parts(config["trainer"])
     writable(Path(config["output"]))
     evaluations = {name: build_evaluation(keys) for name, keys in config["eval"].items()}
     missing = {name: lacks for name, task in evaluations.items() if (lacks := task.check())}
@@ -64,7 +65,7 @@ def make_plan(config: Config) -> Plan:
             build_method(config, duration).check_batch(batch_of(config, views))
         if config["trainer"]["augment"] == "worker":  # else it depends on the frames: `session.open_clips`
             check_room(config, views, duration.num_steps)
-    check_tasks({name: task for name, task in evaluations.items() if name not in missing}, encoder, config["trainer"])
+    check_tasks({name: task for name, task in evaluations.items() if name not in missing}, encoder, config)
     if source is None and len(missing) == len(evaluations):
         reasons = "; ".join(f"{name}: {' '.join(lacks)}" for name, lacks in missing.items())
         raise ValueError(f"nothing to do: {reasons or 'no evaluation was asked for'}")
@@ -76,12 +77,9 @@ def make_plan(config: Config) -> Plan:
 
 def resumed_run(config: Config) -> Path | None:
     """The folder to go on in, None for a new one. Raises `ValueError` when resume=true and there is none."""
-    how = config["resume"]
-    if how not in (True, False, None, "auto"):
-        raise ValueError(f"resume: got {how!r}, expected true, false or auto")
-    if how is True:
+    if config["resume"] is True:
         return interrupted_run(config)
-    if how == "auto" or (how is None and restarted()):
+    if config["resume"] == "auto" or (config["resume"] is None and restarted()):
         try:
             return interrupted_run(config)
         except NoRun:
@@ -89,9 +87,9 @@ def resumed_run(config: Config) -> Path | None:
     return None
 
 
-def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, trainer: Config) -> None:
+def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, config: Config) -> None:
     """Raise `ValueError` for an evaluation that cannot work with the encoder or with as many processes as there will be."""
-    count = trainer["devices"] * trainer["num_nodes"]
+    count = num_processes(config)
     for name, task in tasks.items():
         try:
             task.check_encoder(encoder)
@@ -105,9 +103,7 @@ def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, trainer: Config) 
 def duration_of(config: Config, clips_per_epoch: int) -> Duration:
     """Epochs in steps of whole batches."""
     epochs, batch = config["epochs"], config["batch_size"]
-    if config["trainer"]["augment"] not in ("worker", "device"):
-        raise ValueError(f"trainer.augment: got {config['trainer']['augment']!r}, expected worker or device")
-    world_size = config["trainer"]["devices"] * config["trainer"]["num_nodes"]
+    world_size = num_processes(config)
     if epochs < 1 or batch < 1 or batch % world_size:
         raise ValueError(
             f"epochs={epochs} batch_size={batch}: expected at least 1, the batch divisible by {world_size} device(s)"
@@ -131,13 +127,12 @@ def build_views(config: Config) -> MultiCrop:
     if "views" not in config["method"]:
         raise ValueError(f"method.views: method {config['method']['name']} has no yaml that gives them; give views")
     views, patch = config["method"]["views"], config["backbone"]["patch_size"]
+    check_views(views)
     for crop in (*views["globals"], *views["locals"]):
-        check_keys("key of method.views", crop, field_names(Crop))
         if crop["size"] % patch:
             raise ValueError(f"method.views: image size {crop['size']} is not divisible by the patch size {patch}")
     first, rest = ([Crop(**_tuples(crop)) for crop in views[kind]] for kind in ("globals", "locals"))
     precrop = views.get("precrop") or {}
-    check_keys("key of method.views.precrop", precrop, field_names(Precrop))
     return MultiCrop(first, rest, Precrop(**_tuples(precrop)) if precrop else None)
 
 
@@ -161,17 +156,6 @@ def build_evaluation(keys: Mapping[str, Any]) -> Downstream:
         if str(field.type).startswith("tuple") and field.name in arguments:  # a yaml has lists alone
             arguments[field.name] = tuple(arguments[field.name])
     return cls(**arguments)
-
-
-def check_keys(kind: str, given: Mapping[str, Any], known: list[str]) -> None:
-    """Raise `ValueError`, with the nearest right name, for a key that is not known."""
-    for key in given:
-        if key not in known:
-            raise ValueError(unknown(kind, key, known))
-
-
-def field_names(cls: Any) -> list[str]:
-    return [field.name for field in fields(cls)]
 
 
 def _tuples(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from longtake.console import console
 from longtake.datasets.sources.base import build_source
 from longtake.datasets.views import MultiCrop, Views
+from longtake.engine.devices import num_processes
 from longtake.engine.identity import Config
 from longtake.engine.plan import build_method, build_views, duration_of
 
@@ -37,8 +38,7 @@ def measure_cost(config: Config) -> Cost:
         with console.status(f"probing {config['method']['name']} on {config['device']}"):
             TIMED[model] = _seconds_per_clip(config)
     duration = duration_of(config, clips_of(config))
-    devices = config["trainer"]["devices"] * config["trainer"]["num_nodes"]
-    hours = TIMED[model] * duration.num_steps * config["batch_size"] / devices / 3600
+    hours = TIMED[model] * duration.num_steps * config["batch_size"] / num_processes(config) / 3600
     return Cost(hours, duration.num_steps, TIMED[model], config["device"])
 
 

@@ -16,8 +16,8 @@ from longtake.downstream.base import Downstream
 from longtake.engine.boards import TRACKED
 from longtake.engine.code_hash import UNKNOWN_TRAINING as UNKNOWN_CODE
 from longtake.engine.code_hash import evaluation_hash, same_code
-from longtake.engine.config import typed
 from longtake.engine.git import code_commit, is_clean
+from longtake.engine.words import as_typed
 from longtake.leaderboards.outcomes import compare, has_outcomes, items_hash, keep_outcomes, load_outcomes
 from longtake.leaderboards.render import comparison, console_table, method_name
 from longtake.leaderboards.rows import read, upsert
@@ -73,7 +73,7 @@ def command_line() -> str:
     """The command of this run, one of them where it is a sweep's; "" where it was not given as one."""
     if not HydraConfig.initialized():
         return ""
-    return shlex.join(["run", *typed(HydraConfig.get().overrides.task)])
+    return shlex.join(["run", *as_typed(HydraConfig.get().overrides.task)])
 
 
 def _estimate(outcomes: Mapping[str, np.ndarray], metric: str) -> Estimate:

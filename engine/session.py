@@ -19,10 +19,12 @@ from longtake.datasets.clips import Clips
 from longtake.engine.checkpoints import restore, saved_in
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.config import choices
+from longtake.engine.devices import num_processes, per_machine
 from longtake.engine.encoders import open_checkpoint
 from longtake.engine.folders import ENCODER, held, run_folder, run_name
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.launch import INHERITED, launched, leave_slurm_alone
+from longtake.engine.lightning_parts import trainer_parts
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
 from longtake.engine.processes import in_sight, machines, shared
 from longtake.engine.recipe import experiment
@@ -65,10 +67,11 @@ def open_clips(plan: Plan) -> Clips | None:
 def start_others(plan: Plan) -> None:
     """Evaluations alone on several devices, or a sweep: this program again in as many processes (a training starts its own).
 
-    Does not return when it does something. Raises `ValueError` for several machines, of which this is one.
+    Does not return when it does something. Raises `ValueError` for several machines, of which this is one, and for GPUs by number,
+    which `torchrun` does not take.
     """
     trainer = plan.config["trainer"]
-    if trainer["devices"] * trainer["num_nodes"] == 1 or launched() is not None or INHERITED in os.environ:
+    if num_processes(plan.config) == 1 or launched() is not None or INHERITED in os.environ:
         return
     if trainer["num_nodes"] > 1:
         raise ValueError(
@@ -76,7 +79,11 @@ def start_others(plan: Plan) -> None:
         )
     if plan.source is not None and not in_sweep():
         return  # Lightning starts them, and passes signals on
-    count = str(trainer["devices"])
+    if isinstance(trainer["devices"], list):
+        raise ValueError(
+            f"trainer.devices={trainer['devices']}: evaluations alone and sweeps take a number; CUDA_VISIBLE_DEVICES picks GPUs"
+        )
+    count = str(per_machine(plan.config))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m", "longtake.run"]
     os.execv(sys.executable, [sys.executable, *launcher, *sys.argv[1:]])
 
@@ -202,7 +209,8 @@ def pretrain(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
     end_with_lost_batches()
     config = plan.config
     duration = duration_of(config, clips.clips_per_epoch)
-    fit(build_method(config, duration), clips, folder, identity_of(plan, changed), config)
+    with trainer_parts(config, folder) as parts:
+        fit(build_method(config, duration), clips, folder, identity_of(plan, changed), config, **parts)
 
 
 def identity_of(plan: Plan, changed: str) -> dict[str, Any]:

@@ -10,12 +10,6 @@ from types import FrameType
 NAMES = ("TERM", "HUP", "USR1", "USR2")  # besides INT, which is Ctrl-C
 
 
-def check_signals(names: object) -> None:
-    """Raise `ValueError` unless these are names of signals that can stop a run, without SIG."""
-    if not isinstance(names, list) or set(names) - set(NAMES):
-        raise ValueError(f"trainer.stop_signals: got {names!r}, expected a list of some of {', '.join(NAMES)}")
-
-
 @cache
 def spare_workers() -> None:
     """Let processes that are forked from now on ignore what stops a run: a signal to the process group is for the run alone.

@@ -19,6 +19,7 @@ from longtake.console import console
 from longtake.engine.config import composed, plainly, sweep
 from longtake.engine.description import description
 from longtake.engine.plan import make_plan
+from longtake.engine.words import as_typed
 
 # What says how jobs are started, or is said once for all of them: not for the jobs themselves.
 OURS = ("launcher=", "hydra.", "wait=", "dry_run=")
@@ -142,7 +143,7 @@ def _submitted(executor: Any, jobs: Sequence[list[str]], shared: Collection[str]
     except FailedJobError as error:
         raise ValueError(f"launcher=slurm: {' '.join(str(error).split())}") from error
     found = [
-        Submitted(job, " ".join(word for word in words if word not in shared))
+        Submitted(job, " ".join(as_typed([word for word in words if word not in shared])))
         for job, words in zip(handles, jobs, strict=True)
     ]
     for job, own in found:

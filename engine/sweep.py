@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from longtake.engine.config import typed
+from longtake.engine.words import as_typed
 
 SIGNALLED = 128  # exit codes from here on: a signal has asked the program to stop
 
@@ -48,7 +48,7 @@ def one_of_many() -> Iterator[None]:
     except Exception as error:
         traceback.print_exc()
         failure = f"{type(error).__name__}: {error}".partition("\n")[0]
-    _jobs.append(Job(typed(hydra.overrides.task), failure))
+    _jobs.append(Job(as_typed(hydra.overrides.task), failure))
 
 
 def end_of_sweep() -> None:

@@ -103,7 +103,7 @@ def check_evaluations(config: Config) -> None:
     if len(missing) == len(tasks):
         raise ValueError(f"nothing to check: {'; '.join(missing.values())}")
     encoder = encoder_of(config)
-    check_tasks({name: task for name, task in tasks.items() if name not in missing}, encoder, config["trainer"])
+    check_tasks({name: task for name, task in tasks.items() if name not in missing}, encoder, config)
     for line in missing.values():
         console.print(f"cannot check {line}", soft_wrap=True, markup=False)
     broken = {name: check_evaluation(name, config, encoder) for name in tasks if name not in missing}

@@ -1,5 +1,7 @@
 """`run task=check_data eval=[NAME]`: every file of an evaluation's data, looked at before any compute is spent on it."""
 
+from rich.text import Text
+
 from longtake.console import console
 from longtake.engine.identity import Config
 from longtake.engine.machine import resolve_machine
@@ -21,8 +23,8 @@ def check_data(config: Config) -> None:
             odd = [] if missing else task.validate()
         except ValueError as error:
             missing, odd = [str(error)], []
-        verdict = "[red]cannot run[/]" if missing else "[yellow]odd[/]" if odd else "[green]sound[/]"
-        console.print(f"{name}: {verdict}", soft_wrap=True)
+        verdict = ("cannot run", "red") if missing else ("odd", "yellow") if odd else ("sound", "green")
+        console.print(Text.assemble(f"{name}: ", verdict), soft_wrap=True)
         for line in missing + odd:
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
         broken += [name] if missing else []

@@ -1,26 +1,32 @@
 """`run --help method=dora eval=[knn_mini]`, or `task=help`: every key of what is chosen, its value here and its class's default."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from rich.table import Table
 
 from longtake.console import console
+from longtake.engine.config import GROUPS
 from longtake.engine.hints import in_words
 from longtake.engine.identity import Config
-from longtake.engine.keys import NO_DEFAULT, Section, plain_value, sections
+from longtake.engine.keys import NO_DEFAULT, Section, of_no_class, plain_value, sections
+from longtake.engine.overview import head
+from longtake.engine.settings import GROUPS as TYPED
 from longtake.tasks import TASKS
 
-GROUPS = {"suite": "eval"}  # the part of the configuration that a group chooses, where it is called otherwise
+CALLED = {"suite": "eval"}  # the part of the configuration that a group chooses, where it is called otherwise
 
 
 @TASKS.named("help")
 def show_keys(config: Config) -> None:
     """Print the keys of what the command line chooses; of everything where it chooses nothing."""
     words = {word.split("=")[0] for word in HydraConfig.get().overrides.task}
-    asked = {GROUPS.get(word, word) for word in words}
-    parts = list(sections(config))
+    asked = {CALLED.get(word, word) for word in words}
+    parts = [*sections(config), *of_no_class()]
     shown = [part for part in parts if part.place.split(".")[0] in asked] or parts
+    for line in _comments(config):
+        console.print(line, highlight=False)
     for part in shown:
         console.print(_table(part, part.of(config)))
     console.print(
@@ -28,19 +34,29 @@ def show_keys(config: Config) -> None:
     )
 
 
+def _comments(config: Config) -> Iterator[str]:
+    """What the yamls that the command line names say at their beginning."""
+    chosen = HydraConfig.get().runtime.choices
+    words = {word.split("=")[0] for word in HydraConfig.get().overrides.task}
+    names = {group: [chosen[group]] for group in GROUPS if group in words and group in chosen}
+    for group, yamls in {**names, **({"eval": list(config["eval"])} if "eval" in words else {})}.items():
+        for name in yamls:
+            yield from (f"{group}={name}: {line}" for line in [head(f"{group}/{name}.yaml")] if line)
+
+
 def _table(part: Section, values: Config) -> Table:
-    name = values.get("name") or values.get("task")
-    table = Table(
-        "", "key", "value", "default", "expected", title=f"{part.place}: {name}", title_justify="left", box=None
-    )
+    name = "" if part.place in ("", *TYPED) else values.get("name") or values.get("task")
+    title = f"{part.place}: {name}" if name else part.place or "all others"
+    table = Table("", "key", "value", "default", "expected", title=title, title_justify="left", box=None)
     for key in [*(key for key in values if key in part.keywords), *(key for key in values if key in part.others)]:
         if key in part.others:
-            table.add_row("", f"{part.place}.{key}", _text(values[key]), "", "")
+            if part.place:  # the others of root are groups of keys
+                table.add_row("", part.key(key), _text(values[key]), "", "")
             continue
         default, hint = part.keywords[key]
-        given = values[key] != plain_value(default)
+        given = default is not NO_DEFAULT and values[key] != plain_value(default)
         shown = "" if default is NO_DEFAULT else _text(plain_value(default))
-        table.add_row("*" if given else "", f"{part.place}.{key}", _text(values[key]), shown, in_words(hint))
+        table.add_row("*" if given else "", part.key(key), _text(values[key]), shown, in_words(hint))
     return table
 
 

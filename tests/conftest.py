@@ -1,5 +1,6 @@
 """What all tests share: checked types, one thread, processes for files; a tiny video, a tiny image folder, `run` in a folder."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -74,11 +75,13 @@ def said(
     def run(*words: str) -> tuple[int, str, str]:
         flags = [word for word in words if word.startswith("-")]
         monkeypatch.setattr(sys, "argv", ["run", *flags, *(word for word in words if word not in flags)])
-        code = 0
+        code, logger, before = 0, logging.getLogger(), [*logging.getLogger().handlers]
         try:
             main()
         except SystemExit as stop:
             code = int(stop.code or 0)
+        finally:
+            logger.handlers[:] = before  # Hydra's write to what pytest captures of this test
         return code, *capsys.readouterr()
 
     return run

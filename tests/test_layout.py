@@ -30,11 +30,10 @@ ARROWS = {
     "tasks": {"engine", "backbones", "datasets", "methods", "downstream", "leaderboards", *LEAVES},
     "run": {
         "tasks",
-        "engine.config",
-        "engine.launch",
-        "engine.sweep",
-        "engine.trouble",
-        "engine.submission",
+        *(
+            f"engine.{name}"
+            for name in ("config", "flags", "launch", "overview", "submission", "sweep", "trouble", "words")
+        ),
         "registry",
         "console",
     },

@@ -167,6 +167,7 @@ def test_a_method_trains_is_evaluated_and_named_in_errors(site: Site, tiny_video
     )  # fmt: skip
     assert "barlow_twins on vit_mini_8: 2 epochs of 2 steps of 4 clips" in shown
     assert "random init" in shown
+    assert " barlow_twins " in site.done("--help")
     site.refuses("method=barlow_twin", "barlow_twins")
 
 

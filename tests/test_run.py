@@ -124,6 +124,15 @@ BAD = {
     "method's argument": (["+method.momentun=0.9"], "Did you mean momentum"),
     "evaluation's key": (["+eval.knn_imagenet1k.temprature=1"], "unknown key of evaluation knn"),
     "view's key": (["method.views.locals=[{size:8,scale:[0.1,0.4],nun:1}]"], "unknown key of method.views 'nun'"),
+    "view without scale": (
+        ["method.views.globals=[{size:16,num:2}]"],
+        "method.views.globals.scale: expected a list of 2",
+    ),
+    "view's type": (
+        ["method.views.globals=[{size:16,scale:0.5,num:2}]"],
+        "method.views.globals.scale: got 0.5, expected a list of 2: a number, a number",
+    ),
+    "views": (["method.views.locals=none"], "method.views.locals: got 'none', expected a list"),
     "precrop's key": (["+method.views.precrop.scael=1"], "Did you mean scale"),
     "task": (["task=runn"], "unknown task 'runn'. Did you mean run?"),
     "no video": (["pretrain.path=/nowhere/a.mp4"], "/nowhere/a.mp4: no such file"),

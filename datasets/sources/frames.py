@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float64, Int, Int32, Int64, UInt8
 from torch import Tensor
 
 from longtake.datasets.pictures import EXTENSIONS, UnreadableImage, opened, read_picture
-from longtake.datasets.roots import expanded
+from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import Source
 
 TIE = 1e-6  # seconds
@@ -45,7 +45,7 @@ class Frames(Source, name="frames"):
     Pictures are made smaller, to `short_side` pixels, as they are read.
     """
 
-    path: str | None = None
+    path: Place | None = None
     frames_per_second: float | None = None
     short_side: int = 360
 

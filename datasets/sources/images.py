@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from longtake.datasets.image_store import ImageStore
 from longtake.datasets.images import IMAGENET_IMAGES
-from longtake.datasets.roots import expanded
+from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import Source
 
 
@@ -12,7 +12,7 @@ from longtake.datasets.sources.base import Source
 class Images(Source, name="images"):
     """The folder `images` of <class>/<image>; the labels are not used, and neither is the order."""
 
-    images: str
+    images: Place
 
     def found(self, num_frames: int) -> str:
         if num_frames > 1:

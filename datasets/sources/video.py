@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from longtake.console import notes
 from longtake.datasets.fetch import FetchError, fetch
-from longtake.datasets.roots import expanded
+from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.stored import Stored
 from longtake.datasets.tours import FRAMES, how_to_get, origin_of
 from longtake.datasets.video import VideoInfo, probe
@@ -29,7 +29,7 @@ class Video(Stored, name="video"):
     `subset_seconds` None takes all of them; else whole files, in an order drawn with `subset_seed`, up to this duration.
     """
 
-    path: str | Sequence[str] | None = None
+    path: Place | Sequence[Place] | None = None
     subset_seconds: float | None = None
     subset_seed: int = 0
 
@@ -62,7 +62,8 @@ class Video(Stored, name="video"):
 
     @property
     def collection(self) -> bool:
-        return bool(self.subset_seconds) or any(expanded(w).is_dir() or glob.has_magic(w) for w in self.words)
+        found = [(word, expanded(word)) for word in self.words]  # a file may be called walk[1].mp4
+        return bool(self.subset_seconds) or any(p.is_dir() or (glob.has_magic(w) and not p.exists()) for w, p in found)
 
     def _subset(self, files: list[Path]) -> list[Path]:
         """The first files of an order that `subset_seed` shuffles, up to `subset_seconds` of video; sorted."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -47,6 +48,14 @@ def test_a_path_is_a_file_a_folder_a_pattern_or_several(folder: Path) -> None:
     assert source(path=[str(two), f"{folder}/a"]).paths == [two, one, three]
     assert source(path=f"{folder}/a").collection
     assert not source(path=[str(one), str(two)]).collection
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_one_video(tmp_path, tiny_video):
+    for name in ("walk[1].mp4", "walk1.mp4"):
+        (tmp_path / name).symlink_to(tiny_video)
+    video: Any = source(path=str(tmp_path / "walk[1].mp4"))
+    assert (video.collection, video.label, len(video.paths)) == (False, "video:walk[1]", 1)
+    assert source(path=str(tmp_path / "walk[2].mp4")).collection  # a pattern: there is no such file
 
 
 def test_another_spelling_of_a_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from longtake.datasets.frames import StoreSpec, build
 from longtake.datasets.views import Crop, MultiCrop
 from longtake.engine import fit as fitting
 from longtake.engine.fit import Interrupted, fit
+from longtake.engine.lightning_parts import trainer_parts
 from longtake.engine.progress import curves, draw_curves, health_line
 from longtake.methods.base import Duration
 from longtake.methods.dino import DINO
@@ -28,6 +29,10 @@ TRAINER = {
     "log_every_n_steps": 1,
     "checkpoint_minutes": 60,
     "stop_signals": ["TERM", "HUP", "USR1", "USR2"],
+    "strategy": "auto",
+    "logger": ["csv", "tensorboard"],
+    "callbacks": [],
+    "profiler": None,
 }
 
 
@@ -45,7 +50,8 @@ def train(clips: Clips, folder: Path, num_workers: int = 0) -> dict[str, torch.T
     method = DINO(backbone, DURATION, out_dim=32, hidden_dim=16, bottleneck_dim=8, warmup_epochs=1, seed=3)
     folder.mkdir(exist_ok=True)
     config = {"trainer": TRAINER, "device": "cpu", "num_workers": num_workers}
-    fit(method, clips, folder, {"method": "dino"}, config)
+    with trainer_parts(config, folder) as parts:
+        fit(method, clips, folder, {"method": "dino"}, config, **parts)
     return method.state_dict()
 
 

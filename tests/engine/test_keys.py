@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 import longtake.configs
 from longtake.backbones.vit import ViT
 from longtake.downstream.base import DOWNSTREAM
-from longtake.engine.config import allow_keywords, choices, composed, plain, plainly, typed
+from longtake.engine.config import allow_keywords, choices, composed, plain, plainly
 from longtake.engine.hints import fits, in_words
 from longtake.engine.identity import config_hash, protocol_suffix, variant
 from longtake.engine.keys import NO_DEFAULT, NOT_ARGUMENTS, keywords, plain_value, sections
+from longtake.engine.words import as_typed
 from longtake.methods.base import METHODS, Method
 from longtake.methods.dora import DoRA
 
@@ -57,7 +58,7 @@ def test_a_keyword_that_no_yaml_lists_is_a_key(word: str):
         found = found[name]
     assert str(found).lower() in (value, "0.001")
     assert allow_keywords([word]) == [f"++{word}"]
-    assert typed(allow_keywords([word])) == [word]
+    assert as_typed(allow_keywords([word])) == [word]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def _loaded(path: Path) -> dict[str, Any]:
         ("backbone.arhc=small", "unknown key of backbone: 'arhc'. Did you mean arch?"),
         (
             "pretrain=video pretrain.path=[1,2]",
-            "pretrain.path: got [1, 2], expected a string or a list of strings or null",
+            "pretrain.path: got [1, 2], expected a path or a list of paths or null",
         ),
         ("pretrain=video pretrain.pathh=a.mp4", "unknown key of source video: 'pathh'. Did you mean path?"),
         ("~pretrain.name", "pretrain.name: expected a string, got nothing"),
