@@ -8,6 +8,7 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
+from longtake.engine.compared import compared
 from longtake.engine.config import (
     CONFIG_MODULE,
     CONFIG_NAME,
@@ -23,23 +24,35 @@ from longtake.tasks import TASKS
 
 def main() -> None:
     """Entry point. Bad input ends with one line and exit code 2, before any compute."""
-    sys.argv = quoted(sys.argv)
+    sys.argv = compared(quoted(sys.argv))
     overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
     if {"--help", "-h"} & set(sys.argv) and overrides:  # of these choices; alone it is Hydra's
         overrides += ["task=help"]
         sys.argv = [sys.argv[0], *overrides]
-    alone = not {"task=table", "task=help"} & set(overrides)  # a table's runs are jobs, the table is none
+    alone = not {"task=table", "task=compare", "task=help"} & set(
+        overrides
+    )  # a table's runs are jobs, the table is none
     if "launcher=slurm" in overrides and alone and not {"-m", "--multirun"} & set(sys.argv):
         sys.argv.append("--multirun")  # Hydra's launchers belong to its sweeps
     try:
         if overrides:
             check_overrides(overrides)
+            sys.argv += _picked(overrides)
     except (ValueError, ImportError) as error:
         if not is_stated(error):
             raise
         fail(error)
     sys.argv = allow_keywords(sys.argv) + outside_overrides()
     hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
+
+
+def _picked(overrides: list[str]) -> list[str]:
+    """The words that a budget adds. Only data of one's own have one by default."""
+    if not any(word.lstrip("+").startswith(("budget=", "pretrain=")) for word in overrides):
+        return []
+    from longtake.engine.budget import picks  # PyTorch, which `run --help` does not need
+
+    return picks(overrides)
 
 
 def job(cfg: DictConfig) -> None:

@@ -22,6 +22,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from longtake.engine.length import check_words, lasting
 from longtake.registry import unknown
 
 CONFIG_MODULE, CONFIG_NAME = "longtake.configs", "run"
@@ -51,10 +52,13 @@ def typed(words: Sequence[str]) -> list[str]:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A configuration as dictionaries and lists, whole (`effective`). Raises `ValueError` for a key or a value that is wrong."""
+    """A configuration as dictionaries and lists, whole (`effective`), its length in epochs (`lasting`).
+
+    Raises `ValueError` for a key or a value that is wrong.
+    """
     from longtake.engine.keys import effective  # which imports every class, and `run --help` needs none
 
-    return effective(config)
+    return lasting(effective(config))
 
 
 def plainly(overrides: Sequence[str]) -> dict[str, Any]:
@@ -102,14 +106,15 @@ def outside_overrides() -> list[str]:
 
 def check_overrides(overrides: Sequence[str]) -> None:
     """Raise `ValueError`, in one line, when the overrides name what does not exist or cannot be read, in any job of a sweep."""
-    for combination in _without_sweeps(overrides):
+    for combination in without_sweeps(overrides):
         _check(combination)
     if any(word.startswith("experiment=") for word in overrides):
-        for combination in _without_sweeps([*overrides, *_swept_by_experiment(overrides)]):
+        for combination in without_sweeps([*overrides, *_swept_by_experiment(overrides)]):
             _check(combination)
 
 
 def _check(overrides: Sequence[str]) -> None:
+    check_words(overrides)
     try:
         plain(composed(overrides))
     except MissingConfigException as error:
@@ -120,11 +125,11 @@ def _check(overrides: Sequence[str]) -> None:
 
 def _swept_by_experiment(overrides: Sequence[str]) -> list[str]:
     """Return what the yaml of an experiment sweeps over, as words."""
-    sweeper = composed(next(_without_sweeps(overrides)), hydra=True).hydra.sweeper
+    sweeper = composed(next(without_sweeps(overrides)), hydra=True).hydra.sweeper
     return [f"{key}={values}" for key, values in (sweeper.get("params") or {}).items()]
 
 
-def _without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
+def without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
     """One list of overrides for each value of each sweep (method=dino,none), the others at their first value."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))

@@ -15,7 +15,7 @@ from longtake.methods.cross_entropy import other_views
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("backbones", "configs", "datasets", "downstream", "engine", "leaderboards", "methods", "tasks")
-NESTED = ("datasets/mini", "datasets/sources", "tasks/same_numbers", "tasks/table", "tasks/visualize")
+NESTED = ("datasets/mini", "datasets/sources", "tasks/compare", "tasks/same_numbers", "tasks/table", "tasks/visualize")
 LEAVES = {"console", "files", "parallel", "registry"}  # of every floor
 # Who may import whom (design: no cycles, methods and downstream never meet). The root is a room, too.
 ARROWS = {
@@ -28,7 +28,7 @@ ARROWS = {
     "downstream": {"backbones", "datasets", *LEAVES},
     "engine": {"backbones", "datasets", "methods", "downstream", "leaderboards", *LEAVES},
     "tasks": {"engine", "backbones", "datasets", "methods", "downstream", "leaderboards", *LEAVES},
-    "run": {"tasks", "engine.config", "registry"},
+    "run": {"tasks", "engine.config", "engine.budget", "engine.compared", "registry"},
 }
 OURS = sorted([*(p for f in FOLDERS for p in (ROOT / f).rglob("*.py")), *ROOT.glob("*.py")])
 
