@@ -3,7 +3,7 @@
     run pretrain=video pretrain.path=walk.mp4
     -> budget=15min backbone=vit_mini recipe=mini frames=118k
 
-What is given stays: `backbone=` or `recipe=` are neither of them picked then, `epochs=`, `frames=` or `pretrain.clips_per_epoch=` are
+What is given stays: with `backbone=` neither that nor a recipe is picked; `epochs=`, `frames=` or `pretrain.clips_per_epoch=` are
 the length, and the plan says how long that takes. All methods of a sweep get the frames of the slowest.
 """
 

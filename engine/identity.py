@@ -14,6 +14,7 @@ Config = dict[str, Any]  # run.yaml, resolved
 TRAINING = ("method", "backbone", "pretrain", "epochs", "batch_size", "seed")
 IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
 DEFAULT_FIDELITY = "paper"
+NAMES_ITS_DATA = ("own_video",)  # evaluations whose protocol says what they are tested on
 
 
 def config_hash(config: Config) -> str:
@@ -40,7 +41,8 @@ def variant(config: Config, recipe: Config) -> str:
 
 def protocol_suffix(keys: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     """Return what differs from an evaluation's preset, so that rows with other settings are never taken for one another."""
-    changed = {key: value for key, value in changes(keys, recipe).items() if key not in HARMLESS}
+    said = ("root", "kind") if keys["task"] in NAMES_ITS_DATA else ()
+    changed = {key: value for key, value in changes(keys, recipe).items() if key not in (*HARMLESS, *said)}
     if changed.get("root"):
         changed["root"] = Path(changed["root"]).name
     return f" {_words(changed)}" if changed else ""

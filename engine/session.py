@@ -58,8 +58,8 @@ def start_others(plan: Plan) -> None:
     os.execv(sys.executable, [sys.executable, *launcher, *sys.argv[1:]])
 
 
-def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
-    """Do what the plan says; `recipe` is the same choice of method, data and tasks with no value changed.
+def run(plan: Plan, recipe: Config, clips: Clips | None) -> Path:
+    """Do what the plan says; returns the run's folder. `recipe` is the same choice of method, data and tasks with no value changed.
 
     Several processes (those of a training, or of `torchrun`) share the evaluations that can be shared; the first one does the
     others and adds the rows.
@@ -87,6 +87,7 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
         if row is not None:
             print_row(board, row, baseline)
     console.print(f"\nthis run: {folder}\nits rows: {boards}", soft_wrap=True)
+    return folder
 
 
 def new_folder(plan: Plan) -> Path:

@@ -1,4 +1,4 @@
-"""`task=compare`: the words become Hydra's, frames and FLOP are equal, the same command goes on, the result is that of paired tests."""
+"""`task=compare`: words become Hydra's, frames and FLOP are equal, the same command goes on, paired tests decide."""
 
 from pathlib import Path
 
