@@ -36,8 +36,7 @@ def main() -> None:
         sys.argv.append("--multirun")  # Hydra's launchers belong to its sweeps
     try:
         if overrides:
-            check_overrides(overrides)
-            sys.argv += _picked(overrides)
+            sys.argv += _checked(overrides)
     except (ValueError, ImportError) as error:
         if not is_stated(error):
             raise
@@ -46,13 +45,19 @@ def main() -> None:
     hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME, version_base="1.3")(job)()
 
 
-def _picked(overrides: list[str]) -> list[str]:
-    """The words that a budget adds. Only data of one's own have one by default."""
+def _checked(overrides: list[str]) -> list[str]:
+    """The words that a budget adds to these, all of them checked. Only data of one's own have a budget by default."""
     if not any(word.lstrip("+").startswith(("budget=", "pretrain=")) for word in overrides):
+        check_overrides(overrides)
         return []
+    check_overrides(
+        [word for word in overrides if not word.startswith("frames=")]
+    )  # which are of the recipe that is picked
     from longtake.engine.budget import picks  # PyTorch, which `run --help` does not need
 
-    return picks(overrides)
+    words = picks(overrides)
+    check_overrides([*overrides, *words])
+    return words
 
 
 def job(cfg: DictConfig) -> None:

@@ -7,10 +7,10 @@ and those of one stretch of it count as one group. All three are shares, in per 
   https://arxiv.org/abs/2210.02885, eq. 1), of the largest that it can be, the smaller one of their number and their width.
 - `kmeans_overlap`: the patches of the first frame are clustered (k-means), those of the second take the nearest centre; mean IoU
   with the clusters that the second frame has on its own, matched one to one. 100: what is found in one frame is found in the next.
-- `object_map_overlap`: mean cosine of two heads' attention of the class token, over all pairs of heads and both frames. 100: all heads
-  attend to the same patches (with one head, too); 0: no two share a patch.
+- `object_map_overlap`: mean cosine of two heads' attention of the class token, over all pairs of heads and both frames. 100: all
+  heads attend to the same patches (with one head, too); 0: no two share a patch.
 
-The frames are those of the training, which has no labels to learn them by heart from. Letters: n patches, d width, h heads, k clusters.
+The frames are those that the training has seen; it has no labels. Letters: n patches, d width, h heads, k clusters.
 """
 
 import hashlib

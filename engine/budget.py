@@ -37,7 +37,7 @@ def picks(words: Sequence[str]) -> list[str]:
 
     Raises `ValueError` where nothing fits into the time.
     """
-    jobs = [list(job) for job in without_sweeps(words)]
+    jobs = [list(job) for job in without_sweeps([word for word in words if not word.startswith("frames=")])]
     first = plainly(jobs[0])
     if first["budget"] is None or first["task"] != "run" or first["checkpoint"] or _untrained(jobs):
         return []

@@ -31,11 +31,13 @@ def training(config: Config) -> Config:
 def variant(config: Config, recipe: Config) -> str:
     """Return what differs from the recipe of the chosen method, data and backbone, sorted: `fidelity=official num_objects=4`.
 
-    `recipe` has the fidelity of `config`, whose many switches are one word.
+    `recipe` has the fidelity of `config`, whose many switches are one word, and so are the values of a recipe that is named.
     """
     changed = changes(training(config), training(recipe))
     if config["method"].get("fidelity", DEFAULT_FIDELITY) != DEFAULT_FIDELITY:
         changed["method.fidelity"] = config["method"]["fidelity"]
+    if recipe.get("recipe"):
+        changed["recipe"] = recipe["recipe"]
     return _words({key.removeprefix("method."): value for key, value in changed.items() if key not in IN_KEY})
 
 

@@ -142,7 +142,9 @@ def identity_of(plan: Plan, changed: str) -> dict[str, Any]:
         "epochs": config["epochs"],
         "seed": config["seed"],
         "config_hash": config_hash(config),
-        "code_hash": training_hash(method, label, backbone) if method in choices("method") else UNKNOWN_TRAINING,
+        "code_hash": training_hash(method, label, backbone, changed)
+        if method in choices("method")
+        else UNKNOWN_TRAINING,
     }
 
 

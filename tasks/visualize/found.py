@@ -23,7 +23,7 @@ OBJECTS = 3
 
 @torch.no_grad()
 def draw_found(encoder: ViT, config: Config, source: Source, folder: Path) -> Path:
-    """Frames of clips spread over the data, under the attention of the class token in each head; with tracked objects (DoRA's T') too.
+    """Frames of clips spread over the data, under the class token's attention in each head; of methods that track, T' (eq. 6), too.
 
     Raises `ValueError` for data without a clip.
     """
@@ -39,7 +39,8 @@ def draw_found(encoder: ViT, config: Config, source: Source, folder: Path) -> Pa
         rows[f"attention {number}"] = overlay(frames, cls_attention(tokens.q, tokens.k), grid)
         if config["method"]["num_frames"] > 1:
             rows[f"tracks {number}"] = overlay(frames, _tracks(tokens, tracker, len(frames), grid), grid)
-    title = f"{config['method']['name']} on {source.label}: attention of the class token, a colour for each of {encoder.last_heads} heads"
+    what = f"attention of the class token, a colour for each of {encoder.last_heads} heads"
+    title = f"{config['method']['name']} on {source.label}: {what}"
     strip(rows, folder / NAME, title)
     return folder / NAME
 
