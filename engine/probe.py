@@ -18,6 +18,7 @@ from longtake.methods.base import Method
 PROBED_CLIPS, PROBED_FRAMES = 2, 2  # of the first steps; their time is taken to grow with both
 ENOUGH = 1.5  # seconds of steps, after which no larger one is tried
 GROWTH = 4  # of the clips from one step to the next larger
+BESIDES = 1.3  # the time of a whole step over that of forward and backward: optimiser, teacher, log, waiting
 PICTURE = (360, 640)  # of a stored frame, whose views are timed
 
 PROBED: dict[str, "Probe"] = {}  # by model and device
@@ -178,6 +179,7 @@ def _noise(crops: MultiCrop, clips: int, frames: int, device: str) -> Views:
 def seconds_per_clip(config: Config) -> float:
     """Seconds of a clip in a training whose workers make its views meanwhile: on a GPU those of the slower, on a CPU of both."""
     found = probed(config)
+    found = found._replace(seconds=BESIDES * found.seconds)
     devices = config["trainer"]["devices"] * config["trainer"]["num_nodes"]
     if config["device"].startswith("cuda"):
         return max(found.seconds / devices, found.augment_seconds / max(config["num_workers"], 1) / devices)

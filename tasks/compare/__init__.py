@@ -2,7 +2,7 @@
 
 from hydra.core.hydra_config import HydraConfig
 
-from longtake.engine.config import launcher_words
+from longtake.engine.config import launcher_words, typed
 from longtake.engine.identity import Config
 from longtake.tasks import TASKS
 from longtake.tasks.compare.session import compare_all
@@ -11,5 +11,5 @@ from longtake.tasks.compare.session import compare_all
 @TASKS.named("compare")
 def compare(config: Config) -> None:
     """Exit code 1 where a run has failed. Raises `ValueError` for what cannot be compared, before anything is computed."""
-    if not compare_all(config, list(HydraConfig.get().overrides.task), launcher_words()).well:
+    if not compare_all(config, typed(HydraConfig.get().overrides.task), launcher_words()).well:
         raise SystemExit(1)

@@ -39,6 +39,11 @@ class Contender:
         return found
 
     @property
+    def method(self) -> str:
+        """What it was trained with; "" of a checkpoint."""
+        return self.words[0].partition("=")[2] if self.words[0].startswith("method=") else ""
+
+    @property
     def leaderboards(self) -> Path:
         return self.output / "leaderboards"
 
