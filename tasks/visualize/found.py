@@ -48,7 +48,7 @@ def draw_found(encoder: ViT, config: Config, source: Source, folder: Path) -> Pa
 def _tracks(tokens: Tokens, tracker: object, frames: int, grid: tuple[int, int]) -> torch.Tensor:
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        return tracker(tokens, frames, grid)[0]  # type: ignore[operator, no-any-return]
+        return tracker(tokens, frames, grid)[0]  # type: ignore[operator]
 
 
 def _clips(source: Source, store: Store) -> Clips:
