@@ -179,8 +179,9 @@ def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contend
 
 
 def is_row_of(contender: Contender, seed: int | None, row: object) -> bool:
-    """Whether a leaderboard's row is this contender's."""
+    """Whether a leaderboard's row is this contender's; random init beside a training has that training's hash, too."""
     provenance = row.provenance  # type: ignore[attr-defined]
     if contender.weights:
         return bool(provenance.checkpoint_hash == contender.weights)
-    return (provenance.config_hash, row.key.seed) == (config_hash(contender.config(seed)), seed)  # type: ignore[attr-defined]
+    mine = (contender.method, config_hash(contender.config(seed)), seed)
+    return (row.key.method, provenance.config_hash, row.key.seed) == mine  # type: ignore[attr-defined]
