@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; tests/test_library.py 
     from longtake.methods.vicreg import covariance_loss as covariance_loss
     from longtake.methods.vicreg import invariance_loss as invariance_loss
     from longtake.methods.vicreg import variance_loss as variance_loss
+    from longtake.tasks.compare.library import compare as compare
 
 HOMES = {
     "backbones.checkpoints": ["open_encoder"],
@@ -78,6 +79,7 @@ HOMES = {
     "methods.sinkhorn": ["sinkhorn"],
     "methods.tracking": ["discover", "track"],
     "methods.vicreg": ["covariance_loss", "invariance_loss", "variance_loss"],
+    "tasks.compare.library": ["compare"],
 }
 HOME_OF = {name: f"longtake.{module}" for module, names in HOMES.items() for name in names}
 __all__ = sorted([*HOME_OF, "__version__"])

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 import longtake.engine.flags as flags
 from longtake.console import console
+from longtake.engine.compared import compared
 from longtake.engine.config import allow_keywords, check_overrides, outside_overrides, plain, use
 from longtake.engine.launch import adopt
 from longtake.engine.overview import overview
@@ -48,26 +49,29 @@ def main() -> None:
 
 
 def submits(given: Namespace, words: list[str]) -> bool:
-    """Whether these are jobs for a cluster: a table's runs are, the table itself is none."""
-    if (
-        not {"task=table", "task=help"}.isdisjoint(words)
-        or given.help
-        or given.cfg
-        or given.info
-        or given.shell_completion
-    ):
+    """Whether these are jobs for a cluster: the runs of a table and of a comparison are, they themselves are none."""
+    if given.help or given.cfg or given.info or given.shell_completion:
         return False
-    return "launcher=slurm" in words
+    return "launcher=slurm" in words and {"task=table", "task=compare", "task=help"}.isdisjoint(words)
 
 
 def checked(given: Namespace, words: list[str]) -> list[str]:
-    """The words as Hydra is to read them. Raises `ValueError` for what is wrong with them."""
+    """The words as Hydra is to read them, with those that a budget picks. Raises `ValueError` for what is wrong with them."""
     if given.help:  # of these choices; alone it is about all of them
         given.help, words = False, [*words, "task=help"]
     given.multirun = given.multirun or submits(given, words)  # a job for each run of a sweep
-    words = as_hydra_reads(words, given.multirun)
-    if words:
+    words = as_hydra_reads(compared(words), given.multirun)
+    if not words:
+        return words
+    if given.cfg or given.info or not any(word.lstrip("+").startswith(("budget=", "pretrain=")) for word in words):
         check_overrides(words, given.multirun)
+        return words
+    # frames are of the recipe that is picked
+    check_overrides([word for word in words if not word.startswith("frames=")], given.multirun)
+    from longtake.engine.budget import picks  # PyTorch, which `run --help` does not need
+
+    words = [*words, *picks(words)]
+    check_overrides(words, given.multirun)
     return words
 
 

@@ -37,23 +37,26 @@ TRAINING_LOOP = REPOSITORY / "engine" / "fit.py"
 UNKNOWN_TRAINING = "unknown"  # instead of the training's hash, of encoders that were trained before there was one
 
 
-def training_hash(method: str, pretrain: str, backbone: str) -> str:
+def training_hash(method: str, pretrain: str, backbone: str, variant: str = "") -> str:
     """Hash what trains an encoder; for random init (`none`) the backbone alone. The names are those of a row's key.
+
+    Of the variant a recipe counts that it names: its values are in no other word.
 
     Raises `UnknownName` for a method that is not installed.
     """
     kind = pretrain.partition(":")[0]  # what follows is the user's own: video:walk
     known = kind if kind in choices("pretrain") else "video"
-    return _training_hash(method, known, backbone)
+    named = [word.partition("=")[2] for word in variant.split() if word.startswith("recipe=")]
+    return _training_hash(method, known, backbone, *(name for name in named if name in choices("recipe")))
 
 
 @cache
-def _training_hash(method: str, pretrain: str, backbone: str) -> str:
+def _training_hash(method: str, pretrain: str, backbone: str, *named: str) -> str:
     if method == RANDOM_INIT:
         settings = recipe(method, pretrain, backbone)
         code = source_hash([REPOSITORY / "backbones" / "vit.py"], REPOSITORY)
         return _with(code, {key: value for key, value in settings.items() if key.startswith("backbone")})
-    learner, settings = METHODS[method], recipe(method, pretrain, backbone)
+    learner, settings = METHODS[method], recipe(method, pretrain, backbone, *named)
     starts = [_file(learner), TRAINING_LOOP, _file(SOURCES[settings["pretrain.source"]])]
     return _with(source_hash(starts, REPOSITORY, NOT_FOLLOWED), settings)
 
@@ -72,10 +75,11 @@ def worlds_in(settings: Config) -> dict[str, str]:
     return {name: f"{WORLDS[name].hash} v{FORMATS_VERSION}" for name in sorted(named)}
 
 
-def recipe(method: str, pretrain: str, backbone: str) -> Config:
+def recipe(method: str, pretrain: str, backbone: str, *named: str) -> Config:
     """Return a training's settings from yamls and the source's defaults, by dotted key, without those in a row's key."""
     yaml = backbones().get(backbone)
     words = [f"method={method}", f"pretrain={pretrain}", *([f"backbone={yaml}"] if yaml else [])]
+    words += [f"recipe={name}" for name in named]
     config = plainly(words)
     return {key: value for key, value in flat(training(config)).items() if key not in IN_KEY}
 

@@ -27,6 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from longtake.engine.length import check_words, lasting
 from longtake.registry import unknown
 
 CONFIG_MODULE, CONFIG_NAME = "longtake.configs", "run"
@@ -113,10 +114,13 @@ def allow_keywords(words: Sequence[str]) -> list[str]:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A configuration as dictionaries and lists, whole (`effective`). Raises `ValueError` for a key or a value that is wrong."""
+    """A configuration as dictionaries and lists, whole (`effective`), its length in epochs (`lasting`).
+
+    Raises `ValueError` for a key or a value that is wrong.
+    """
     from longtake.engine.keys import effective  # which imports every class, and `run --help` needs none
 
-    return effective(config)
+    return lasting(effective(config))
 
 
 def plainly(overrides: Sequence[str]) -> dict[str, Any]:
@@ -159,7 +163,7 @@ def outside_overrides() -> list[str]:
 
 def check_overrides(overrides: Sequence[str], sweep: bool = True) -> None:
     """Raise `ValueError`, in one line, when the overrides name what does not exist or cannot be read, in any job of a `sweep`."""
-    combinations = list(_without_sweeps(overrides))
+    combinations = list(without_sweeps(overrides))
     if len(combinations) > 1 and not sweep:
         several = next(word for word, other in zip(*combinations[:2], strict=True) if word != other).split("=")[0]
         given = next(word for word in overrides if word.lstrip("+").startswith(f"{several.lstrip('+')}="))
@@ -167,11 +171,12 @@ def check_overrides(overrides: Sequence[str], sweep: bool = True) -> None:
     for combination in combinations:
         _check(combination)
     if any(word.startswith("experiment=") for word in overrides):
-        for combination in _without_sweeps([*overrides, *_swept_by_experiment(overrides)]):
+        for combination in without_sweeps([*overrides, *_swept_by_experiment(overrides)]):
             _check(combination)
 
 
 def _check(overrides: Sequence[str]) -> None:
+    check_words(overrides)
     try:
         plain(composed(overrides))
     except MissingConfigException as error:
@@ -182,11 +187,11 @@ def _check(overrides: Sequence[str]) -> None:
 
 def _swept_by_experiment(overrides: Sequence[str]) -> list[str]:
     """Return what the yaml of an experiment sweeps over, as words."""
-    sweeper = composed(next(_without_sweeps(overrides)), hydra=True).hydra.sweeper
+    sweeper = composed(next(without_sweeps(overrides)), hydra=True).hydra.sweeper
     return [f"{key}={values}" for key, values in (sweeper.get("params") or {}).items()]
 
 
-def _without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
+def without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
     """One list of overrides for each value of each sweep (method=dino,none), the others at their first value."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))

@@ -1,34 +1,86 @@
 """The plan of a run for people."""
 
-from rich.table import Table
+import re
+from collections.abc import Mapping, Sequence
 
+from rich.table import Table
+from rich.text import Text
+
+from longtake.engine.forecast import Forecast, check_disk, forecast, in_bytes, in_time
+from longtake.engine.length import seconds_in
 from longtake.engine.plan import Plan
 
+REASON = re.compile(r" \(expected|\. |; ")  # what follows the first of these is advice
 
-def description(plan: Plan, recipe: str) -> Table:
-    """The plan for people; `recipe` says what a recipe has set."""
+
+def description(plan: Plan, recipe: str, picked: Sequence[str] = ()) -> Table:
+    """The plan for people; `recipe` says what a recipe has set, `picked` are the words that a budget has added.
+
+    Raises `ValueError` where a disk has no room for what the run writes.
+    """
     config = plan.config
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     if plan.duration is not None:
-        steps = f"{config['epochs']} epochs of {plan.duration.steps_per_epoch} steps of {config['batch_size']} clips"
-        table.add_row(
-            "train",
-            f"{config['method']['name']} on {config['backbone']['name']}: {steps}, T = {config['method']['num_frames']}",
-        )
+        table.add_row("train", f"{config['method']['name']} on {config['backbone']['name']}: {_length(plan)}")
         if recipe:
             table.add_row("recipe", recipe)
-        table.add_row("data", plan.data)
+        table.add_row("data", Text(plan.data))
         table.add_row(
             "on",
             f"{config['device']}, {config['trainer']['precision']}, {config['num_workers']} data worker(s), seed {config['seed']}",
         )
+        _add_cost(table, plan, picked)
     elif config["checkpoint"] is not None:
-        table.add_row("encoder", str(config["checkpoint"]))
+        table.add_row("encoder", Text(str(config["checkpoint"])))
     else:
         table.add_row("encoder", f"{config['backbone']['name']}, randomly initialised, seed {config['seed']}")
     table.add_row("evaluate", ", ".join(plan.runnable) or "nothing")
-    for name, lacks in plan.missing.items():
-        table.add_row("cannot", f"{name}: {' '.join(lacks)}")
+    for line in cannot(plan.missing):
+        table.add_row("cannot", Text(line))
     return table
+
+
+def _length(plan: Plan) -> str:
+    """Epochs, steps and frames: `24 epochs of 33 steps of 16 clips, T = 2: 792 steps, 25,344 frames`."""
+    duration, clip = plan.duration, plan.config["method"]["num_frames"]
+    assert duration is not None
+    frames = duration.num_steps * duration.batch_size * clip
+    steps = f"{duration.epochs} epochs of {duration.steps_per_epoch} steps of {duration.batch_size} clips, T = {clip}"
+    return f"{steps}: {duration.num_steps:,} steps, {frames:,} frames"
+
+
+def _add_cost(table: Table, plan: Plan, picked: Sequence[str]) -> None:
+    """What a budget has picked, and what the run is expected to take."""
+    budget, (store, checkpoints) = plan.config["budget"], check_disk(plan)
+    disk = [f"{in_bytes(store)} for the frame store"] * (store > 0) + [f"{in_bytes(checkpoints)} for checkpoints"]
+    if budget in (None, "auto"):
+        return
+    found = forecast(plan)
+    words = [word for word in picked if not word.startswith("budget=")]
+    table.add_row(
+        "budget", f"{budget}: picked {' '.join(words)}" if words else f"{budget}: nothing is picked, all was given"
+    )
+    table.add_row(
+        "takes",
+        f"{_time(found, seconds_in(budget))}; memory about {in_bytes(found.memory)}; disk about {', '.join(disk)}",
+    )
+
+
+def _time(found: Forecast, budget: float) -> str:
+    """Training and evaluations, and whether they are more than was asked for."""
+    parts = [f"about {in_time(found.train_seconds)} of training"]
+    parts += [f"about {in_time(found.eval_seconds)} of evaluations"] if found.eval_seconds else []
+    unknown = f", and {', '.join(found.unknown)}, whose cost is not known" if found.unknown else ""
+    over = f": about {in_time(found.seconds)}, over the budget" if found.seconds > 1.2 * budget else ""
+    return " + ".join(parts) + over + unknown
+
+
+def cannot(missing: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line for each reason why evaluations cannot run, and one that says where to read more; [] where all can."""
+    reasons: dict[str, list[str]] = {}
+    for name, lacks in missing.items():
+        reasons.setdefault(REASON.split(lacks[0].split("\n")[0], maxsplit=1)[0], []).append(name)
+    lines = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return [*lines, f"how to get them: run task=check_data eval=[{','.join(missing)}]"] if lines else []

@@ -72,13 +72,14 @@ def _vouched_by(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
     trained, evaluated = split(code_hash)
     hashes = [(evaluated, evaluation_hash(evaluation))]
     if trained != FOREIGN:
-        hashes.append((trained, training_hash(key.method, key.pretrain, key.backbone)))
+        hashes.append((trained, training_hash(key.method, key.pretrain, key.backbone, key.variant)))
     return tuple(dict.fromkeys(line.commit for old, new in hashes for line in vouchers(old, new) or ()))
 
 
 def _of_code_alone(key: Key) -> Key:
     """A key without what has no part in the code: many rows are then one."""
-    return key._replace(seed=None, epochs=None, variant="")
+    recipe = [word for word in key.variant.split() if word.startswith("recipe=")]
+    return key._replace(seed=None, epochs=None, variant=" ".join(recipe))
 
 
 def _measuring(board: str) -> str:
@@ -110,7 +111,10 @@ def _of_code(evaluation: str, key: Key, code_hash: str) -> tuple[str, ...]:
         return ("unknown: no hash of its code",)
     found = []
     try:
-        if trained != FOREIGN and vouchers(trained, training_hash(key.method, key.pretrain, key.backbone)) is None:
+        if (
+            trained != FOREIGN
+            and vouchers(trained, training_hash(key.method, key.pretrain, key.backbone, key.variant)) is None
+        ):
             found.append(f"{STALE}: the code or recipe of {key.method} has changed")
     except UnknownName:
         found.append(f"unknown: no method is called {key.method!r}")

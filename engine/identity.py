@@ -18,6 +18,7 @@ OPENED: Config = {
 }  # keys of trainer that may decide them, too, and what they are by default
 IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
 DEFAULT_FIDELITY = "paper"
+NAMES_ITS_DATA = ("own_video",)  # evaluations whose protocol says what they are tested on
 
 
 def config_hash(config: Config) -> str:
@@ -35,17 +36,20 @@ def training(config: Config) -> Config:
 def variant(config: Config, recipe: Config) -> str:
     """Return what differs from the recipe of the chosen method, data and backbone, sorted: `fidelity=official num_objects=4`.
 
-    `recipe` has the fidelity of `config`, whose many switches are one word.
+    `recipe` has the fidelity of `config`, whose many switches are one word, and so are the values of a recipe that is named.
     """
     changed = changes(training(config), training(recipe))
     if config["method"].get("fidelity", DEFAULT_FIDELITY) != DEFAULT_FIDELITY:
         changed["method.fidelity"] = config["method"]["fidelity"]
+    if recipe.get("recipe"):
+        changed["recipe"] = recipe["recipe"]
     return _words({key.removeprefix("method."): value for key, value in changed.items() if key not in IN_KEY})
 
 
 def protocol_suffix(keys: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     """Return what differs from an evaluation's preset, so that rows with other settings are never taken for one another."""
-    changed = {key: value for key, value in changes(keys, recipe).items() if key not in HARMLESS}
+    said = ("root", "kind") if keys["task"] in NAMES_ITS_DATA else ()
+    changed = {key: value for key, value in changes(keys, recipe).items() if key not in (*HARMLESS, *said)}
     if changed.get("root"):
         changed["root"] = Path(changed["root"]).name
     return f" {_words(changed)}" if changed else ""

@@ -59,6 +59,11 @@ def restarted() -> bool:
     return in_slurm_job() or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
+def goes_on(resume: bool | str | None) -> bool:
+    """Whether a run of the same configuration is to be continued, where there is one: what the key `resume` means here."""
+    return restarted() if resume is None else bool(resume)
+
+
 def adopt() -> None:
     """Give this process torchrun's variables where others were started with it; the first one alone speaks.
 

@@ -18,6 +18,7 @@ from longtake.console import console
 from longtake.datasets.sources.base import SOURCES, Source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import Downstream, Encoder
+from longtake.engine.budget import picks
 from longtake.engine.config import choices, composed, plain, plainly
 from longtake.engine.description import description
 from longtake.engine.folders import ENCODER
@@ -55,6 +56,8 @@ def pretrain(
     views: MultiCrop | None = None,
     num_frames: int | None = None,
     epochs: int | None = None,
+    frames: int | str | None = None,
+    budget: str | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     output: str | Path = "outputs",
@@ -67,18 +70,27 @@ def pretrain(
 
     `source` is a word of `pretrain=` ("mini", "wt_venice"), video files (a path, a folder, a pattern, several), or a `Source`.
     `backbone` is a word of `backbone=` or the keywords of `ViT`, `arguments` are keywords of the method. A method given as a
-    class has the class's defaults instead of a yaml's, and needs `views`.
+    class has the class's defaults instead of a yaml's, and needs `views`. `frames` ("20M") is a length instead of epochs, and
+    `budget` ("15min") fits what is not given to this machine; None is the recipe's length, for a video of one's own, too.
 
     Raises `ValueError` for whatever is wrong, before anything is computed, and `KeyboardInterrupt` when it was stopped, with what
     was done until then in the run's folder.
     """
-    words = _words(method, source, backbone)
-    config = _composed(words, method, source, backbone)
     if method == RANDOM_INIT:
         raise ValueError("method='none' trains nothing; longtake.ViT() is an encoder at random")
+    words = _words(method, source, backbone)
+    lengths = [
+        f"{key}={value}" for key, value in (("epochs", epochs), ("frames", frames), ("batch_size", batch_size)) if value
+    ]
+    picked = [] if budget is None else _picked([*words, *lengths, f"budget={budget}"], method, backbone)
+    words += [word for word in picked if word.startswith(("backbone=", "recipe="))]
+    config = _composed(words, method, source, backbone)
+    fitted = dict(word.split("=") for word in picked)
     given: dict[str, Any] = {
+        "budget": budget,
+        "frames": frames or fitted.get("frames"),
         "epochs": epochs,
-        "batch_size": batch_size,
+        "batch_size": batch_size or (int(fitted["batch_size"]) if "batch_size" in fitted else None),
         "seed": seed,
         "output": str(output),
         "device": device,
@@ -87,13 +99,13 @@ def pretrain(
     given |= {f"method.{key}": plain_value(value) for key, value in arguments.items()}
     given |= {} if views is None else {"method.views": keys_of(views)}
     for key, value in given.items():
-        if value is not None or key.removeprefix("method.") in arguments:
+        if value is not None or key == "budget" or key.removeprefix("method.") in arguments:
             OmegaConf.update(config, key, value, merge=False, force_add=True)
     plan = make_plan(plain(config))
     console.print(description(plan, recipe_said(plan.config, composed(words, hydra=True).hydra.runtime.choices)))
     clips = open_clips(plan)
     assert clips is not None
-    changed = variant(plan.config, plainly(words))
+    changed = variant(plan.config, {**plainly(words), "recipe": fitted.get("recipe")})
     folder = new_folder(plan, changed)
     from longtake.engine.fit import Interrupted  # Lightning: what is wrong is said without it
 
@@ -104,6 +116,13 @@ def pretrain(
             f"{signal.Signals(stop.args[0]).name}; the encoder so far: {folder / ENCODER}"
         ) from None
     return Pretrained(load_encoder(folder / ENCODER), folder / ENCODER)
+
+
+def _picked(words: list[str], method: str | type[Method], backbone: str | Mapping[str, Any] | None) -> list[str]:
+    """What a budget adds to these words. Raises `ValueError` for a method or a backbone that no word stands for."""
+    if not isinstance(method, str) or isinstance(backbone, Mapping):
+        raise ValueError("budget: expected a method and a backbone by their names; give frames or epochs for others")
+    return picks(words)
 
 
 def _words(method: str | type[Method], source: Files | Source, backbone: str | Mapping[str, Any] | None) -> list[str]:

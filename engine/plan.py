@@ -17,7 +17,7 @@ from longtake.engine.encoders import open_checkpoint
 from longtake.engine.folders import NoRun, can_go_on, interrupted_run
 from longtake.engine.identity import Config
 from longtake.engine.keys import check_views
-from longtake.engine.launch import restarted
+from longtake.engine.launch import goes_on
 from longtake.engine.lightning_parts import check_parts
 from longtake.engine.machine import resolve_machine, writable
 from longtake.engine.workers import check_room, check_room_of
@@ -79,7 +79,7 @@ def resumed_run(config: Config) -> Path | None:
     """The folder to go on in, None for a new one. Raises `ValueError` when resume=true and there is none."""
     if config["resume"] is True:
         return interrupted_run(config)
-    if config["resume"] == "auto" or (config["resume"] is None and restarted()):
+    if goes_on(config["resume"]):
         try:
             return interrupted_run(config)
         except NoRun:

@@ -5,15 +5,26 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
-from longtake.engine.config import choices, plainly
+from longtake.engine.config import choices, composed, plainly
 from longtake.engine.identity import TRAINING, Config, changes
 
 NO_RECIPE = "none"
 
 
 def recipe_of(config: Config) -> Config:
-    """The same choice of method, backbone, data and evaluations as this job's, with no value changed (but for `fidelity`)."""
-    return plainly([*_choices(config, _chosen()), f"eval=[{','.join(config['eval'])}]"])
+    """The same choice of method, backbone, data, recipe and evaluations as this job's, with no value changed (but for `fidelity`).
+
+    Its key `recipe` names a recipe that is not that of the data: it is a word of the variant.
+    """
+    words = _choices(config, _chosen())
+    chosen, usual = _chosen()["recipe"], _recipe_of_data(words)
+    other = [] if chosen == usual else [f"recipe={chosen}"]
+    return {**plainly([*words, *other, f"eval=[{','.join(config['eval'])}]"]), "recipe": chosen if other else None}
+
+
+def _recipe_of_data(words: list[str]) -> str:
+    """The recipe that these choices have unless another is named."""
+    return str(composed(words, hydra=True).hydra.runtime.choices["recipe"])
 
 
 def experiment() -> str:

@@ -93,8 +93,8 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
-    """Do what the plan says; `recipe` is the same choice of method, data and tasks with no value changed.
+def run(plan: Plan, recipe: Config, clips: Clips | None) -> Path:
+    """Do what the plan says; returns the run's folder. `recipe` is the same choice of method, data and tasks with no value changed.
 
     Several processes (those of a training, or of `torchrun`) share the evaluations that can be shared; the first one does the
     others and adds the rows.
@@ -107,6 +107,7 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> None:
     shared(folder)
     with held(folder) if is_first() and INHERITED not in os.environ else nullcontext():
         train_and_evaluate(plan, recipe, clips, folder, changed)
+    return folder
 
 
 def train_and_evaluate(plan: Plan, recipe: Config, clips: Clips | None, folder: Path, changed: str) -> None:
@@ -226,7 +227,9 @@ def identity_of(plan: Plan, changed: str) -> dict[str, Any]:
         "epochs": config["epochs"],
         "seed": config["seed"],
         "config_hash": config_hash(config),
-        "code_hash": training_hash(method, label, backbone) if method in choices("method") else UNKNOWN_TRAINING,
+        "code_hash": training_hash(method, label, backbone, changed)
+        if method in choices("method")
+        else UNKNOWN_TRAINING,
     }
 
 

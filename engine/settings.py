@@ -36,6 +36,8 @@ class Root:
 
     task: str
     epochs: Count
+    frames: int | str | None  # `length.frames_in`
+    budget: str | None  # `length.seconds_in`
     batch_size: Count
     seed: Seed
     checkpoint: Place | None
@@ -105,7 +107,18 @@ class SubmitResult:
     msr75: float | None
 
 
+class Compare:
+    """`compare` of configs/run.yaml."""
+
+    methods: list[str] | None
+    checkpoints: list[Place] | None
+    labels: list[Label] | None
+    match: Literal["frames", "flop", "both"]
+    name: Label | None
+
+
 GROUPS: dict[str, type] = {
+    "compare": Compare,
     "trainer": Trainer,
     "analyze": Analyze,
     "visualize": Visualize,

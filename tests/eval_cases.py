@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import av
 import numpy as np
 import torch
 from seqtrack_runs import moving
@@ -94,6 +95,19 @@ def got10k(root: Path) -> Path:
     return root
 
 
+def own_video(root: Path) -> Path:
+    """Five seconds in which two squares walk over the ground; its store lies beside it."""
+    root.mkdir(parents=True, exist_ok=True)
+    with av.open(root / "walk.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"g": "250"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for t in range(40):
+            image = np.ascontiguousarray(np.roll(scene(t // 20 + 1)[0], 2 * t, 1))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return root
+
+
 IMAGES = {"train_split": "train", "test_split": "val", "size": 16, "resize": 16}
 WIDTHS = {
     "fpn": 16, "fc": 32, "num_convs": 1, "train_proposals": 32, "test_proposals": 16, "rpn_samples": 16, "roi_samples": 16,
@@ -109,6 +123,7 @@ CASES = {
     "lost": Case("lost_mini", voc, {"num_seeds": 20}),
     "davis": Case("davis_mini", davis, {"short_side": 64, "radius": 3}),
     "video_kmeans": Case("video_kmeans_mini", davis, {"short_side": 64}),
+    "own_video": Case("own_video", own_video, {"num_pairs": 6, "short_side": 64, "kind": "video"}),
     "dense_knn": Case("dense_knn_mini", voc, {"size": 32, "num_neighbors": 5}),
     "finetune": Case(
         "finetune_imagenet1k", pictures,

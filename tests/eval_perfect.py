@@ -130,6 +130,21 @@ def video_kmeans(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) 
     return task.evaluate(vit(), folder)
 
 
+def own_video(make: MakeEvaluation, folder: Path, patch: pytest.MonkeyPatch) -> Metrics:
+    """Patches of as many directions as there are clusters, equally many of each, in the same places; one map for all heads."""
+
+    class Quarters(Seeing):
+        embed_dim = 4
+
+        def forward(self, x: Tensor, *, pos_mode: str | None = None) -> Tokens:
+            n = x.shape[-1] * x.shape[-2] // self.patch_size**2
+            patches = torch.eye(4)[torch.arange(n) % 4].expand(len(x), -1, -1)
+            same = torch.ones(len(x), 2, n + 1, 1)
+            return Tokens(patches.mean(1), patches, same, same)
+
+    return make(num_clusters=4).evaluate(Quarters(), folder)
+
+
 def truth_of(root: str, sequence: Video) -> np.ndarray:
     truth = DAVISFolder(Path(root)).truth(sequence)
     return np.where(truth == 255, 0, truth).astype(np.uint8)
@@ -190,6 +205,7 @@ PERFECT: dict[str, Callable[[MakeEvaluation, Path, pytest.MonkeyPatch], Metrics]
     "dense_knn": dense_knn,
     "davis": davis,
     "video_kmeans": video_kmeans,
+    "own_video": own_video,
     "upernet": upernet,
     "cascade_mask_rcnn": cascade_mask_rcnn,
     "seqtrack": seqtrack,

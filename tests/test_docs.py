@@ -15,6 +15,7 @@ from PIL import Image
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Crop, MultiCrop, collate
 from longtake.downstream.base import DOWNSTREAM
+from longtake.engine.compared import compared
 from longtake.engine.config import check_overrides
 from longtake.methods.base import METHODS, Batch, Duration
 
@@ -36,7 +37,7 @@ COMMANDS = [
 @pytest.mark.parametrize("line", COMMANDS)
 def test_readmes_commands_compose(line):
     words = [word for word in shlex.split(line, comments=True)[1:] if word != "-m"]
-    check_overrides(words)
+    check_overrides(compared(words))
 
 
 @pytest.mark.filterwarnings("ignore:.*neighbo")

@@ -15,7 +15,7 @@ from longtake.methods.cross_entropy import other_views
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("backbones", "configs", "datasets", "downstream", "engine", "leaderboards", "methods", "tasks")
-NESTED = ("datasets/mini", "datasets/sources", "tasks/same_numbers", "tasks/table", "tasks/visualize")
+NESTED = ("datasets/mini", "datasets/sources", "tasks/compare", "tasks/same_numbers", "tasks/table", "tasks/visualize")
 LEAVES = {"console", "files", "parallel", "registry"}  # of every floor
 # Who may import whom (design: no cycles, methods and downstream never meet). The root is a room, too.
 ARROWS = {
@@ -32,7 +32,18 @@ ARROWS = {
         "tasks",
         *(
             f"engine.{name}"
-            for name in ("config", "flags", "launch", "overview", "submission", "sweep", "trouble", "words")
+            for name in (
+                "budget",
+                "compared",
+                "config",
+                "flags",
+                "launch",
+                "overview",
+                "submission",
+                "sweep",
+                "trouble",
+                "words",
+            )
         ),
         "registry",
         "console",

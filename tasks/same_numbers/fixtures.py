@@ -55,6 +55,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lost": {"num_seeds": 20},
     "davis": {"short_side": 64, "multiple": 8, "radius": 3},
     "video_kmeans": {"short_side": 64},
+    "own_video": {"num_pairs": 4, "short_side": 64},
     "dense_knn": {"size": 32, "num_neighbors": 5},
     "finetune": {
         "size": 32, "resize": 40, "epochs": 3, "warmup_epochs": 1, "train_batch_size": 8, "mixup_batch_size": 4, "batch_size": 4
@@ -80,7 +81,8 @@ SHARED = ("knn_mini", "linear_mini", "finetune_mini", "upernet_mini", "seqtrack_
 STOPPED = {"linear_mini": 5, "finetune_mini": 6, "upernet_mini": 2, "cascade_mask_rcnn_mini": 2, "seqtrack_mini": 2}
 ROOTS = {
     "knn": "pictures", "knn_fewshot": "pictures", "linear": "pictures", "logreg": "pictures", "lost": "voc", "davis": "davis",
-    "video_kmeans": "davis", "dense_knn": "voc", "finetune": "pictures", "upernet": "ade20k", "cascade_mask_rcnn": "coco",
+    "video_kmeans": "davis", "own_video": "walk.mp4", "dense_knn": "voc", "finetune": "pictures",
+    "upernet": "ade20k", "cascade_mask_rcnn": "coco",
     "seqtrack": "got10k", "ade20k": "ade20k", "cifar10": "cifar10", "cifar100": "cifar100", "flowers": "flowers", "cars": "cars",
     "inat18": "inat18",
 }  # fmt: skip

@@ -71,7 +71,7 @@ def table(name: str, seeds: object) -> Table:
 
     Raises `ValueError` for another name, and for seeds that are none.
     """
-    chosen = _chosen(seeds)
+    chosen = chosen_seeds(seeds)
     if name == MINI:
         return _mini(chosen or MINI_SEEDS)
     if name not in paper.TABLES:
@@ -82,7 +82,7 @@ def table(name: str, seeds: object) -> Table:
     return Table(name, [_of_paper(line, columns) for line in lines], columns, chosen or (0,))
 
 
-def _chosen(seeds: object) -> tuple[int, ...]:
+def chosen_seeds(seeds: object) -> tuple[int, ...]:
     """The seeds that the configuration names; () where it leaves them to the table."""
     if seeds is None:
         return ()

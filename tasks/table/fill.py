@@ -1,7 +1,5 @@
 """`run task=table table=5`: which cells of a table there are and what the others cost; run what can be run; show the table."""
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
@@ -9,6 +7,7 @@ from pathlib import Path
 
 from longtake.backbones.weights import read_header
 from longtake.console import console
+from longtake.engine.children import command, run_all, well
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash, vouchers
 from longtake.engine.config import CONFIG_MODULE, plainly
 from longtake.engine.folders import ENCODER, interrupted_run
@@ -18,10 +17,6 @@ from longtake.engine.probe import measure_cost
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.tasks.table.cells import NO_DATA, RUNNABLE, Cell, TableLine, cells, entries, table, training_words
 from longtake.tasks.table.show import markdown, scores, states
-
-STOPPED = tuple(
-    128 + number for number in (1, 2, 10, 12, 15)
-)  # exit codes of a run that a signal has ended: HUP to TERM
 
 
 def fill_table(config: Config, launcher: Sequence[str]) -> bool:
@@ -49,11 +44,7 @@ def fill_table(config: Config, launcher: Sequence[str]) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(markdown(plan, measured), encoding="utf-8")
     console.print(f"as Markdown: {target}", soft_wrap=True, highlight=False)
-    for name, code in failed.items():
-        console.print(f"[bold]failed[/]: {name} (exit code {code})", soft_wrap=True)
-    if failed:
-        console.print("the same command goes on with what is missing")
-    return not failed
+    return well(failed)
 
 
 def _say_why(found: Sequence[Cell]) -> None:
@@ -133,24 +124,5 @@ def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> dic
         words = [*training_words(encoder, seed, config), f"eval=[{','.join(evaluations)}]", "baseline=false", *launcher]
         if _begun(encoder, seed, config):
             words.append("resume=true")
-        commands[f"{encoder.label}, seed {seed}"] = [sys.executable, "-m", "longtake.run", *words]
-    codes = _at_once(commands) if "launcher=slurm" in launcher else _in_turn(commands)
-    return {name: code for name, code in codes.items() if code}
-
-
-def _at_once(commands: dict[str, list[str]]) -> dict[str, int]:
-    processes = {name: subprocess.Popen(command) for name, command in commands.items()}
-    return {name: process.wait() for name, process in processes.items()}
-
-
-def _in_turn(commands: dict[str, list[str]]) -> dict[str, int]:
-    codes = {}
-    for number, (name, command) in enumerate(commands.items(), 1):
-        console.rule(f"{number} of {len(commands)}: {name}", align="left")
-        try:
-            codes[name] = subprocess.run(command).returncode
-        except KeyboardInterrupt:
-            codes[name] = STOPPED[0]
-        if codes[name] in STOPPED:  # and so are we
-            raise SystemExit("stopped; to go on, give the same command again")
-    return codes
+        commands[f"{encoder.label}, seed {seed}"] = command(words)
+    return run_all(commands, launcher)

@@ -47,6 +47,12 @@ def case_of(name: str) -> str:
     return name
 
 
+@pytest.fixture(autouse=True)
+def stores_of_tests_alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Frame stores, which some evaluations read."""
+    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path_factory.getbasetemp() / "stores"))
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder of an evaluation's tiny data set."""
@@ -64,7 +70,7 @@ def test_a_yaml_is_an_evaluation(name: str, tmp_path: Path, monkeypatch: pytest.
     missing = task.check()
     assert bool(missing) == (task.root != "mini")
     for line in missing:
-        assert str(tmp_path / "data") in line, "where it is expected"
+        assert str(tmp_path / "data") in line or task.root is None, "where it is expected"
         assert "\n" not in line
     assert not (tmp_path / "data").exists(), "nothing is rendered"
 

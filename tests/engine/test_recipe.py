@@ -27,13 +27,19 @@ def test_the_plan_says_what_the_recipe_of_the_mini_world_sets(said: Said):
 
 
 def test_a_video_of_ones_own_keeps_the_papers_values_on_a_small_backbone(said: Said, tiny_video: Path):
-    words = ["pretrain=video", f"pretrain.path='{tiny_video}'", "pretrain.stride_seconds=0.25", "backbone=vit_mini"]
+    words = [
+        "pretrain=video",
+        f"pretrain.path='{tiny_video}'",
+        "pretrain.stride_seconds=0.25",
+        "backbone=vit_mini",
+        "budget=null",
+    ]
     shown = plan(said, *words, "batch_size=8")
     assert "dora on vit_mini_8: 100 epochs of 4 steps of 8 clips, T = 8" in shown
     assert "recipe" not in shown
     assert plainly(words)["method"]["num_objects"] == 3
     shown = plan(said, *words, "recipe=mini")
-    assert "24 epochs of 33 steps of 16 clips, T = 2 recipe mini/vit_mini_dora: " in shown
+    assert "24 epochs of 33 steps of 16 clips, T = 2: 792 steps, 25,344 frames recipe mini/vit_mini_dora: " in shown
 
 
 def test_a_recipe_that_has_nothing_for_a_choice_is_said(said: Said):

@@ -131,7 +131,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0, **key
     if keys.get("table", "mini") == "mini":
         fresh(monkeypatch)
     started = Started(code)
-    monkeypatch.setattr(fill_table.subprocess, "run", started.run)
+    monkeypatch.setattr(subprocess, "run", started.run)
     config = plainly(["task=table", f"output={tmp_path}"]) | {"table": "mini", "seeds": [0]} | keys
     with console.capture() as captured:
         well = fill_table.fill_table(config, [])

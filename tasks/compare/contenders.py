@@ -1,0 +1,187 @@
+"""Who is compared: trainings of several methods, of equal frames or of equal FLOP, or encoders that exist."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from longtake.backbones.checkpoints import open_encoder
+from longtake.backbones.weights import weights_hash
+from longtake.engine.budget import picks, rounded
+from longtake.engine.compared import words_of_runs
+from longtake.engine.config import choices, plainly
+from longtake.engine.identity import Config, config_hash
+from longtake.engine.machine import resolve_machine
+from longtake.engine.plan import duration_of
+from longtake.engine.probe import clips_of, probed, seconds_per_clip
+from longtake.files import replace as written
+from longtake.leaderboards.schema import RANDOM_INIT
+from longtake.registry import unknown
+
+MATCHES = ("frames", "flop", "both")
+SAME_FLOP = 0.02  # relative: a training as dear as the cheapest is not repeated
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An encoder that is compared, over its seeds; `words` are those of its run, without the seed."""
+
+    label: str
+    words: tuple[str, ...]
+    seeds: tuple[int | None, ...]  # None: of a checkpoint
+    output: Path
+    weights: str = ""  # hash of a checkpoint's
+
+    def config(self, seed: int | None) -> Config:
+        """The configuration of its run, as the process will see it."""
+        found = plainly([*self.words, *([] if seed is None else [f"seed={seed}"])])
+        resolve_machine(found)
+        return found
+
+    @property
+    def method(self) -> str:
+        """What it was trained with; "" of a checkpoint."""
+        return self.words[0].partition("=")[2] if self.words[0].startswith("method=") else ""
+
+    @property
+    def leaderboards(self) -> Path:
+        return self.output / "leaderboards"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of a contender's training: frames, steps, FLOP of a frame, hours of one seed."""
+
+    frames: int
+    steps: int
+    flop_per_frame: float
+    hours: float
+
+    @property
+    def flop(self) -> float:
+        return self.frames * self.flop_per_frame
+
+
+def trainings(config: Config, words: Sequence[str], folder: Path) -> list[Contender]:
+    """Contenders of `compare.methods`; what a budget picks for them is kept in `folder`, for when the same command goes on.
+
+    Raises `ValueError` for names, seeds or a match that there is not, and where the frames would not be equal.
+    """
+    methods, seeds = _methods(config), _seeds(config["seeds"], config["seed"])
+    if config["compare"]["match"] not in MATCHES:
+        raise ValueError(unknown("match", str(config["compare"]["match"]), list(MATCHES)))
+    shared = words_of_runs(words)
+    shared += _picked(methods, shared, folder, config["dry_run"])
+    shared += _equal_frames(methods, shared)
+    output = f"output={config['output']}"
+    equal = [
+        Contender(method, (f"method={method}", *shared, output), seeds, Path(config["output"])) for method in methods
+    ]
+    match = config["compare"]["match"]
+    return (equal if match != "flop" else []) + ([] if match == "frames" else _of_equal_flop(equal, match == "flop"))
+
+
+def _methods(config: Config) -> list[str]:
+    methods = [str(name) for name in config["compare"]["methods"] or []]
+    for name in methods:
+        if name not in choices("method"):
+            raise ValueError(unknown("method", name, choices("method")))
+    trained = [name for name in methods if name != RANDOM_INIT]  # which stands beside them anyway
+    if len(set(trained)) < len(trained) or not trained or len(methods) < 2:
+        raise ValueError(
+            f"task=compare: got method=[{','.join(methods)}], expected two or more different ones: method=[dora,dino]"
+        )
+    return trained
+
+
+def _seeds(seeds: object, seed: int) -> tuple[int, ...]:
+    from longtake.tasks.table.cells import chosen_seeds
+
+    return chosen_seeds(seeds) or (seed,)
+
+
+def _picked(methods: Sequence[str], shared: list[str], folder: Path, dry: bool) -> list[str]:
+    """What a budget adds, once and for all: a second probe would find another speed, and begin other trainings."""
+    kept = folder / "picked.json"
+    if kept.is_file():
+        return [str(word) for word in json.loads(kept.read_text())]
+    found = picks([f"method={','.join(methods)}", *shared])
+    if not dry:
+        folder.mkdir(parents=True, exist_ok=True)
+        written(kept, json.dumps(found).encode())
+    return found
+
+
+def _equal_frames(methods: Sequence[str], shared: list[str]) -> list[str]:
+    """Equal frames where nothing says how many: as many as the method that would see fewest."""
+    configs = [plainly([f"method={method}", *shared]) for method in methods]
+    if configs[0]["frames"] is not None:
+        return []
+    frames = min(_steps(config)[1] for config in configs)
+    rest = [word for word in shared if word.startswith("pretrain.clips_per_epoch=")]
+    if rest:
+        raise ValueError(f"task=compare: {rest[0]} is another number of frames for each method; give frames={frames}")
+    return [f"frames={frames}"]
+
+
+def _steps(config: Config) -> tuple[int, int]:
+    duration = duration_of(config, clips_of(config))
+    return duration.num_steps, duration.num_steps * duration.batch_size * config["method"]["num_frames"]
+
+
+def _of_equal_flop(equal: list[Contender], alone: bool) -> list[Contender]:
+    """The same FLOP as the cheapest at equal frames; `alone`: the cheapest, too, and every label as it is."""
+    costs = {contender: cost_of(contender) for contender in equal}
+    least = min(cost.flop for cost in costs.values())
+    found = []
+    for contender, cost in costs.items():
+        if cost.flop <= (1 + SAME_FLOP) * least:
+            found += [contender] if alone else []
+            continue
+        words = [word for word in contender.words if not word.startswith("frames=")]
+        frames = f"frames={rounded(int(least / cost.flop_per_frame))}"
+        label = contender.label if alone else f"{contender.label} at equal FLOP"
+        found.append(replace(contender, label=label, words=(*words, frames)))
+    return found
+
+
+def cost_of(contender: Contender) -> Cost:
+    """By a probe of the model, on this machine."""
+    config = contender.config(contender.seeds[0])
+    steps, frames = _steps(config)
+    clip = config["method"]["num_frames"]
+    return Cost(frames, steps, probed(config).flop / clip, seconds_per_clip(config) * frames / clip / 3600)
+
+
+def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contender]:
+    """Contenders of `compare.checkpoints`, by their labels. Raises `ValueError` for files or labels that are the same, or none."""
+    paths = [str(path) for path in config["compare"]["checkpoints"]]
+    labels = [str(label) for label in config["compare"]["labels"] or [Path(path).stem for path in paths]]
+    if len(paths) < 2:
+        raise ValueError(
+            f"task=compare: got checkpoint=[{','.join(paths)}], expected two or more: checkpoint=[a.safetensors,b.pth]"
+        )
+    if len(labels) != len(paths) or len(set(labels)) < len(labels):
+        raise ValueError(f"label: got [{','.join(labels)}], expected {len(paths)} different names: label=[mine,theirs]")
+    found: dict[str, Contender] = {}
+    named = "label" in config  # rows then carry it
+    for label, path in zip(labels, paths, strict=True):
+        encoder, _, _ = open_encoder(Path(path), config["checkpoint_key"], config["checkpoint_pos_mode"])
+        weights = weights_hash(encoder)
+        if weights in found:
+            raise ValueError(
+                f"checkpoint: {label} and {found[weights].label} are the same encoder, weight by weight ({weights})"
+            )
+        place = folder / "encoders" / label.replace("/", "_")
+        own = [f"checkpoint='{path}'", f"output='{place}'", *([f"label='{label}'"] if named else [])]
+        found[weights] = Contender(label, (*words_of_runs(words), *own), (None,), place, weights)
+    return list(found.values())
+
+
+def is_row_of(contender: Contender, seed: int | None, row: object) -> bool:
+    """Whether a leaderboard's row is this contender's; random init beside a training has that training's hash, too."""
+    provenance = row.provenance  # type: ignore[attr-defined]
+    if contender.weights:
+        return bool(provenance.checkpoint_hash == contender.weights)
+    mine = (contender.method, config_hash(contender.config(seed)), seed)
+    return (row.key.method, provenance.config_hash, row.key.seed) == mine  # type: ignore[attr-defined]
