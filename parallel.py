@@ -85,6 +85,13 @@ def _group(_world: object) -> dist.ProcessGroup:
     return dist.new_group(backend="gloo", timeout=PATIENCE)
 
 
+def leave() -> None:
+    """Part from the other processes, where there are any."""
+    _group.cache_clear()
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def mean_over_ranks(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The mean of `x` over all processes, without gradient (every rank holds the same shape)."""
     x = x.detach()

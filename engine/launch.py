@@ -5,7 +5,9 @@ has to know how the processes were started.
 """
 
 import os
+import sys
 from typing import NamedTuple
+from zlib import crc32
 
 from longtake.console import console
 
@@ -97,7 +99,10 @@ def _meeting(found: Launch) -> tuple[str, str]:
         from lightning.fabric.plugins.environments import SLURMEnvironment
 
         nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST") or "127.0.0.1"
-        number = int(os.environ.get("SLURM_JOB_ID", "0")) * 31 + int(os.environ.get("SLURM_STEP_ID", "0"))
+        step = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
+        number = crc32(
+            "\0".join([*step, *sys.argv]).encode()
+        )  # the same in all processes, another one in the next step
         return SLURMEnvironment.resolve_root_node_address(nodes), str(FIRST_PORT + number % PORTS)
     if found.local_size < found.size and "MASTER_ADDR" not in os.environ:
         raise ValueError(

@@ -1,5 +1,6 @@
 """What the processes of one run do together before they compute: meet, agree on what went wrong, take turns."""
 
+import atexit
 import os
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from longtake.engine.launch import launched
-from longtake.parallel import collected, is_first, world_size
+from longtake.parallel import collected, is_first, leave, world_size
 
 WAITING = timedelta(minutes=5)  # for all processes to come; a cluster starts them within seconds of one another
 SIGHT = 60.0  # seconds until a file that another machine has written is seen here
@@ -32,10 +33,22 @@ def join(device: str) -> None:
         shared = dist.PrefixStore("longtake", store)
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=shared, rank=rank, world_size=size)
     except dist.DistError as error:
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise ValueError(
-            f"{found.by} says that there are {found.size} processes, but they did not meet within {WAITING.seconds // 60} min: "
-            "start all of them (srun run ..., torchrun -m longtake.run ...), or ask for one task"
+            f"{found.by} says that there are {found.size} processes, but they cannot meet at {where} ({_first_line(error)}): start "
+            "all of them (srun run ...), or ask for one task; MASTER_PORT names another port"
         ) from error
+    leave_at_exit()
+
+
+def leave_at_exit() -> None:
+    """Have this process part from the others in order: threads of gloo may abort when the interpreter ends with them."""
+    atexit.unregister(leave)
+    atexit.register(leave)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]
 
 
 def together(work: Callable[[], T]) -> T:

@@ -26,14 +26,14 @@ from longtake.engine.identity import Config, config_hash, protocol_suffix, varia
 from longtake.engine.launch import INHERITED, launched, leave_slurm_alone
 from longtake.engine.lightning_parts import trainer_parts
 from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
-from longtake.engine.processes import in_sight, machines, shared
+from longtake.engine.processes import in_sight, leave_at_exit, machines, shared
 from longtake.engine.recipe import experiment
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
 from longtake.engine.signals import hand_on, spare_workers
 from longtake.engine.trouble import trouble
 from longtake.engine.workers import check_room, end_with_lost_batches
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
-from longtake.parallel import agreed, is_first
+from longtake.parallel import agreed, collected, is_first
 
 # Fields of a row's key and of its provenance that an encoder file carries in its header.
 ENCODER_FIELDS = ("method", "variant", "pretrain", "backbone", "epochs", "seed")
@@ -107,6 +107,8 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> Path:
     shared(folder)
     with held(folder) if is_first() and INHERITED not in os.environ else nullcontext():
         train_and_evaluate(plan, recipe, clips, folder, changed)
+        collected([None])  # nobody leaves while another one still speaks to it
+        leave_at_exit()
     return folder
 
 

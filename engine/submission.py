@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hydra.core.utils import setup_globals
 from omegaconf import OmegaConf
 from rich.text import Text
 
@@ -61,7 +62,9 @@ def submit(overrides: Sequence[str]) -> int:
     jobs = [[word for word in words if not word.startswith(OURS)] for words in sweep(overrides)]
     asked = dict(word.split("=", 1) for word in overrides if word.startswith(OURS) and "=" in word)
     launchers = [word for word in overrides if word.startswith(("launcher=", "hydra."))]
-    queue = [(_parameters([*words, *launchers]), words) for words in jobs]
+    asked_of_slurm = [_parameters([*words, *launchers]) for words in jobs]
+    folder = {"submitit_folder": asked_of_slurm[0]["submitit_folder"]}  # has the time in its name
+    queue = [(parameters | folder, words) for parameters, words in zip(asked_of_slurm, jobs, strict=True)]
     for words in jobs:
         _check(words, quiet=len(jobs) > 1)
     shared = set.intersection(*map(set, jobs))
@@ -80,6 +83,7 @@ def submit(overrides: Sequence[str]) -> int:
 
 def _parameters(words: Sequence[str]) -> dict[str, Any]:
     """What Slurm is asked for: the keys of hydra.launcher."""
+    setup_globals()  # Hydra's resolvers: the folder's name has the time in it
     config = composed(words, hydra=True)
     if not isinstance(config.trainer.devices, int):
         raise ValueError(

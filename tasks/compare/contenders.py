@@ -10,6 +10,8 @@ from longtake.backbones.weights import weights_hash
 from longtake.engine.budget import picks, rounded
 from longtake.engine.compared import words_of_runs
 from longtake.engine.config import choices, plainly
+from longtake.engine.encoders import check_label
+from longtake.engine.folders import ENCODER
 from longtake.engine.identity import Config, config_hash
 from longtake.engine.machine import resolve_machine
 from longtake.engine.plan import duration_of
@@ -18,7 +20,6 @@ from longtake.files import replace as written
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.registry import unknown
 
-MATCHES = ("frames", "flop", "both")
 SAME_FLOP = 0.02  # relative: a training as dear as the cheapest is not repeated
 
 
@@ -68,8 +69,6 @@ def trainings(config: Config, words: Sequence[str], folder: Path) -> list[Conten
     Raises `ValueError` for names, seeds or a match that there is not, and where the frames would not be equal.
     """
     methods, seeds = _methods(config), _seeds(config["seeds"], config["seed"])
-    if config["compare"]["match"] not in MATCHES:
-        raise ValueError(unknown("match", str(config["compare"]["match"]), list(MATCHES)))
     shared = words_of_runs(words)
     shared += _picked(methods, shared, folder, config["dry_run"])
     shared += _equal_frames(methods, shared)
@@ -156,7 +155,8 @@ def cost_of(contender: Contender) -> Cost:
 def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contender]:
     """Contenders of `compare.checkpoints`, by their labels. Raises `ValueError` for files or labels that are the same, or none."""
     paths = [str(path) for path in config["compare"]["checkpoints"]]
-    labels = [str(label) for label in config["compare"]["labels"] or [Path(path).stem for path in paths]]
+    named = config["compare"]["labels"] is not None  # rows then carry them
+    labels = [str(label) for label in config["compare"]["labels"]] if named else [_called(Path(path)) for path in paths]
     if len(paths) < 2:
         raise ValueError(
             f"task=compare: got checkpoint=[{','.join(paths)}], expected two or more: checkpoint=[a.safetensors,b.pth]"
@@ -164,8 +164,9 @@ def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contend
     if len(labels) != len(paths) or len(set(labels)) < len(labels):
         raise ValueError(f"label: got [{','.join(labels)}], expected {len(paths)} different names: label=[mine,theirs]")
     found: dict[str, Contender] = {}
-    named = "label" in config  # rows then carry it
     for label, path in zip(labels, paths, strict=True):
+        if named:
+            check_label(label)
         encoder, _, _ = open_encoder(Path(path), config["checkpoint_key"], config["checkpoint_pos_mode"])
         weights = weights_hash(encoder)
         if weights in found:
@@ -173,9 +174,14 @@ def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contend
                 f"checkpoint: {label} and {found[weights].label} are the same encoder, weight by weight ({weights})"
             )
         place = folder / "encoders" / label.replace("/", "_")
-        own = [f"checkpoint='{path}'", f"output='{place}'", *([f"label='{label}'"] if named else [])]
+        own = [f"checkpoint={path}", f"output={place}", *([f"label={label}"] if named else [])]
         found[weights] = Contender(label, (*words_of_runs(words), *own), (None,), place, weights)
     return list(found.values())
+
+
+def _called(path: Path) -> str:
+    """The name of a file, or of the run's folder that it lies in."""
+    return path.resolve().parent.name if path.name == ENCODER else path.stem
 
 
 def is_row_of(contender: Contender, seed: int | None, row: object) -> bool:

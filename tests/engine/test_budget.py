@@ -106,10 +106,14 @@ def test_only_data_of_ones_own_have_a_budget_by_default():
     assert plainly(["pretrain=wt_venice"])["budget"] is None
 
 
-def test_processes_that_would_each_measure_are_refused(data: list[str], monkeypatch: pytest.MonkeyPatch):
+def test_processes_that_would_each_measure_take_the_recipe_or_are_refused(
+    data: list[str], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="budget=15min: started as several processes; give them frames=N"):
-        picks([*data])
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(ValueError, match="budget=1h: started as several processes; give them frames=N"):
+        picks([*data, "budget=1h"])
+    assert picks([*data]) == ["budget=null"]  # as for jobs of Slurm: of the default nobody is to notice
     assert picks([*data, "frames=10k"])[0] == "budget=15min"
 
 

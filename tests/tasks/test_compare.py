@@ -74,7 +74,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
         (["method=[dora]"], r"got method=\[dora\], expected two or more"),
         (["method=[dora,dora]"], "expected two or more different ones"),
         (["method=[dora,dion]"], "unknown method 'dion'. Did you mean dino"),
-        (["method=[dora,dino]", "match=flops"], "unknown match 'flops'"),
+        (["method=[dora,dino]", "match=flops"], "compare.match: got 'flops', expected frames or flop or both"),
         (["method=[dora,dino]", "seeds=[0,0]"], "seeds: got"),
         (["method=[dora,dino]", "frames=40"], "frames=40: 1 step"),
         (
