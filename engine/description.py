@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from longtake.engine.forecast import Forecast, check_disk, forecast, in_bytes, in_time
+from longtake.engine.forecast import WORKER_GB, Forecast, check_disk, forecast, in_bytes, in_time
 from longtake.engine.length import seconds_in
 from longtake.engine.plan import Plan
 
@@ -29,7 +29,7 @@ def description(plan: Plan, recipe: str, picked: Sequence[str] = ()) -> Table:
         table.add_row("data", Text(plan.data))
         table.add_row(
             "on",
-            f"{config['device']}, {config['trainer']['precision']}, {config['num_workers']} data worker(s), seed {config['seed']}",
+            f"{config['device']}, {config['trainer']['precision']}{_workers(config['num_workers'])}, seed {config['seed']}",
         )
         _add_cost(table, plan, picked)
     elif config["checkpoint"] is not None:
@@ -40,6 +40,11 @@ def description(plan: Plan, recipe: str, picked: Sequence[str] = ()) -> Table:
     for line in cannot(plan.missing):
         table.add_row("cannot", Text(line))
     return table
+
+
+def _workers(count: int) -> str:
+    """The data workers and their memory."""
+    return f", {count} data worker(s) of about {in_bytes(1e9 * WORKER_GB)} each" if count else ", no data workers"
 
 
 def _length(plan: Plan) -> str:

@@ -1,7 +1,6 @@
 """Measure the cost of a pretraining from a few steps of it, so that a plan can state it beforehand: time, FLOP, memory."""
 
 import json
-import os
 import time
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from longtake.datasets.sources.base import build_source
 from longtake.datasets.views import MultiCrop, Views
 from longtake.engine.devices import num_processes
 from longtake.engine.identity import Config
+from longtake.engine.machine import cores
 from longtake.engine.plan import build_method, build_views, duration_of
 from longtake.methods.base import Method
 
@@ -189,4 +189,4 @@ def seconds_per_clip(config: Config) -> float:
     devices = num_processes(config)
     if config["device"].startswith("cuda"):
         return max(found.seconds / devices, found.augment_seconds / max(config["num_workers"], 1) / devices)
-    return found.seconds / devices + found.augment_seconds / (os.cpu_count() or 1)
+    return found.seconds / devices + found.augment_seconds / cores()

@@ -5,6 +5,7 @@ is requeued and goes on; submitted again, it goes on or has nothing left to do (
 """
 
 import importlib
+import math
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import fields
@@ -17,11 +18,17 @@ from omegaconf import OmegaConf
 from rich.text import Text
 
 from longtake.console import console
-from longtake.engine.config import composed, plainly, sweep
+from longtake.engine.config import composed, plain, plainly, sweep
 from longtake.engine.description import description
-from longtake.engine.plan import make_plan
+from longtake.engine.forecast import WORKER_GB
+from longtake.engine.identity import Config
+from longtake.engine.plan import build_views, make_plan
 from longtake.engine.words import as_typed
+from longtake.engine.workers import AHEAD, batch_bytes
+from longtake.leaderboards.schema import RANDOM_INIT
 
+HOST_GB = 4.0  # of memory of the machine that a training process on a GPU holds, CUDA's libraries included
+MARGIN, LEAST_GB = 1.5, 8
 # What says how jobs are started, or is said once for all of them: not for the jobs themselves.
 OURS = ("launcher=", "hydra.", "wait=", "dry_run=")
 
@@ -92,20 +99,37 @@ def _parameters(words: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = OmegaConf.to_container(config.hydra.launcher, resolve=True)  # type: ignore[assignment]
     if config.device == "cpu":
         found["gpus_per_node"] = None
+    if found["mem_gb"] is None and config.task == "run":
+        found["mem_gb"] = _memory(plain(config), found["cpus_per_task"])
     return {key: value for key, value in found.items() if value is not None and key != "_target_"}
 
 
+def _memory(config: Config, cores: int) -> int:
+    """GB to ask for on each machine: the processes, their data workers, and the batches that these have ready."""
+    workers = config["num_workers"]
+    workers = min(8, cores // 2) if workers is None else workers
+    processes = config["trainer"]["devices"]
+    size = processes * (HOST_GB + WORKER_GB * workers)
+    if config["checkpoint"] is None and config["method"]["name"] != RANDOM_INIT:
+        size += batch_bytes(config, build_views(config)) * (AHEAD * workers + 1) / 1e9
+    return max(LEAST_GB, math.ceil(MARGIN * size))
+
+
 def _check(words: Sequence[str], quiet: bool) -> None:
-    """Say what a job will do. Raises `ValueError` for what would end it at once; its GPUs are not on this machine."""
+    """Say what a job will do. Raises `ValueError` for what would end it at once, but for what depends on the job's machine."""
     config = plainly(words)
     if config["task"] != "run":
         return
-    config["resume"] = False
-    if config["device"].startswith("cuda"):
-        config["device"] = "cpu"
+    trainer = config["trainer"]
+    precision = trainer["precision"]
+    config.update(resume=False, device="cpu", num_workers=0)
+    trainer["precision"] = "auto"
     plan = make_plan(config)
-    if not quiet:
-        console.print(description(plan, ""))
+    if quiet:
+        return
+    config["device"] = f"Slurm: {trainer['devices']} process(es) on {trainer['num_nodes']} machine(s)"
+    trainer["precision"] = f"precision {precision}"
+    console.print(description(plan, ""))
 
 
 def _executor(parameters: dict[str, Any]) -> Any:

@@ -30,14 +30,19 @@ def check_room(config: Config, views: MultiCrop, num_steps: int, frame: torch.Si
 
     `frame` is the shape of one stored frame, for views that are made late, which come as frames.
     """
-    batch = config["batch_size"] // config["trainer"]["num_nodes"]  # of all processes of this machine together
+    _check("training", batch_bytes(config, views, frame), config["num_workers"], num_steps, "num_workers")
+
+
+def batch_bytes(config: Config, views: MultiCrop, frame: torch.Size | None = None) -> int:
+    """What the workers of a machine hand over for one step, for all its processes together."""
+    batch = config["batch_size"] // config["trainer"]["num_nodes"]
     clips = batch * config["method"]["num_frames"]
     if frame is None:
         crops = [crop for crop in (*views.globals, *views.locals) for _ in range(crop.num)]
         size = sum(pages(clips * 3 * crop.size**2 * FLOAT) for crop in crops)
     else:
         size = batch * pages(config["method"]["num_frames"] * frame.numel())
-    _check("training", size + PAGE, config["num_workers"], num_steps, "num_workers")  # and the clips' numbers
+    return size + PAGE  # and the clips' numbers
 
 
 def pages(size: int) -> int:

@@ -143,6 +143,10 @@ def side_by_side(since: str, commit: str, whats: Sequence[str]) -> list[Verdict]
             trees = [old, new]
             job: dict[str, Any] = {"world": WORLD, "whats": list(whats), "fixtures": []}
             abouts = [answer["abouts"] for answer in ask(trees, job, scratch / "hashes")]
+            for what in whats:
+                if None in (about[what] for about in abouts):
+                    console.print(f"{what}: one of the commits does not have it", soft_wrap=True)
+            whats = [what for what in whats if None not in (about[what] for about in abouts)]
             differing = [what for what in whats if len({about[what]["hash"] for about in abouts}) > 1]
             fixtures = [fixture._asdict() for fixture in fixtures_of(differing, data)]
             console.print(

@@ -44,7 +44,7 @@ def module(*names: str) -> Any:
 def answers(job: dict[str, Any], tree: Path) -> dict[str, Any]:
     """Return hash, settings and start files by `what`; the digest of the numbers by fixture; executed lines by file."""
     if not job["fixtures"]:
-        return {"abouts": {what: about(what) for what in job["whats"]}, "digests": {}, "executed": {}}
+        return {"abouts": {what: about_if_there(what) for what in job["whats"]}, "digests": {}, "executed": {}}
     seen = coverage.Coverage(data_file=None, source=[str(tree)], omit=["*/.venv/*", "*/tests/*"])
     seen.start()
     make_small(job["world"])
@@ -111,6 +111,14 @@ def merged(parts: list[dict[str, list[int]]]) -> dict[str, list[int]]:
     """Executed lines of several processes as those of one."""
     files = {file for part in parts for file in part}
     return {file: sorted({line for part in parts for line in part.get(file, [])}) for file in sorted(files)}
+
+
+def about_if_there(what: str) -> dict[str, Any] | None:
+    """None for what this tree does not have."""
+    try:
+        return about(what)
+    except ValueError:
+        return None
 
 
 def about(what: str) -> dict[str, Any]:
