@@ -42,8 +42,10 @@ def description(plan: Plan, recipe: str, picked: Sequence[str] = ()) -> Table:
     return table
 
 
-def _workers(count: int) -> str:
-    """The data workers and their memory."""
+def _workers(count: int | None) -> str:
+    """The data workers and their memory; None where another machine will say how many."""
+    if count is None:
+        return ""
     return f", {count} data worker(s) of about {in_bytes(1e9 * WORKER_GB)} each" if count else ", no data workers"
 
 

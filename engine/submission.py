@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from rich.text import Text
 
 from longtake.console import console
-from longtake.engine.config import composed, plain, plainly, sweep
+from longtake.engine.config import composed, plainly, sweep
 from longtake.engine.description import description
 from longtake.engine.forecast import WORKER_GB
 from longtake.engine.identity import Config
@@ -69,11 +69,11 @@ def submit(overrides: Sequence[str]) -> int:
     jobs = [[word for word in words if not word.startswith(OURS)] for words in sweep(overrides)]
     asked = dict(word.split("=", 1) for word in overrides if word.startswith(OURS) and "=" in word)
     launchers = [word for word in overrides if word.startswith(("launcher=", "hydra."))]
-    asked_of_slurm = [_parameters([*words, *launchers]) for words in jobs]
-    folder = {"submitit_folder": asked_of_slurm[0]["submitit_folder"]}  # has the time in its name
-    queue = [(parameters | folder, words) for parameters, words in zip(asked_of_slurm, jobs, strict=True)]
     for words in jobs:
         _check(words, quiet=len(jobs) > 1)
+    asked_of_slurm = [_parameters(words, launchers) for words in jobs]
+    folder = {"submitit_folder": asked_of_slurm[0]["submitit_folder"]}  # has the time in its name
+    queue = [(parameters | folder, words) for parameters, words in zip(asked_of_slurm, jobs, strict=True)]
     shared = set.intersection(*map(set, jobs))
     submitted: list[Submitted] = []
     for parameters, group in groupby(queue, key=lambda each: each[0]):
@@ -88,10 +88,10 @@ def submit(overrides: Sequence[str]) -> int:
     return 0 if asked.get("wait", "true").lower() == "false" else _follow(submitted)
 
 
-def _parameters(words: Sequence[str]) -> dict[str, Any]:
-    """What Slurm is asked for: the keys of hydra.launcher."""
+def _parameters(words: Sequence[str], launchers: Sequence[str]) -> dict[str, Any]:
+    """What Slurm is asked for a job of these words: the keys of hydra.launcher."""
     setup_globals()  # Hydra's resolvers: the folder's name has the time in it
-    config = composed(words, hydra=True)
+    config = composed([*words, *launchers], hydra=True)
     if not isinstance(config.trainer.devices, int):
         raise ValueError(
             f"trainer.devices={config.trainer.devices}: a job of Slurm needs a number, that of GPUs on a machine"
@@ -100,7 +100,7 @@ def _parameters(words: Sequence[str]) -> dict[str, Any]:
     if config.device == "cpu":
         found["gpus_per_node"] = None
     if found["mem_gb"] is None and config.task == "run":
-        found["mem_gb"] = _memory(plain(config), found["cpus_per_task"])
+        found["mem_gb"] = _memory(plainly(words), found["cpus_per_task"])
     return {key: value for key, value in found.items() if value is not None and key != "_target_"}
 
 
@@ -121,13 +121,14 @@ def _check(words: Sequence[str], quiet: bool) -> None:
     if config["task"] != "run":
         return
     trainer = config["trainer"]
-    precision = trainer["precision"]
+    precision, workers = trainer["precision"], config["num_workers"]
     config.update(resume=False, device="cpu", num_workers=0)
     trainer["precision"] = "auto"
     plan = make_plan(config)
     if quiet:
         return
     config["device"] = f"Slurm: {trainer['devices']} process(es) on {trainer['num_nodes']} machine(s)"
+    config["num_workers"] = workers
     trainer["precision"] = f"precision {precision}"
     console.print(description(plan, ""))
 
