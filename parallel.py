@@ -4,6 +4,7 @@ One process alone has all the work, and every function is then the identity; not
 started. What every process computes from the same features is the same, so that only the first one writes.
 """
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
@@ -20,6 +21,14 @@ PATIENCE = timedelta(days=1)
 ROWS_AT_ONCE = 2**16  # summed over the processes together: 100 MB of features of width 384
 
 Item = TypeVar("Item")
+
+
+def join() -> None:
+    """Meet the processes that `torchrun` started beside this one, unless that has been done (by a training)."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and dist.is_available() and not dist.is_initialized():
+        dist.init_process_group("gloo", timeout=PATIENCE)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def world_size() -> int:

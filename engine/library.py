@@ -31,6 +31,7 @@ from longtake.engine.session import new_folder, open_clips
 from longtake.engine.session import pretrain as trained_in
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.methods.base import Method
+from longtake.parallel import join
 from longtake.registry import unknown
 
 Files = str | Path | Sequence[str | Path]
@@ -190,7 +191,7 @@ def evaluate(encoder: nn.Module, evaluation: str | Downstream, folder: str | Pat
     """The metrics of an evaluation, in per cent; what it keeps, every item's outcome at least, goes into `folder`.
 
     `evaluation` is a word of `eval=` whose yaml `settings` change ("knn_imagenet1k", root="pictures"), or an evaluation. The
-    encoder is whatever has what `longtake.Encoder` lists. Raises `ValueError` for an encoder that has not, for settings that are
+    encoder is whatever has what `longtake.Encoder` lists. Processes of a script that `torchrun` has started share the work. Raises `ValueError` for an encoder that has not, for settings that are
     wrong and for data that are missing.
     """
     if lacks := [name for name in ("embed_dim", "patch_size", "depth", "intermediate") if not hasattr(encoder, name)]:
@@ -202,6 +203,8 @@ def evaluate(encoder: nn.Module, evaluation: str | Downstream, folder: str | Pat
     if missing := task.check():
         raise ValueError(" ".join(missing))
     task.check_encoder(encoder)
+    if task.shared:
+        join()
     return task.evaluate(encoder, Path(folder))
 
 
