@@ -191,8 +191,9 @@ def evaluate(encoder: nn.Module, evaluation: str | Downstream, folder: str | Pat
     """The metrics of an evaluation, in per cent; what it keeps, every item's outcome at least, goes into `folder`.
 
     `evaluation` is a word of `eval=` whose yaml `settings` change ("knn_imagenet1k", root="pictures"), or an evaluation. The
-    encoder is whatever has what `longtake.Encoder` lists. Processes of a script that `torchrun` has started share the work. Raises `ValueError` for an encoder that has not, for settings that are
-    wrong and for data that are missing.
+    encoder is whatever has what `longtake.Encoder` lists. Processes of a script that `torchrun` has started share the work.
+
+    Raises `ValueError` for an encoder that has not, for settings that are wrong and for data that are missing.
     """
     if lacks := [name for name in ("embed_dim", "patch_size", "depth", "intermediate") if not hasattr(encoder, name)]:
         raise ValueError(
