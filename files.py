@@ -119,23 +119,32 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
 
 
 def acquired(path: Path, timeout: float) -> BaseFileLock:
-    """The lock, held. Raises `Timeout`, and `Refused` when there can be no lock.
+    """The lock, held. Raises `Timeout`, and `Refused` when there can be no lock."""
+    lock = lock_of(path)
+    lock.acquire(timeout)
+    return lock
+
+
+def lock_of(path: Path) -> BaseFileLock:
+    """The lock, not held yet. Raises `Refused` when there can be none.
 
     Where the file system has no `flock`, the existence of a file beside `path` is the lock; one that outlives its process is taken
     over on the same machine alone.
     """
+    lock = FileLock(path)
     try:
-        lock: BaseFileLock = FileLock(path)
-        lock.acquire(timeout)
+        lock.acquire(timeout=0)
+        lock.release()
+    except Timeout:
+        return lock
     except OSError as error:
         if error.errno not in NO_LOCKS:
             refuse_to_write(path, error)
             raise
         warnings.warn(
-            f"{path.parent}: this file system has no locks ({error.strerror}); files take their place", stacklevel=2
+            f"{path.parent}: this file system has no locks ({error.strerror}); files take their place", stacklevel=3
         )
-        lock = SoftFileLock(path.with_name(f"{path.name}.held"))  # `path` itself stays and must not look like a lock
-        lock.acquire(timeout)
+        return SoftFileLock(path.with_name(f"{path.name}.held"))  # `path` itself stays and must not look like a lock
     return lock
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import lmdb
 import numpy as np
-from filelock import BaseFileLock, Timeout
+from filelock import Timeout
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -33,7 +33,7 @@ from longtake.datasets.faces import face_blur
 from longtake.datasets.frame_store import VERSION, FrameStore, open_environment, read_info, read_records
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
 from longtake.datasets.video import VideoInfo, probe
-from longtake.files import acquired
+from longtake.files import lock_of
 
 # JPEG bytes per pixel at these qualities: the most demanding of four videos (a juggler before grass) at short side 360.
 QUALITIES, BYTES_PER_PIXEL = (75, 90, 95), (0.26, 0.45, 0.64)
@@ -165,20 +165,16 @@ def _what_helps(error: Exception) -> str:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    lock = _held(path / "build.lock")
+    lock = lock_of(path / "build.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        console.print(f"{path}: another process is building this frame store; waiting for it")
+        lock.acquire()
     try:
         yield
     finally:
         lock.release()
-
-
-def _held(path: Path) -> BaseFileLock:
-    """The lock; says so where it has to wait for it."""
-    try:
-        return acquired(path, 0)
-    except Timeout:
-        console.print(f"{path.parent}: another process is building this frame store; waiting for it")
-        return acquired(path, -1)
 
 
 def _check_disk(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec) -> None:

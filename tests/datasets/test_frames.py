@@ -293,7 +293,7 @@ def test_any_number_of_threads_writes_the_same(
     videos: list[Path], tmp_path: Path, num_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = build(videos, SPEC, tmp_path / "whole", progress=False)
-    monkeypatch.setattr(frame_writer.os, "cpu_count", lambda: num_threads)
+    monkeypatch.setattr("joblib.cpu_count", lambda: num_threads)
     assert build(videos, SPEC, tmp_path / "again", progress=False).content_hash() == whole.content_hash()
 
 
