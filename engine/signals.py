@@ -7,6 +7,8 @@ import signal
 from functools import cache
 from types import FrameType
 
+from torch.utils.data._utils import signal_handling
+
 NAMES = ("TERM", "HUP", "USR1", "USR2")  # besides INT, which is Ctrl-C
 
 
@@ -27,8 +29,14 @@ def spare_workers() -> None:
         for number in [getattr(signal, f"SIG{name}") for name in ("INT", *NAMES)]:
             signal.signal(number, on_terminate if number == signal.SIGTERM else signal.SIG_IGN)
 
+    def after_pytorchs() -> None:
+        plain()
+        in_worker()
+
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=in_worker)
+    # PyTorch's loader then gives its workers a handler of SIGTERM that obeys everybody but its own parent
+    plain, signal_handling._set_worker_signal_handlers = signal_handling._set_worker_signal_handlers, after_pytorchs
 
 
 def hand_on(number: int) -> None:

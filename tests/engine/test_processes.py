@@ -12,6 +12,7 @@ from launches import FAKE, RUN, Small, in_slurm, same, small
 
 from longtake.engine.launch import launched
 
+STEPS_SEEN = 5  # before the signal: every process is then in its steps
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
 
@@ -100,18 +101,24 @@ def test_a_mistake_is_one_line_in_one_process(place, tiny_video, tiny_folder):
     assert not list(run.output.glob("20*"))
 
 
-@pytest.mark.parametrize("group", [False, True], ids=["main process", "process group"])
-def test_a_signal_ends_all_processes_in_order(place, two, tiny_video, tiny_folder, group):
-    """USR1, which would kill; the workers that read data get it, too, with the group."""
+@pytest.mark.parametrize(
+    ("group", "number"),
+    [(False, signal.SIGUSR1), (True, signal.SIGTERM), (True, signal.SIGUSR2)],
+    ids=["main process", "process group", "process group, USR2"],
+)
+def test_a_signal_ends_all_processes_in_order(place, two, tiny_video, tiny_folder, group, number):
+    """The workers that read data get it, too, with the group: a signal that would kill."""
     more = ["epochs=2", "num_workers=1", "trainer.devices=2"]
-    run = small(place / f"signal {group}", tiny_video, tiny_folder, *more)
+    run = small(place / f"signal {group} {number}", tiny_video, tiny_folder, *more)
     process = run.start(more=["epochs=50"], start_new_session=True)
-    while not list(run.output.glob("20*/logs/from_step_0/metrics.csv")):
+    while not any(
+        path.read_text().count("\n") > STEPS_SEEN for path in run.output.glob("20*/logs/from_step_0/metrics.csv")
+    ):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
-    (os.killpg if group else os.kill)(process.pid, signal.SIGUSR1)
+    (os.killpg if group else os.kill)(process.pid, number)
     shown = process.communicate(timeout=120)[0]
-    assert process.returncode == 128 + signal.SIGUSR1, shown
+    assert process.returncode == 128 + number, shown
     assert "stopped in order" in shown
     assert "DataLoader worker" not in shown
     (folder,) = run.output.glob("20*")
