@@ -31,6 +31,12 @@ def waited_for(found, seconds: float = 120.0) -> None:
         time.sleep(0.1)
 
 
+def in_its_steps(run: Small, attempt: int) -> bool:
+    """Whether every process of the newest attempt is past its start."""
+    logs = [path.read_text().count("\n") for path in run.output.glob("20*/logs/from_step_*/metrics.csv")]
+    return len(logs) == attempt and min(logs) > 5
+
+
 def processes_of(run: Small) -> list[int]:
     """Those of the job, workers that read data among them."""
     wanted = str(run.folder / "out" / "sweeps")
@@ -57,7 +63,7 @@ def test_a_job_stopped_and_requeued_twice_is_one_run(place, tiny_video, tiny_fol
     )
     assert "submitted job 4001" in shown
     for attempt in (1, 2):
-        waited_for(lambda attempt=attempt: len(list(run.output.glob("20*/logs/from_step_*/metrics.csv"))) == attempt)
+        waited_for(lambda attempt=attempt: in_its_steps(run, attempt))
         for process in processes_of(run):
             os.kill(process, signal.SIGUSR2)
         waited_for((queue / "4001.0.rc").is_file)
