@@ -23,7 +23,7 @@ class Literal(Console):
     """A console for which a string is what it says, but for one coloured label at its beginning."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(markup=False, emoji=False, **options)
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         found = LABEL.match(text)
@@ -34,7 +34,7 @@ class Literal(Console):
         return said
 
 
-console = Literal(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH)
+console = Literal(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH)
 notes = Literal(stderr=True)  # what is said beside a result: bars, findings, waiting
 
 

@@ -41,13 +41,8 @@ def whole(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        yield part
-        settle(part)
-        os.replace(part, path)
-        settle(path.parent)
-    except Exception as error:
-        refuse_to_write(path, error)
-        raise
+        with _becoming(part, path):
+            yield part
     finally:
         part.unlink(missing_ok=True)
 
@@ -66,10 +61,17 @@ def sole_writer(path: Path) -> Iterator[None]:
 def replace(path: Path, content: bytes) -> None:
     """Writes `content` beside `path` and moves it there in one step; to be called by the `sole_writer`."""
     temporary = _scratch(path) / path.name
-    try:
+    with _becoming(temporary, path):
         temporary.write_bytes(content)
-        settle(temporary)
-        os.replace(temporary, path)
+
+
+@contextmanager
+def _becoming(part: Path, path: Path) -> Iterator[None]:
+    """`part`, which the block writes, becomes `path`. Raises `Refused` when the system does not let us write."""
+    try:
+        yield
+        settle(part)
+        os.replace(part, path)
         settle(path.parent)
     except Exception as error:
         refuse_to_write(path, error)

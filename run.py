@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 
 import longtake.engine.flags as flags
 from longtake.console import console
+from longtake.engine.command_line import check_overrides
 from longtake.engine.compared import compared
-from longtake.engine.config import allow_keywords, check_overrides, outside_overrides, plain, use
+from longtake.engine.config import allow_keywords, outside_overrides, plain, use
 from longtake.engine.launch import adopt
 from longtake.engine.overview import overview
 from longtake.engine.sweep import end_of_sweep, one_of_many
@@ -38,10 +39,8 @@ def main() -> None:
             from longtake.engine.submission import submit  # and with it PyTorch
 
             raise SystemExit(submit(words))
-    except (ValueError, ImportError) as error:
-        if not is_stated(error):
-            raise
-        fail(error)
+    except Exception as error:
+        end(error)
     sources = flags.sources(given)
     sys.argv = [sys.argv[0], *flags.written(given), *allow_keywords(words), *outside_overrides()]
     hydra.main(config_path=sources.config_path, config_name=sources.config_name, version_base="1.3")(job)()
@@ -88,22 +87,21 @@ def do(cfg: DictConfig) -> None:
         if cfg.task not in words:
             raise ValueError(unknown("task", str(cfg.task), words))
         TASKS[cfg.task](plain(cfg))
-    except (ValueError, ImportError, FloatingPointError) as error:
-        if not is_stated(error):
-            raise
-        fail(error)
     except Exception as error:
-        from longtake.engine.trouble import trouble  # PyTorch, which `run --help` does not wait for
-
-        if (line := trouble(error)) is None:
-            raise
-        raise SystemExit(f"error: {line}") from error
+        end(error)
 
 
-def fail(error: Exception) -> NoReturn:
-    if not console.quiet:  # of several processes one speaks
-        print(f"error: {error}", file=sys.stderr)
-    raise SystemExit(2) from error
+def end(error: Exception) -> NoReturn:
+    """Say what the user gave wrong, or what the machine lacks, in one line; any other error is a bug, to be shown whole."""
+    if isinstance(error, ValueError | ImportError | FloatingPointError) and is_stated(error):
+        if not console.quiet:  # of several processes one speaks
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    from longtake.engine.trouble import trouble  # PyTorch, which `run --help` does not wait for
+
+    if (line := trouble(error)) is None:
+        raise error
+    raise SystemExit(f"error: {line}") from error
 
 
 def is_stated(error: Exception) -> bool:

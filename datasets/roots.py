@@ -14,5 +14,5 @@ def data_root() -> Path:
 
 
 def expanded(path: str) -> Path:
-    """`~` and the data root, `$LONGTAKE_DATA`, which has a default."""
-    return Path(path.replace("$LONGTAKE_DATA", str(data_root()))).expanduser()
+    """`~`, unless it is nobody's home (as in `~old.mp4`), and the data root, `$LONGTAKE_DATA`, which has a default."""
+    return Path(os.path.expanduser(path.replace("$LONGTAKE_DATA", str(data_root()))))

@@ -7,15 +7,15 @@ What is given stays: with `backbone=` neither that nor a recipe is picked; `epoc
 the length, and the plan says how long that takes. All methods of a sweep get the frames of the slowest.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from longtake.engine.config import plainly, without_sweeps
+from longtake.engine.command_line import without_sweeps
+from longtake.engine.config import plainly
 from longtake.engine.devices import num_processes
+from longtake.engine.folders import records
 from longtake.engine.forecast import START_SECONDS, evaluating_seconds, in_time
 from longtake.engine.identity import Config, config_hash
 from longtake.engine.launch import goes_on, launched
@@ -40,6 +40,8 @@ def picks(words: Sequence[str]) -> list[str]:
     """
     jobs = [list(job) for job in without_sweeps([word for word in words if not word.startswith("frames=")])]
     first = plainly(jobs[0])
+    if len(several := {str(plainly(job)["budget"]) for job in jobs}) > 1:
+        raise ValueError(f"budget: got {', '.join(sorted(several))}, expected one for all runs of a sweep")
     if first["budget"] is None or first["task"] != "run" or first["checkpoint"] or _untrained(jobs):
         return []
     if "launcher=slurm" in words:
@@ -137,16 +139,13 @@ def rounded(frames: int) -> int:
 
 def _picked_before(words: list[str], found: list[str], config: Config) -> list[str]:
     """What was picked when the latest run that these words continue was begun: a second probe would pick another length."""
-    for record in sorted(Path(config["output"]).glob("*/run.json"), reverse=True):
+    for record in records(Path(config["output"])):
+        if record.config.get("frames") is None:
+            continue
+        picked = [f"batch_size={record.config['batch_size']}", f"frames={record.config['frames']}"]
         try:
-            known: dict[str, Any] = json.loads(record.read_text())
-            before = known["config"]
-            picked = [f"batch_size={before['batch_size']}", f"frames={before['frames']}"]
-            if (
-                before.get("frames") is not None
-                and config_hash(plainly([*words, *found, *picked])) == known["config_hash"]
-            ):
+            if config_hash(_machine([*words, *found, *picked])) == record.config_hash:
                 return picked
-        except (ValueError, KeyError, TypeError, OSError):  # no record, or of a run that has nothing of this one
+        except ValueError:  # frames that do not suit these words: of another training
             continue
     return []

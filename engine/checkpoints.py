@@ -35,7 +35,7 @@ def restore(folder: Path) -> None:
         else:
             _set_aside(folder / PREVIOUS)
             line = f"{LAST} of {folder} {last} and {PREVIOUS} {previous}: starting at step 0 in the same folder"
-        notes.print(line, soft_wrap=True, markup=False, highlight=False)
+        notes.print(line, soft_wrap=True)
 
 
 def fault(path: Path) -> str | None:

@@ -1,23 +1,29 @@
 """Runs as processes of their own, one after the other or, where a launcher queues them, all at once."""
 
-import subprocess
+import signal
 import sys
 from collections.abc import Mapping, Sequence
+from subprocess import Popen
+from types import FrameType
 
 from longtake.console import console
+from longtake.engine.config import flag_words
+from longtake.engine.signals import NAMES
 
-STOPPED = tuple(
-    128 + number for number in (2, 1, 10, 12, 15)
-)  # exit codes of runs that INT, HUP, USR1, USR2 or TERM has ended
+STOPPING = [getattr(signal, f"SIG{name}") for name in ("INT", *NAMES) if hasattr(signal, f"SIG{name}")]
+STOPPED = [128 + number for number in STOPPING]  # exit codes of runs that have ended in order after one
 
 
 def command(words: Sequence[str]) -> list[str]:
-    """The command of a run in a process of its own."""
-    return [sys.executable, "-m", "longtake.run", *words]
+    """The command of a run in a process of its own, with this command's flags."""
+    return [sys.executable, "-m", "longtake.run", *flag_words(), *words]
 
 
 def run_all(commands: Mapping[str, Sequence[str]], launcher: Sequence[str] = ()) -> dict[str, int]:
-    """Run the commands by name. Returns the exit codes of those that failed."""
+    """Run the commands by name. Returns the exit codes of those that failed.
+
+    What is to stop this process stops the runs, which save, and then this process.
+    """
     codes = _at_once(commands) if "launcher=slurm" in launcher else _in_turn(commands)
     return {name: code for name, code in codes.items() if code}
 
@@ -32,18 +38,31 @@ def well(failed: Mapping[str, int]) -> bool:
 
 
 def _at_once(commands: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    processes = {name: subprocess.Popen(line) for name, line in commands.items()}
-    return {name: process.wait() for name, process in processes.items()}
+    return dict(zip(commands, exit_codes([*commands.values()]), strict=True))
 
 
 def _in_turn(commands: Mapping[str, Sequence[str]]) -> dict[str, int]:
     codes = {}
     for number, (name, line) in enumerate(commands.items(), 1):
         console.rule(f"{number} of {len(commands)}: {name}", align="left")
-        try:
-            codes[name] = subprocess.run(line).returncode
-        except KeyboardInterrupt:
-            codes[name] = STOPPED[0]
-        if codes[name] in STOPPED:  # and so are we
+        (codes[name],) = exit_codes([line])
+        if codes[name] in STOPPED or -codes[name] in STOPPING:  # and so are we
             raise SystemExit("stopped; to go on, give the same command again")
     return codes
+
+
+def exit_codes(lines: Sequence[Sequence[str]]) -> list[int]:
+    """Run processes side by side, to their end whatever signal comes: Ctrl-C they get from the terminal, others from here."""
+    processes: list[Popen] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in processes if number != signal.SIGINT else ():
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in STOPPING}
+    try:
+        processes += [Popen(line) for line in lines]
+        return [process.wait() for process in processes]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

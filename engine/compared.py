@@ -2,19 +2,14 @@
 
 from collections.abc import Sequence
 
+from longtake.engine.words import split
+
 TASK = "task=compare"
 LISTS = {"method": "compare.methods", "checkpoint": "compare.checkpoints", "label": "compare.labels"}
 KEYS = {"match": "compare.match", "name": "compare.name"}
-OWN = (
-    "task",
-    "compare",
-    "seeds",
-    "seed",
-    "dry_run",
-    "resume",
-    "output",
-    "label",
-)  # what its runs are not given as it is
+# What its runs are not given as it is, and what does not decide what is compared: when, where, how often.
+OWN = ("task", "compare", "seeds", "seed", "dry_run", "resume", "output", "label")
+ELSEWHERE = ("wait", "launcher", "hydra", "device", "num_workers", "trainer.devices", "trainer.num_nodes")
 
 
 def compared(words: Sequence[str]) -> list[str]:
@@ -37,20 +32,20 @@ def compared(words: Sequence[str]) -> list[str]:
 
 
 def names_in(value: str) -> list[str]:
-    """The names of `[dora,dino]`, `dora,dino` or `dora`; a comma within quotes parts nothing."""
-    names, quote = [""], ""
-    for letter in value.strip().removeprefix("[").removesuffix("]"):
-        if letter == "," and not quote:
-            names.append("")
-            continue
-        if letter in "'\"":
-            quote = "" if letter == quote else quote or letter
-        names[-1] += letter
-    return [name.strip() for name in names if name.strip()]
+    """The names of `[dora,dino]`, `dora,dino` or `dora`."""
+    return [name.strip() for name in split(value.strip().removeprefix("[").removesuffix("]")) if name.strip()]
 
 
 def words_of_runs(words: Sequence[str]) -> list[str]:
     """What a comparison's runs share of its words."""
-    return [word for word in words if word.lstrip("+").partition("=")[0].partition(".")[0] not in (*OWN, "method")] + [
-        word for word in words if word.lstrip("+").startswith("method.")
-    ]
+    return [word for word in words if not _is_of(word, (*OWN, "method")) or word.lstrip("+").startswith("method.")]
+
+
+def deciding(words: Sequence[str]) -> list[str]:
+    """What of the words decides what is compared: the same on every machine, for any seeds."""
+    return [word for word in words if word.startswith(tuple(LISTS.values())) or not _is_of(word, (*OWN, *ELSEWHERE))]
+
+
+def _is_of(word: str, keys: Sequence[str]) -> bool:
+    key = word.lstrip("+").partition("=")[0]
+    return key in keys or key.partition(".")[0] in keys

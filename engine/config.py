@@ -1,10 +1,7 @@
-"""The command line, read once before anything heavy is imported: what is wrong with it is said in one line.
-
-Hydra composes the configuration (https://hydra.cc); its errors are translated here, with the nearest right name.
-"""
+"""The configuration that words give: Hydra (https://hydra.cc) composes it from yamls: ours, `--config-dir`, plug-ins."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
 from importlib.metadata import entry_points
@@ -16,18 +13,14 @@ from typing import Any, NamedTuple
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from longtake.engine.length import check_words, lasting
+from longtake.engine.length import lasting
 from longtake.registry import unknown
 
 CONFIG_MODULE, CONFIG_NAME = "longtake.configs", "run"
@@ -64,6 +57,19 @@ def _sources() -> Sources:
     job = HydraConfig.get()
     given = [source.path for source in job.runtime.config_sources if source.provider == "command-line"]
     return Sources(config_name=job.job.config_name or CONFIG_NAME, config_dir=given[0] if given else None)
+
+
+def flag_words() -> list[str]:
+    """The flags by which another process finds the same yamls."""
+    sources = _sources()
+    flags = {
+        f"--{key.replace('_', '-')}": value
+        for key, value in sources._asdict().items()
+        if value != getattr(Sources(), key)
+    }
+    if sources.config_dir is not None:
+        flags["--config-dir"] = str(Path(sources.config_dir).absolute())
+    return [word for flag in flags.items() for word in flag]
 
 
 def composed(overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
@@ -133,18 +139,6 @@ def _plainly(overrides: tuple[str, ...]) -> dict[str, Any]:
     return plain(composed(overrides))
 
 
-def asked_for(config: dict[str, Any]) -> list[str] | None:
-    """The evaluations that the command line names; None where it names none and all are meant."""
-    words = HydraConfig.get().overrides.task
-    return list(config["eval"]) if any(word.startswith(("suite=", "eval=")) for word in words) else None
-
-
-def launcher_words() -> list[str]:
-    """Return the words of the command line that say how runs are started."""
-    words = HydraConfig.get().overrides
-    return [word for word in [*words.task, *words.hydra] if word.startswith(("launcher=", "hydra.launcher."))]
-
-
 def outside_folders() -> list[Path]:
     """`configs` folders of the installed packages that add methods, evaluations or sources through entry points."""
     packages = {
@@ -161,69 +155,6 @@ def outside_overrides() -> list[str]:
     return [f"hydra.searchpath=[{folders}]"] if folders else []
 
 
-def check_overrides(overrides: Sequence[str], sweep: bool = True) -> None:
-    """Raise `ValueError`, in one line, when the overrides name what does not exist or cannot be read, in any job of a `sweep`."""
-    combinations = list(without_sweeps(overrides))
-    if len(combinations) > 1 and not sweep:
-        several = next(word for word, other in zip(*combinations[:2], strict=True) if word != other).split("=")[0]
-        given = next(word for word in overrides if word.lstrip("+").startswith(f"{several.lstrip('+')}="))
-        raise ValueError(f"{given}: several values are several runs, run -m {given}; a list is in brackets: [a,b]")
-    for combination in combinations:
-        _check(combination)
-    if any(word.startswith("experiment=") for word in overrides):
-        for combination in without_sweeps([*overrides, *_swept_by_experiment(overrides)]):
-            _check(combination)
-
-
-def _check(overrides: Sequence[str]) -> None:
-    check_words(overrides)
-    try:
-        plain(composed(overrides))
-    except MissingConfigException as error:
-        raise ValueError(_missing(error)) from error
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(_refused(error, overrides)) from error
-
-
-def _swept_by_experiment(overrides: Sequence[str]) -> list[str]:
-    """Return what the yaml of an experiment sweeps over, as words."""
-    sweeper = composed(next(without_sweeps(overrides)), hydra=True).hydra.sweeper
-    return [f"{key}={values}" for key, values in (sweeper.get("params") or {}).items()]
-
-
-def without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
-    """One list of overrides for each value of each sweep (method=dino,none), the others at their first value."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        reason = " ".join(str(error).split()).partition(" See https")[0]
-        raise ValueError(f"cannot read the command line: {reason}") from error
-    values = [
-        [f"{p.get_key_element()}={value}" for value in p.sweep_string_iterator()] if p.is_sweep_override() else [line]
-        for p, line in zip(parsed, overrides, strict=True)
-    ]
-    first = [options[0] for options in values]
-    yield first
-    for i, options in enumerate(values):
-        for option in options[1:]:
-            yield [*first[:i], option, *first[i + 1 :]]
-
-
-def sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """The words of every run that a command line sweeps over, those of an experiment's yaml included."""
-    swept = _swept_by_experiment(overrides) if any(word.startswith("experiment=") for word in overrides) else []
-    parsed = OverridesParser.create().parse_overrides([*swept, *overrides])  # what is said later counts
-    return [list(words) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for words in batch]
-
-
-def _missing(error: MissingConfigException) -> str:
-    """A choice that no yaml has: which group, the nearest names, all names."""
-    group, _, name = (error.missing_cfg_file or "").rpartition("/")
-    if group == "hydra/launcher":
-        return f"launcher {name!r} is not installed: pip install 'longtake[slurm]'"
-    return unknown(group or "config", name, choices(group))
-
-
 def choices(group: str) -> list[str]:
     """Return the choices of a group: the names of its yamls, here, in `--config-dir` and in packages outside."""
     folders = [folder / group for folder in config_folders()]
@@ -237,30 +168,8 @@ def config_folders() -> list[Any]:
     return [*([Path(own)] if own else []), files(CONFIG_MODULE), *outside_folders()]
 
 
-def _refused(error: Exception, overrides: Sequence[str]) -> str:
-    """A key that the configuration does not have, or another thing Hydra refuses, in one line."""
-    found = re.search(r"Could not (?:override|delete|append).*?'([^']+)'", str(error))
-    if found is None:
-        text = str(error) or str(error.__cause__)
-        if preset := re.search(r"'method\.presets\.\w+\.(\w+)' not found", text):
-            return unknown("method.fidelity", preset[1], ["official", "paper"])
-        return " ".join(text.split("\n")[0].split())
-    if "An item is already at" in str(error):
-        return f"+{found[1]}: this key is there already; leave out the +"
-    chosen = [override for override in overrides if override.split("=")[0] in GROUPS]
-    return unknown_key(found[1], list(_keys(plain(composed(chosen)))))
-
-
 def unknown_key(key: str, keys: Sequence[str]) -> str:
     """One line: the key that nothing reads, and the nearest of those that there are."""
     if whole := [each for each in keys if each.endswith(f".{key}")]:
         return f"unknown key {key!r}. Did you mean {' or '.join(whole)}?"
     return re.sub(r" There are: .*", " All keys: run --help", unknown("key", key, list(keys)))
-
-
-def _keys(tree: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all keys."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield f"{prefix}{key}"
-            yield from _keys(value, f"{prefix}{key}.")

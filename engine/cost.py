@@ -26,7 +26,7 @@ def peak_bytes() -> int | None:
 
 
 def device_name(device: str) -> str:
-    """The GPU's name, or the number of threads that computed."""
+    """The GPU's name, as far as PyTorch knows it, or the number of threads that computed."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
+    return "Apple GPU" if device == "mps" else f"CPU, {torch.get_num_threads()} threads"

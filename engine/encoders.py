@@ -19,7 +19,7 @@ def open_checkpoint(config: Config) -> tuple[ViT, dict[str, Any], str]:
 
     Raises `ValueError` for a file that cannot be read whole, and for a label that is no name of its own.
     """
-    path, label = Path(config["checkpoint"]), config.get("label")
+    path, label = Path(config["checkpoint"]), config["label"]
     check_label(label)
     encoder, header, how = open_encoder(path, config["checkpoint_key"], config["checkpoint_pos_mode"])
     if label is None and header.get("code_hash") == FOREIGN and header["method"] in ours():

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from filelock import Timeout
 
@@ -36,7 +36,7 @@ class Record(NamedTuple):
     original: bool  # not a copy of another folder
     folder: Path
     config_hash: str
-    checkpoint: Any
+    config: Config
 
 
 def run_folder(config: Config, what: str, resumed: Path | None) -> Path:
@@ -90,11 +90,14 @@ def held(folder: Path) -> Iterator[None]:
     try:
         lock = acquired(path, timeout=0)
     except Timeout:
-        console.print(f"another process is at this run, waiting for it: {folder}", soft_wrap=True, markup=False)
+        console.print(f"another process is at this run, waiting for it: {folder}", soft_wrap=True)
         try:
             lock = acquired(path, LEAVING)
         except Timeout as error:
-            raise ValueError(f"{folder}: another process is at this run; start a new one without resume") from error
+            raise ValueError(
+                f"{folder}: another process is at this run; start a new one without resume, or delete {error.lock_file} if no "
+                "process is left"
+            ) from error
     try:
         yield
     finally:
@@ -105,7 +108,7 @@ def interrupted_run(config: Config) -> Path:
     """The latest run folder of the same configuration. Raises `NoRun`, a `ValueError`, when there is none."""
     found = records(Path(config["output"]))
     for record in found:
-        if (record.config_hash, record.checkpoint) == (config_hash(config), config["checkpoint"]):
+        if (record.config_hash, record.config.get("checkpoint")) == (config_hash(config), config["checkpoint"]):
             return record.folder
     there = ", ".join(record.folder.name for record in found) or "none"
     raise NoRun(
@@ -134,7 +137,7 @@ def _read(path: Path) -> Record:
         raise ValueError("it is empty")
     content, name = json.loads(text), path.parent.name
     started, original = str(content.get("started", name)), content.get("folder", name) == name
-    return Record(started, original, path.parent, content["config_hash"], content["config"].get("checkpoint"))
+    return Record(started, original, path.parent, content["config_hash"], dict(content["config"]))
 
 
 def can_go_on(folder: Path) -> None:
@@ -152,6 +155,4 @@ def can_go_on(folder: Path) -> None:
 @cache
 def _pass_over(path: Path, why: str) -> None:
     """Say it, once."""
-    console.print(
-        f"{path} cannot be read ({why}): its folder is passed over", soft_wrap=True, markup=False, highlight=False
-    )
+    console.print(f"{path} cannot be read ({why}): its folder is passed over", soft_wrap=True)

@@ -111,14 +111,14 @@ def store_bytes(source: Source | None) -> float:
 
 
 def checkpoint_bytes(config: Config) -> float:
-    """Bytes of `last.ckpt`, of its successor while that is written, and of the encoder."""
+    """Bytes of `previous.ckpt`, of `last.ckpt`, of its successor while that is written, and of the encoder."""
     from longtake.engine.plan import build_method  # here: as the plan, on no device
 
     with torch.device("meta"):
         method = build_method(config, Duration(config["epochs"], 1, config["batch_size"]))
     weights = sum(p.numel() * p.element_size() for p in method.parameters())
     moments = sum(2 * p.numel() * p.element_size() for p in method.parameters() if p.requires_grad)
-    return 2.0 * (weights + moments) + sum(p.numel() * p.element_size() for p in method.encoder.parameters())
+    return 3.0 * (weights + moments) + sum(p.numel() * p.element_size() for p in method.encoder.parameters())
 
 
 def check_disk(plan: Plan) -> tuple[float, float]:

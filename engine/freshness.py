@@ -57,7 +57,7 @@ def verify(folders: list[Path]) -> bool:
 
 
 def _say(line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False, highlight=False)
+    console.print(line, soft_wrap=True)
 
 
 def vouched_by(board: str, row: Row) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ def text_of(hint: Any) -> str | None:
     """What a value is called that the command line takes as it is typed, `a path`; None where Hydra's grammar reads it."""
     if get_origin(hint) is Annotated:
         return next((words for words in get_args(hint)[1:] if isinstance(words, str)), None)
-    if get_origin(hint) in (Union, UnionType):
+    if get_origin(hint) in (Union, UnionType, list):
         return next((words for each in get_args(hint) if (words := text_of(each))), None)
     return None
 

@@ -164,10 +164,15 @@ def _referred_to(config: Mapping[str, Any]) -> list[str]:
 
 def _at_home(config: dict[str, Any]) -> None:
     """`~` and `$LONGTAKE_DATA` of the paths that belong to no class; a class reads its own."""
-    for key, hint in get_type_hints(Root, include_extras=True).items():
-        value = config[key]
-        if text_of(hint) == text_of(Place) and isinstance(value, str) and value.startswith(("~", "$LONGTAKE_DATA")):
-            config[key] = str(expanded(value))
+    for part in of_no_class():
+        values = part.of(config)
+        for key in (key for key, keyword in part.keywords.items() if text_of(keyword.hint) == text_of(Place)):
+            value = values[key]
+            values[key] = list(map(_expanded, value)) if isinstance(value, list) else _expanded(value)
+
+
+def _expanded(value: Any) -> Any:
+    return str(expanded(value)) if isinstance(value, str) and value.startswith(("~", "$LONGTAKE_DATA")) else value
 
 
 def plain_value(default: Any) -> Any:

@@ -6,6 +6,9 @@ has to know how the processes were started.
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
@@ -15,6 +18,7 @@ INHERITED = "LONGTAKE_RUN"  # the run's folder, for the processes that Lightning
 STARTED_BY = "LONGTAKE_STARTED_BY"
 # Variables of each: number of processes, number of this one, its number on its machine, processes on a machine.
 TORCHRUN = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+STEP = "SLURM_STEP_NUM_TASKS"  # of the srun that started this process; in a shell that salloc gives there may be none
 SLURM = ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE")
 OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE")
 MPICH = ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID", "MPI_LOCALNRANKS")  # and Intel MPI
@@ -41,14 +45,21 @@ def launched() -> Launch | None:
     for by, names in STARTERS.items():
         if not all(os.environ.get(name, "").isdigit() for name in names[:2]):
             continue
-        if by == "srun" and os.environ.get("SLURM_JOB_NAME") in SHELLS:
+        if by == "srun" and os.environ.get("SLURM_JOB_NAME") in SHELLS and os.environ.get(STEP, "1") == "1":
             continue
         size, rank = (int(os.environ[name]) for name in names[:2])
+        size = int(os.environ.get(STEP, size)) if by == "srun" else size
         local_rank = int(os.environ.get(names[2], rank))
         local_size = os.environ.get(names[3], "").partition("(")[0]  # Slurm also writes 2(x3): three machines alike
         by = os.environ.get(STARTED_BY, by) if by == "torchrun" else by
         return Launch(by, size, rank, local_rank, int(local_size or size)) if size > 1 else None
     return None
+
+
+def alone(what: str) -> None:
+    """Raise `ValueError` where several processes were started for what starts its runs itself."""
+    if found := launched():
+        raise ValueError(f"{what}: it starts its runs itself; start it once, without {found.by}")
 
 
 def in_slurm_job() -> bool:
@@ -87,10 +98,21 @@ def adopt() -> None:
     os.environ.setdefault("MASTER_PORT", port)
 
 
-def leave_slurm_alone() -> None:
-    """Let Lightning start processes in a job of one task, too: it would take the task for one of as many as there are devices."""
-    if "SLURM_JOB_ID" in os.environ:
-        os.environ["SLURM_JOB_NAME"] = SHELLS[1]  # Lightning's word for it
+@contextmanager
+def starting_others(folder: Path) -> Iterator[None]:
+    """Inside the block Lightning may start processes beside this one, which go on in the run's `folder`; in a job of Slurm, too.
+
+    Lightning takes the one task of such a job for one of as many as there are devices, unless the job is called a shell's.
+    """
+    values = {INHERITED: str(folder)} | ({"SLURM_JOB_NAME": SHELLS[1]} if "SLURM_JOB_ID" in os.environ else {})
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({} if value is None else {name: value})
 
 
 def _meeting(found: Launch) -> tuple[str, str]:

@@ -65,9 +65,11 @@ def lasting(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration whose `frames`, where they are given, are its epochs and its clips of an epoch."""
     if config.get("budget") is not None and config["budget"] != "auto":
         seconds_in(config["budget"])
-    if config.get("frames") is None or config["method"]["name"] == "none":
+    if config["frames"] is None or config["method"]["name"] == "none":
         return dict(config)
     frames = frames_in(config["frames"])
+    if config["task"] == "compare":  # of whose trainings each has a recipe of its own
+        return dict(config)
     try:
         length = length_of(frames, config["epochs"], config["batch_size"], config["method"]["num_frames"])
     except ZeroDivisionError:  # a batch or a clip of nothing is refused by the plan, in its own words

@@ -26,9 +26,11 @@ from longtake.engine.identity import variant
 from longtake.engine.keys import plain_value
 from longtake.engine.machine import resolve_machine
 from longtake.engine.plan import build_evaluation, make_plan
+from longtake.engine.pretraining import open_clips
+from longtake.engine.pretraining import pretrain as trained_in
 from longtake.engine.recipe import recipe_said
-from longtake.engine.session import new_folder, open_clips
-from longtake.engine.session import pretrain as trained_in
+from longtake.engine.session import new_folder
+from longtake.engine.words import word_of
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.methods.base import Method
 from longtake.parallel import join
@@ -80,33 +82,24 @@ def pretrain(
     if method == RANDOM_INIT:
         raise ValueError("method='none' trains nothing; longtake.ViT() is an encoder at random")
     words = _words(method, source, backbone)
-    lengths = [
-        f"{key}={value}" for key, value in (("epochs", epochs), ("frames", frames), ("batch_size", batch_size)) if value
-    ]
-    picked = [] if budget is None else _picked([*words, *lengths, f"budget={budget}"], method, backbone)
-    words += [word for word in picked if word.startswith(("backbone=", "recipe="))]
-    config = _composed(words, method, source, backbone)
-    fitted = dict(word.split("=") for word in picked)
     given: dict[str, Any] = {
-        "budget": budget,
-        "frames": frames or fitted.get("frames"),
-        "epochs": epochs,
-        "batch_size": batch_size or (int(fitted["batch_size"]) if "batch_size" in fitted else None),
-        "seed": seed,
-        "output": str(output),
-        "device": device,
-    }
-    given |= {"num_workers": num_workers, "trainer.precision": precision, "method.num_frames": num_frames, "eval": {}}
+        "frames": frames, "epochs": epochs, "batch_size": batch_size, "seed": seed, "output": str(output), "device": device,
+        "num_workers": num_workers, "trainer.precision": precision, "method.num_frames": num_frames,
+    }  # fmt: skip
+    given |= {"++method.views": None if views is None else keys_of(views)}
+    given = {key: value for key, value in given.items() if value is not None}
     given |= {f"method.{key}": plain_value(value) for key, value in arguments.items()}
-    given |= {} if views is None else {"method.views": keys_of(views)}
-    for key, value in given.items():
-        if value is not None or key == "budget" or key.removeprefix("method.") in arguments:
-            OmegaConf.update(config, key, value, merge=False, force_add=True)
+    picked = {} if budget is None else _picked(method, source, backbone, {**given, "budget": budget})
+    named = {key: picked.pop(key) for key in ("backbone", "recipe") if key in picked}
+    words += [f"{key}={value}" for key, value in named.items()]
+    config = _composed(words, method, source, backbone)
+    for key, value in {**given, "budget": None, **picked, "eval": {}}.items():
+        OmegaConf.update(config, key.lstrip("+"), value, merge=False, force_add=True)
     plan = make_plan(plain(config))
     console.print(description(plan, recipe_said(plan.config, composed(words, hydra=True).hydra.runtime.choices)))
     clips = open_clips(plan)
     assert clips is not None
-    changed = variant(plan.config, {**plainly(words), "recipe": fitted.get("recipe")})
+    changed = variant(plan.config, {**plainly(words), "recipe": named.get("recipe")})
     folder = new_folder(plan, changed)
     from longtake.engine.fit import Interrupted  # Lightning: what is wrong is said without it
 
@@ -119,11 +112,22 @@ def pretrain(
     return Pretrained(load_encoder(folder / ENCODER), folder / ENCODER)
 
 
-def _picked(words: list[str], method: str | type[Method], backbone: str | Mapping[str, Any] | None) -> list[str]:
-    """What a budget adds to these words. Raises `ValueError` for a method or a backbone that no word stands for."""
+def _picked(
+    method: str | type[Method],
+    source: Files | Source,
+    backbone: str | Mapping[str, Any] | None,
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a budget adds. Raises `ValueError` for a method or a backbone that no word stands for."""
     if not isinstance(method, str) or isinstance(backbone, Mapping):
         raise ValueError("budget: expected a method and a backbone by their names; give frames or epochs for others")
-    return picks(words)
+    keys = {} if _is_word(source) else _keys_of_source(source)
+    words = [f"method={method}", f"pretrain={keys.get('source', source)}", "eval=[]"]
+    words += [] if backbone is None else [f"backbone={backbone}"]
+    own = {key: value for key, value in keys.items() if key not in ("source", "name") and value is not None}
+    words += [word_of(f"pretrain.{key}", value) for key, value in own.items()]
+    found = (word.split("=") for word in picks([*words, *(word_of(key, value) for key, value in given.items())]))
+    return {key: int(value) if value.isdigit() else value for key, value in found}
 
 
 def _words(method: str | type[Method], source: Files | Source, backbone: str | Mapping[str, Any] | None) -> list[str]:

@@ -14,12 +14,11 @@ from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.config import NOT_ARGUMENTS
 from longtake.engine.devices import num_processes
 from longtake.engine.encoders import open_checkpoint
-from longtake.engine.folders import NoRun, can_go_on, interrupted_run
 from longtake.engine.identity import Config
 from longtake.engine.keys import check_views
-from longtake.engine.launch import goes_on
 from longtake.engine.lightning_parts import check_parts
 from longtake.engine.machine import resolve_machine, writable
+from longtake.engine.resuming import resumed_run
 from longtake.engine.workers import check_room, check_room_of
 from longtake.methods.base import METHODS, Batch, Duration, Method
 
@@ -49,7 +48,7 @@ def make_plan(config: Config) -> Plan:
     evaluations = {name: build_evaluation(keys) for name, keys in config["eval"].items()}
     missing = {name: lacks for name, task in evaluations.items() if (lacks := task.check())}
     source, data, duration = None, "", None
-    if config.get("label") is not None and config["checkpoint"] is None:
+    if config["label"] is not None and config["checkpoint"] is None:
         raise ValueError(f"label={config['label']}: it names the encoder of a file; give checkpoint=FILE")
     if config["checkpoint"] is not None:
         encoder = open_checkpoint(config)[0]
@@ -63,28 +62,13 @@ def make_plan(config: Config) -> Plan:
         views = build_views(config)
         with torch.device("meta"):
             build_method(config, duration).check_batch(batch_of(config, views))
-        if config["trainer"]["augment"] == "worker":  # else it depends on the frames: `session.open_clips`
+        if config["trainer"]["augment"] == "worker":  # else it depends on the frames: `pretraining.open_clips`
             check_room(config, views, duration.num_steps)
     check_tasks({name: task for name, task in evaluations.items() if name not in missing}, encoder, config)
     if source is None and len(missing) == len(evaluations):
         reasons = "; ".join(f"{name}: {' '.join(lacks)}" for name, lacks in missing.items())
         raise ValueError(f"nothing to do: {reasons or 'no evaluation was asked for'}")
-    resumed = resumed_run(config)
-    if resumed is not None:
-        can_go_on(resumed)
-    return Plan(config, source, data, duration, evaluations, missing, resumed)
-
-
-def resumed_run(config: Config) -> Path | None:
-    """The folder to go on in, None for a new one. Raises `ValueError` when resume=true and there is none."""
-    if config["resume"] is True:
-        return interrupted_run(config)
-    if goes_on(config["resume"]):
-        try:
-            return interrupted_run(config)
-        except NoRun:
-            return None
-    return None
+    return Plan(config, source, data, duration, evaluations, missing, resumed_run(config))
 
 
 def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, config: Config) -> None:

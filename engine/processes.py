@@ -30,8 +30,8 @@ def join(device: str) -> None:
         torch.cuda.set_device(found.local_rank)
     try:
         store, rank, size = next(dist.rendezvous("env://", found.rank, found.size, timeout=WAITING))
-        shared = dist.PrefixStore("longtake", store)
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=shared, rank=rank, world_size=size)
+        ours = dist.PrefixStore("longtake", store)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=ours, rank=rank, world_size=size)
     except dist.DistError as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise ValueError(

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +15,25 @@ from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of, is_ours, load_encoder, read_header, weights_hash
 from longtake.console import console
 from longtake.datasets.clips import Clips
-from longtake.engine.checkpoints import restore, saved_in
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
-from longtake.engine.config import choices
 from longtake.engine.devices import num_processes, per_machine
 from longtake.engine.encoders import open_checkpoint
 from longtake.engine.folders import ENCODER, held, run_folder, run_name
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
-from longtake.engine.launch import INHERITED, launched, leave_slurm_alone
-from longtake.engine.lightning_parts import trainer_parts
-from longtake.engine.plan import Plan, build_backbone, build_method, build_views, duration_of
-from longtake.engine.processes import in_sight, leave_at_exit, machines, shared
+from longtake.engine.launch import INHERITED, launched
+from longtake.engine.plan import Plan, build_backbone
+from longtake.engine.pretraining import train
+from longtake.engine.processes import in_sight, leave_at_exit, shared
 from longtake.engine.recipe import experiment
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
-from longtake.engine.signals import hand_on, spare_workers
-from longtake.engine.trouble import trouble
-from longtake.engine.workers import check_room, end_with_lost_batches
+from longtake.engine.signals import spare_workers
+from longtake.engine.workers import end_with_lost_batches
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, collected, is_first
 
 # Fields of a row's key and of its provenance that an encoder file carries in its header.
 ENCODER_FIELDS = ("method", "variant", "pretrain", "backbone", "epochs", "seed")
 COST = ("config_hash", "frames_seen", "hours", "peak_memory_gb", "device")
-
-
-def open_clips(plan: Plan) -> Clips | None:
-    """The clips to train on, decoded or rendered where they are not there yet. Raises `ValueError` for data of no use."""
-    if plan.source is None:
-        return None
-    views = build_views(plan.config)
-    clips = Clips(
-        plan.source.open(),
-        num_frames=plan.config["method"]["num_frames"],
-        stride_seconds=plan.source.stride_seconds,
-        clips_per_epoch=plan.source.clips_per_epoch,
-        seed=plan.config["seed"],
-        views=views,
-        late_views=plan.config["trainer"]["augment"] == "device",
-        cross_cuts=plan.source.cross_cuts,
-        skip_short=plan.source.collection,
-        min_gap_seconds=plan.source.min_gap_seconds,
-        batch_size=plan.config["batch_size"],
-    )
-    if clips.late_views:
-        steps = duration_of(plan.config, clips.clips_per_epoch).num_steps
-        check_room(plan.config, views, steps, clips.store.read([0]).shape[1:])
-    return clips
 
 
 def start_others(plan: Plan) -> None:
@@ -102,7 +74,6 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> Path:
     spare_workers()
     end_with_lost_batches()
     changed = "" if clips is None else variant(plan.config, recipe)
-    plan = replace(plan, resumed=agreed(plan.resumed))
     folder = agreed(new_folder(plan, changed) if is_first() else None)
     shared(folder)
     with held(folder) if is_first() and INHERITED not in os.environ else nullcontext():
@@ -118,6 +89,7 @@ def train_and_evaluate(plan: Plan, recipe: Config, clips: Clips | None, folder: 
         train(plan, clips, folder, changed)
         agreed(None)  # the first process has written the encoder
         in_sight(folder / ENCODER)
+    resumed = agreed(plan.resumed) is not None  # by now the processes have met that Lightning has started, too
     boards = Path(plan.config["output"]) / "leaderboards"
     encoder, header = subject(plan, folder)
     for name, task in plan.runnable.items():
@@ -126,7 +98,7 @@ def train_and_evaluate(plan: Plan, recipe: Config, clips: Clips | None, folder: 
         console.rule(name, align="left")
         protocol = task.protocol + protocol_suffix(plan.config["eval"][name], recipe["eval"][name])
         board = Leaderboard(boards, name, task, protocol)
-        row = done_before(board, encoder, header) if plan.resumed else None
+        row = done_before(board, encoder, header) if resumed else None
         row = row or add_row(board, encoder, header, folder / "eval" / name)
         baseline = None
         if plan.config["baseline"] and header["method"] != RANDOM_INIT:
@@ -138,7 +110,7 @@ def train_and_evaluate(plan: Plan, recipe: Config, clips: Clips | None, folder: 
 
 def new_folder(plan: Plan, changed: str = "") -> Path:
     """The folder of this run, named by what is trained on what, or by what is evaluated; `changed` is the variant."""
-    config, seed, label = plan.config, f"seed{plan.config['seed']}", plan.config.get("label")
+    config, seed, label = plan.config, f"seed{plan.config['seed']}", plan.config["label"]
     if plan.source is not None:
         parts = [config["method"]["name"], plan.source.name, experiment(), seed]
     elif config["checkpoint"] is None:
@@ -154,85 +126,6 @@ def named_by(checkpoint: Path) -> list[str]:
         return [checkpoint.stem]
     header = read_header(checkpoint)[1]
     return [str(header.get("method", "")), str(header.get("pretrain", "")), f"seed{header.get('seed')}"]
-
-
-def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
-    """Pretrain to the end, unless that is done; a signal ends the program in order and says how to go on."""
-    duration = duration_of(plan.config, clips.clips_per_epoch)
-    if steps_of(folder / ENCODER) == duration.num_steps:
-        console.print(f"pretrained already: {folder / ENCODER}", soft_wrap=True)
-        return
-    if launched() is None:
-        leave_slurm_alone()
-    else:
-        devices, nodes = machines()
-        plan.config["trainer"].update(devices=devices, num_nodes=nodes)
-    if plan.resumed and is_first():
-        restore(folder)
-    agreed(None)
-    from longtake.engine.fit import Interrupted  # Lightning, which no plan needs, takes seconds to import
-    from longtake.engine.progress import draw_curves, health_line
-
-    os.environ[INHERITED] = str(folder)
-    try:
-        pretrain(plan, clips, folder, changed)
-    except Interrupted as stop:
-        console.print(
-            f"\nstopped in order; nothing is lost: {folder}\nto go on, give the same command with resume=true"
-        )
-        hand_on(stop.args[0])
-        raise SystemExit(128 + stop.args[0]) from None
-    except FloatingPointError as error:
-        raise SystemExit(f"error: {error} What was saved before: {folder}") from error
-    except Exception as error:
-        if line := trouble(error):
-            raise SystemExit(f"error: {line}; {saved_in(folder)}") from error
-        raise
-    finally:
-        del os.environ[INHERITED]
-    draw_curves(folder)
-    console.print(health_line(folder), soft_wrap=True)
-
-
-def steps_of(encoder: Path) -> int | None:
-    """The steps that an encoder file has seen; None where there is none, or a damaged one, which is said."""
-    if not encoder.is_file():
-        return None
-    try:
-        return read_header(encoder)[1].get("steps")
-    except ValueError as error:
-        console.print(f"{error}: the training writes it anew", soft_wrap=True, markup=False)
-        return None
-
-
-def pretrain(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
-    """Train what the plan says into `folder`. Raises what `fit` raises."""
-    from longtake.engine.fit import fit
-
-    end_with_lost_batches()
-    config = plan.config
-    duration = duration_of(config, clips.clips_per_epoch)
-    with trainer_parts(config, folder) as parts:
-        fit(build_method(config, duration), clips, folder, identity_of(plan, changed), config, **parts)
-
-
-def identity_of(plan: Plan, changed: str) -> dict[str, Any]:
-    """What a row's key and its provenance say of a training; a method without a yaml has no recipe that a hash could cover."""
-    config = plan.config
-    assert plan.source is not None
-    method, label, backbone = config["method"]["name"], plan.source.label, config["backbone"]["name"]
-    return {
-        "method": method,
-        "variant": changed,
-        "pretrain": label,
-        "backbone": backbone,
-        "epochs": config["epochs"],
-        "seed": config["seed"],
-        "config_hash": config_hash(config),
-        "code_hash": training_hash(method, label, backbone, changed)
-        if method in choices("method")
-        else UNKNOWN_TRAINING,
-    }
 
 
 def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:

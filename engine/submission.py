@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 from rich.text import Text
 
 from longtake.console import console
-from longtake.engine.config import composed, plainly, sweep
+from longtake.engine.command_line import sweep
+from longtake.engine.config import composed, flag_words, plainly
 from longtake.engine.description import description
 from longtake.engine.forecast import WORKER_GB
 from longtake.engine.identity import Config
@@ -34,16 +35,18 @@ OURS = ("launcher=", "hydra.", "wait=", "dry_run=")
 
 
 class Job:
-    """`run` with these words, in a process of a job. Its result is the exit code."""
+    """`run` with these words and this command's flags, in a process of a job. Its result is the exit code."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        self.words = list(words)
+        self.words = [*flag_words(), *words]
 
     def __call__(self) -> int:
         sys.argv = ["run", *self.words]
         try:
             importlib.import_module("longtake.run").main()
         except SystemExit as stop:
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
             return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         return 0
 
@@ -92,7 +95,7 @@ def _parameters(words: Sequence[str], launchers: Sequence[str]) -> dict[str, Any
     """What Slurm is asked for a job of these words: the keys of hydra.launcher."""
     setup_globals()  # Hydra's resolvers: the folder's name has the time in it
     config = composed([*words, *launchers], hydra=True)
-    if not isinstance(config.trainer.devices, int):
+    if not isinstance(config.trainer.devices, int) or config.trainer.devices < 1:
         raise ValueError(
             f"trainer.devices={config.trainer.devices}: a job of Slurm needs a number, that of GPUs on a machine"
         )

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 
 from longtake.engine.words import as_typed
 
+REFUSED = 2  # exit code of a plan that is refused, by all processes
 SIGNALLED = 128  # exit codes from here on: a signal has asked the program to stop
 
 
@@ -30,7 +31,10 @@ _jobs: list[Job] = []
 
 @contextmanager
 def one_of_many() -> Iterator[None]:
-    """A job: where it is one of a sweep, its failure does not go on to the others. A signal ends them all."""
+    """A job: where it is one of a sweep, its failure does not go on to the others. A signal ends them all.
+
+    So does what goes wrong in one of several processes, after they have agreed on the plan: the others wait for it.
+    """
     if not _here():
         yield
         return
@@ -40,12 +44,14 @@ def one_of_many() -> Iterator[None]:
     try:
         yield
     except SystemExit as stop:
-        if isinstance(stop.code, int) and stop.code >= SIGNALLED:
+        if (isinstance(stop.code, int) and stop.code >= SIGNALLED) or (_one_of_several() and stop.code != REFUSED):
             raise
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)
         failure = str(stop.__cause__ or stop.code).partition("\n")[0] if stop.code else ""
     except Exception as error:
+        if _one_of_several():
+            raise
         traceback.print_exc()
         failure = f"{type(error).__name__}: {error}".partition("\n")[0]
     _jobs.append(Job(as_typed(hydra.overrides.task), failure))
@@ -64,6 +70,12 @@ def end_of_sweep() -> None:
         own = [word for word in job.words if word not in common] or job.words
         print(f"  {' '.join(own)}: {job.failure}", file=sys.stderr)
     raise SystemExit(1)
+
+
+def _one_of_several() -> bool:
+    from longtake.parallel import world_size  # PyTorch, which `run --help` does not wait for
+
+    return world_size() > 1
 
 
 def _here() -> bool:

@@ -7,7 +7,8 @@ for Hydra already and `${...}` are left to Hydra; all the rest is the text itsel
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -35,9 +36,29 @@ def as_hydra_reads(words: Sequence[str], sweep: bool = False) -> list[str]:
     return [_read(word, words, sweep) for word in words]
 
 
+def as_given(words: Sequence[str]) -> list[str]:
+    """The words of a job without what `allow_keywords` has put before them: they can be composed again, and given to a process."""
+    return [word[2:] if word.startswith("++") and KEYWORD.match(word[2:]) else word for word in words]
+
+
 def as_typed(words: Sequence[str]) -> list[str]:
     """Return what a user typed, given the words of a job; where that is not known, words that mean the same."""
-    return [_typed(word[2:] if word.startswith("++") and KEYWORD.match(word[2:]) else word) for word in words]
+    return [_typed(word) for word in as_given(words)]
+
+
+def word_of(key: str, value: Any) -> str:
+    """A key with any value of a configuration, in Hydra's grammar."""
+    return f"{key}={_in_grammar(value)}"
+
+
+def _in_grammar(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{_in_grammar(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_in_grammar, value))}]"
+    if isinstance(value, str | Path):
+        return literal(str(value), is_path=False)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _read(word: str, words: Sequence[str], sweep: bool) -> str:

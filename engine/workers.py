@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import traceback
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -85,6 +86,7 @@ def free_bytes() -> int | None:
     return room.f_bavail * room.f_frsize if room.f_blocks else None
 
 
+@cache
 def end_with_lost_batches() -> None:
     """From now on a worker that cannot hand over a batch ends, and the loader notices; else both would wait for ever."""
     plain = multiprocessing.queues.Queue._on_queue_feeder_error  # type: ignore[attr-defined]

@@ -21,12 +21,12 @@ from longtake.datasets.views import Views, collate
 from longtake.downstream.base import Downstream
 from longtake.downstream.contract import CONTRACT as OF_EVALUATIONS
 from longtake.downstream.contract import NOT_SHARES, OF_ONE_RUN, Trial, harmless, order_of_the_lists_does_not_matter
-from longtake.engine.config import asked_for
+from longtake.engine.command_line import asked_for
 from longtake.engine.encoders import open_checkpoint
 from longtake.engine.identity import Config
 from longtake.engine.machine import resolve_machine
 from longtake.engine.plan import build_backbone, build_evaluation, build_method, check_tasks, make_plan
-from longtake.engine.session import open_clips
+from longtake.engine.pretraining import open_clips
 from longtake.methods.base import Duration, Method
 from longtake.methods.contract import CONTRACT
 from longtake.tasks import TASKS
@@ -105,7 +105,7 @@ def check_evaluations(config: Config) -> None:
     encoder = encoder_of(config)
     check_tasks({name: task for name, task in tasks.items() if name not in missing}, encoder, config)
     for line in missing.values():
-        console.print(f"cannot check {line}", soft_wrap=True, markup=False)
+        console.print(f"cannot check {line}", soft_wrap=True)
     broken = {name: check_evaluation(name, config, encoder) for name in tasks if name not in missing}
     said = [f"eval.{name} breaks {len(names)} clause(s): {', '.join(names)}" for name, names in broken.items() if names]
     if said:
@@ -140,7 +140,7 @@ def check_evaluation(name: str, config: Config, encoder: ViT) -> list[str]:
         left_out |= {"two processes": IN_TESTS} if make().shared else {}
         broken = broken_clauses_of(trial, [c for c in clauses if c is not order_of_the_lists_does_not_matter])
     for what, why in left_out.items():
-        console.print(f"left out: {what} ({why})", soft_wrap=True, markup=False)
+        console.print(f"left out: {what} ({why})", soft_wrap=True)
     return broken
 
 

@@ -26,7 +26,7 @@ def check_data(config: Config) -> None:
         verdict = ("cannot run", "red") if missing else ("odd", "yellow") if odd else ("sound", "green")
         console.print(Text.assemble(f"{name}: ", verdict), soft_wrap=True)
         for line in missing + odd:
-            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"  {line}", soft_wrap=True)
         broken += [name] if missing else []
     if broken:
         raise ValueError(f"the data of {', '.join(broken)} cannot be used as they are")

@@ -26,12 +26,10 @@ def show_keys(config: Config) -> None:
     parts = [*sections(config), *of_no_class()]
     shown = [part for part in parts if part.place.split(".")[0] in asked] or parts
     for line in _comments(config):
-        console.print(line, highlight=False)
+        console.print(line)
     for part in shown:
         console.print(_table(part, part.of(config)))
-    console.print(
-        "* is other than the default of the class. All choices, and the other keys: run --help", highlight=False
-    )
+    console.print("* is other than the default of the class. All choices, and the other keys: run --help")
 
 
 def _comments(config: Config) -> Iterator[str]:

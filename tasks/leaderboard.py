@@ -12,7 +12,8 @@ from rich.text import Text
 
 from longtake.console import console
 from longtake.engine.boards import TRACKED, metrics_for, primary_for, rows_of
-from longtake.engine.config import asked_for, composed
+from longtake.engine.command_line import asked_for
+from longtake.engine.config import composed
 from longtake.engine.folders import RECORD
 from longtake.engine.freshness import is_stale, reasons, verify, vouched_by
 from longtake.engine.git import REPOSITORY, code_commit
@@ -148,7 +149,7 @@ def write(folder: Path, boards: Sequence[EvaluationEntries], columns: Sequence[C
     about = f"{rows:,} rows of {len(boards)} evaluations, by commit {code_commit()}"
     html = folder / "leaderboard.html"
     html.write_text(page(boards, lines, columns, figures, about), encoding="utf-8")
-    console.print(f"page: {html}\nMarkdown, LaTeX, pictures: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"page: {html}\nMarkdown, LaTeX, pictures: {folder}", soft_wrap=True)
 
 
 def loss_curves(output: Path) -> dict[str, list[Curve]]:

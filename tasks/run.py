@@ -11,9 +11,10 @@ from longtake.engine.description import description
 from longtake.engine.folders import ENCODER
 from longtake.engine.identity import Config
 from longtake.engine.plan import Plan, make_plan
+from longtake.engine.pretraining import open_clips
 from longtake.engine.processes import in_turn, join, together
 from longtake.engine.recipe import recipe_of, recipe_said
-from longtake.parallel import is_first
+from longtake.parallel import is_first, world_size
 from longtake.tasks import TASKS
 
 
@@ -28,10 +29,15 @@ def run(config: Config) -> None:
         if config["dry_run"]:
             return
         session.start_others(plan)
-        clips = in_turn(lambda: session.open_clips(plan))
+        clips = in_turn(lambda: open_clips(plan))
     except ValueError as error:  # whoever raised it: it is about what the user gave
         raise ValueError(str(error)) from error
-    folder = session.run(plan, recipe_of(config), clips)
+    try:
+        folder = session.run(plan, recipe_of(config), clips)
+    except ValueError as error:
+        if world_size() > 1:  # the others may not know of it, and have to be ended by whoever started them
+            raise SystemExit(f"error: {error}") from error
+        raise
     if plan.source is not None and is_first():
         show_attention(plan, folder)
 
@@ -44,7 +50,7 @@ def show_attention(plan: Plan, folder: Path) -> None:
     try:
         drawn = draw_found(load_encoder(folder / ENCODER), plan.config, plan.source, folder)
     except Exception as error:  # whatever it is: the run is done and has its rows
-        console.print(f"no picture of attention: {type(error).__name__}: {error}", soft_wrap=True, markup=False)
+        console.print(f"no picture of attention: {type(error).__name__}: {error}", soft_wrap=True)
     else:
         console.print(f"attention: {drawn}", soft_wrap=True)
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -64,6 +64,16 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def logs_end_with_the_test() -> Iterator[None]:
+    """Handlers that Hydra and others set write to what pytest captures of this test, which is closed in the next one."""
+    root = logging.getLogger()
+    before, level = [*root.handlers], root.level
+    yield
+    root.handlers[:] = [handler for handler in root.handlers if handler in before]
+    root.setLevel(level)
+
+
 @pytest.fixture
 def said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -75,13 +85,11 @@ def said(
     def run(*words: str) -> tuple[int, str, str]:
         flags = [word for word in words if word.startswith("-")]
         monkeypatch.setattr(sys, "argv", ["run", *flags, *(word for word in words if word not in flags)])
-        code, logger, before = 0, logging.getLogger(), [*logging.getLogger().handlers]
+        code = 0
         try:
             main()
         except SystemExit as stop:
             code = int(stop.code or 0)
-        finally:
-            logger.handlers[:] = before  # Hydra's write to what pytest captures of this test
         return code, *capsys.readouterr()
 
     return run

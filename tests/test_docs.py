@@ -15,8 +15,8 @@ from PIL import Image
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Crop, MultiCrop, collate
 from longtake.downstream.base import DOWNSTREAM
+from longtake.engine.command_line import check_overrides
 from longtake.engine.compared import compared
-from longtake.engine.config import check_overrides
 from longtake.methods.base import METHODS, Batch, Duration
 
 ROOT = Path(__file__).resolve().parents[1]

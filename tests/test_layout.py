@@ -34,6 +34,7 @@ ARROWS = {
             f"engine.{name}"
             for name in (
                 "budget",
+                "command_line",
                 "compared",
                 "config",
                 "flags",

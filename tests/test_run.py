@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from longtake.engine.config import check_overrides, choices, composed
+from longtake.engine.command_line import check_overrides
+from longtake.engine.config import choices, composed
 from longtake.engine.identity import config_hash, protocol_suffix, variant
 from longtake.leaderboards.rows import metrics_of, read
 

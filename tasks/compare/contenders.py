@@ -8,7 +8,7 @@ from pathlib import Path
 from longtake.backbones.checkpoints import open_encoder
 from longtake.backbones.weights import weights_hash
 from longtake.engine.budget import picks, rounded
-from longtake.engine.compared import words_of_runs
+from longtake.engine.compared import deciding, words_of_runs
 from longtake.engine.config import choices, plainly
 from longtake.engine.encoders import check_label
 from longtake.engine.folders import ENCODER
@@ -16,10 +16,12 @@ from longtake.engine.identity import Config, config_hash
 from longtake.engine.machine import resolve_machine
 from longtake.engine.plan import duration_of
 from longtake.engine.probe import clips_of, probed, seconds_per_clip
+from longtake.engine.words import word_of
 from longtake.files import replace as written
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.registry import unknown
 
+BY_DEVICE = ("32-true", "bf16-mixed")  # what `trainer.precision=auto` becomes
 SAME_FLOP = 0.02  # relative: a training as dear as the cheapest is not repeated
 
 
@@ -34,10 +36,19 @@ class Contender:
     weights: str = ""  # hash of a checkpoint's
 
     def config(self, seed: int | None) -> Config:
-        """The configuration of its run, as the process will see it."""
+        """The configuration of its run, as the process will see it; for a job, whose GPUs are not here, but for the device."""
         found = plainly([*self.words, *([] if seed is None else [f"seed={seed}"])])
+        if "launcher=slurm" in self.words:
+            found["device"] = "cpu"
         resolve_machine(found)
         return found
+
+    def hashes(self, seed: int | None) -> set[str]:
+        """The hashes that its run's configuration can have: where nobody gives the precision, the device decides it."""
+        config = self.config(seed)
+        given = any(word.startswith("trainer.precision=") for word in self.words)
+        precisions = {config["trainer"]["precision"]} if given else BY_DEVICE
+        return {config_hash({**config, "trainer": {**config["trainer"], "precision": each}}) for each in precisions}
 
     @property
     def method(self) -> str:
@@ -72,7 +83,7 @@ def trainings(config: Config, words: Sequence[str], folder: Path) -> list[Conten
     shared = words_of_runs(words)
     shared += _picked(methods, shared, folder, config["dry_run"])
     shared += _equal_frames(methods, shared)
-    output = f"output={config['output']}"
+    output = word_of("output", config["output"])
     equal = [
         Contender(method, (f"method={method}", *shared, output), seeds, Path(config["output"])) for method in methods
     ]
@@ -100,14 +111,20 @@ def _seeds(seeds: object, seed: int) -> tuple[int, ...]:
 
 
 def _picked(methods: Sequence[str], shared: list[str], folder: Path, dry: bool) -> list[str]:
-    """What a budget adds, once and for all: a second probe would find another speed, and begin other trainings."""
-    kept = folder / "picked.json"
+    """What a budget adds, once and for all: a second probe would find another speed, and begin other trainings.
+
+    Raises `ValueError` where the folder is that of another comparison.
+    """
+    kept, words = folder / "picked.json", deciding([f"method={','.join(methods)}", *shared])
     if kept.is_file():
-        return [str(word) for word in json.loads(kept.read_text())]
+        known = json.loads(kept.read_text())
+        if known["words"] != words:
+            raise ValueError(f"name: {folder} is the comparison {' '.join(known['words'])}; expected a name of its own")
+        return [str(word) for word in known["picked"]]
     found = picks([f"method={','.join(methods)}", *shared])
     if not dry:
         folder.mkdir(parents=True, exist_ok=True)
-        written(kept, json.dumps(found).encode())
+        written(kept, json.dumps({"words": words, "picked": found}).encode())
     return found
 
 
@@ -174,7 +191,7 @@ def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contend
                 f"checkpoint: {label} and {found[weights].label} are the same encoder, weight by weight ({weights})"
             )
         place = folder / "encoders" / label.replace("/", "_")
-        own = [f"checkpoint={path}", f"output={place}", *([f"label={label}"] if named else [])]
+        own = [word_of("checkpoint", path), word_of("output", place), *([word_of("label", label)] if named else [])]
         found[weights] = Contender(label, (*words_of_runs(words), *own), (None,), place, weights)
     return list(found.values())
 
@@ -189,5 +206,5 @@ def is_row_of(contender: Contender, seed: int | None, row: object) -> bool:
     provenance = row.provenance  # type: ignore[attr-defined]
     if contender.weights:
         return bool(provenance.checkpoint_hash == contender.weights)
-    mine = (contender.method, config_hash(contender.config(seed)), seed)
-    return (row.key.method, provenance.config_hash, row.key.seed) == mine  # type: ignore[attr-defined]
+    mine = (row.key.method, row.key.seed) == (contender.method, seed)  # type: ignore[attr-defined]
+    return mine and provenance.config_hash in contender.hashes(seed)

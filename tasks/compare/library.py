@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from longtake.engine.command_line import check_overrides
 from longtake.engine.compared import compared
-from longtake.engine.config import check_overrides, choices, plainly
+from longtake.engine.config import choices, plainly
+from longtake.engine.words import as_hydra_reads, word_of
 from longtake.tasks.compare.session import Compared, compare_all
 
 
@@ -29,27 +32,16 @@ def compare(
     Returns rows by contender and evaluation, sentences, and the paths of the report and the picture. Raises `ValueError` for what
     cannot be compared, before anything is computed.
     """
-    found = ["task=compare", f"seeds=[{','.join(map(str, seeds))}]", f"match={match}", f"output={quoted(output)}"]
-    if checkpoint:
-        found.append(f"checkpoint=[{','.join(map(quoted, checkpoint))}]")
-        found += [f"label=[{','.join(map(quoted, label))}]"] if label else []
-    else:
-        found += [f"method=[{','.join(method)}]", *_source(source)]
-    found += [f"{key}={value}" for key, value in (("frames", frames), ("budget", budget)) if value is not None]
-    given = compared([*found, *words])
-    check_overrides([word for word in given if not word.startswith("frames=")])
-    return compare_all(plainly([word for word in given if not word.startswith("frames=")]), given)
+    given: dict[str, Any] = {"task": "compare", "seeds": seeds, "match": match, "output": output}
+    given |= {"checkpoint": checkpoint} if checkpoint else {"method": method, **_source(source)}
+    given |= {"label": label or None, "frames": frames, "budget": budget}
+    found = [word_of(key, value) for key, value in given.items() if value is not None]
+    whole = as_hydra_reads(compared([*found, *words]))
+    check_overrides(whole)
+    return compare_all(plainly(whole), whole)
 
 
-def _source(source: str | Path | Sequence[str | Path]) -> list[str]:
+def _source(source: str | Path | Sequence[str | Path]) -> dict[str, Any]:
     if isinstance(source, str) and source in choices("pretrain"):
-        return [f"pretrain={source}"]
-    if isinstance(source, str | Path):
-        return ["pretrain=video", f"pretrain.path={quoted(source)}"]
-    return ["pretrain=video", f"pretrain.path=[{','.join(map(quoted, source))}]"]
-
-
-def quoted(path: object) -> str:
-    """A text as Hydra's grammar reads it, whatever is in it."""
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"
+        return {"pretrain": source}
+    return {"pretrain": "video", "pretrain.path": source}

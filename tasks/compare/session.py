@@ -13,12 +13,13 @@ from longtake.console import console
 from longtake.datasets.sources.base import build_source
 from longtake.engine.boards import rows_of
 from longtake.engine.children import command, run_all, well
+from longtake.engine.compared import deciding
 from longtake.engine.config import plainly
-from longtake.engine.folders import interrupted_run
 from longtake.engine.forecast import evaluating_seconds, in_time
 from longtake.engine.freshness import reasons
 from longtake.engine.identity import Config, protocol_suffix
-from longtake.engine.machine import resolve_machine, writable
+from longtake.engine.launch import alone
+from longtake.engine.machine import writable
 from longtake.engine.plan import build_evaluation
 from longtake.files import replace
 from longtake.leaderboards.render import empty_table
@@ -44,9 +45,9 @@ class Compared(NamedTuple):
 
 def compare_all(config: Config, words: Sequence[str], launcher: Sequence[str] = ()) -> Compared:
     """Do what `words` say. Raises `ValueError` for what cannot be compared, before anything is computed."""
+    alone("task=compare")
     writable(Path(config["output"]))
     folder = Path(config["output"]) / "compare" / name_of(config, words)
-    resolve_machine(config)
     if config["compare"]["checkpoints"]:
         contenders, costs = encoders(config, words, folder), dict[str, Cost]()
     else:
@@ -64,13 +65,12 @@ def compare_all(config: Config, words: Sequence[str], launcher: Sequence[str] = 
 
 
 def name_of(config: Config, words: Sequence[str]) -> str:
-    """The comparison's name: the one given, or its methods or labels, and a hash of all its words."""
+    """The comparison's name: the one given, or its methods or labels, and a hash of the words that decide it."""
     if config["compare"]["name"] is not None:
         return str(config["compare"]["name"])
-    whole = [word for word in words if not word.startswith(("dry_run=", "output="))]
     names = config["compare"]["labels"] or [Path(str(path)).stem for path in config["compare"]["checkpoints"] or []]
     text = "_".join(map(str, names or config["compare"]["methods"] or ["nobody"]))
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', text)[:60]}_{hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:6]}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', text)[:60]}_{hashlib.sha256(json.dumps(deciding(words)).encode()).hexdigest()[:6]}"
 
 
 def _check_data(contenders: Sequence[Contender]) -> None:
@@ -189,24 +189,14 @@ def _run_missing(
     contenders: Sequence[Contender], protocols: dict[str, str], rows: Rows, launcher: Sequence[str]
 ) -> bool:
     """A process for each contender and seed that lacks a row; one that was begun goes on."""
-    commands = {}
+    commands, jobs = {}, [word for word in launcher if word.startswith("hydra.")]
     for contender in contenders:
         for seed in contender.seeds:
             if not _missing(contender, seed, protocols, rows):
                 continue
-            words = [*contender.words, *([] if seed is None else [f"seed={seed}"])]
-            if seed is not None and _begun(contender.config(seed)):
-                words.append("resume=true")
+            words = [*contender.words, *([] if seed is None else ["resume=auto", f"seed={seed}"]), *jobs]
             commands[contender.label if seed is None else f"{contender.label}, seed {seed}"] = command(words)
     return well(run_all(commands, launcher))
-
-
-def _begun(config: Config) -> bool:
-    try:
-        interrupted_run(config)
-    except ValueError:
-        return False
-    return True
 
 
 def _tell(

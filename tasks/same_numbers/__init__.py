@@ -84,10 +84,10 @@ def vouch(since: str, commit: str, whats: Sequence[str]) -> list[Equivalence]:
     if len(changed) < len(verdicts):
         console.print(f"{len(verdicts) - len(changed)} of {len(verdicts)} hashes are the same in both commits")
     for note, names in _together((verdict.what, verdict.alone) for verdict in changed if not verdict.against).items():
-        console.print(f"{', '.join(names)}: {note}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"{', '.join(names)}: {note}", soft_wrap=True)
     for reason, names in _together((verdict.what, _lines(verdict.against)) for verdict in changed).items():
-        console.print(f"[bold]not vouched for[/]: {', '.join(names)}:", soft_wrap=True, highlight=False)
-        console.print(reason, soft_wrap=True, highlight=False, markup=False)
+        console.print(f"[bold]not vouched for[/]: {', '.join(names)}:", soft_wrap=True)
+        console.print(reason, soft_wrap=True)
     return [verdict.line for verdict in changed if not verdict.against]
 
 
@@ -118,9 +118,7 @@ def recompute(commit: str) -> bool:
             ]
             well = well and not wrong
             for reason in wrong:
-                console.print(
-                    f"{NAME}: {line.what}, {line.commit}: {reason}", soft_wrap=True, markup=False, highlight=False
-                )
+                console.print(f"{NAME}: {line.what}, {line.commit}: {reason}", soft_wrap=True)
     console.print(f"{len(lines)} lines lead to today's code: {'all of them hold' if well else 'not all of them hold'}")
     return well
 

@@ -1,6 +1,6 @@
 """`run task=table table=5`: which cells of a table there are and what the others cost; run what can be run; show the table."""
 
-from longtake.engine.config import launcher_words
+from longtake.engine.command_line import launcher_words
 from longtake.engine.identity import Config
 from longtake.tasks import TASKS
 from longtake.tasks.table.fill import fill_table

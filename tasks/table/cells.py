@@ -16,6 +16,7 @@ from longtake.engine.freshness import reasons
 from longtake.engine.identity import Config
 from longtake.engine.machine import resolve_machine
 from longtake.engine.plan import build_evaluation
+from longtake.engine.words import word_of
 from longtake.leaderboards import paper
 from longtake.leaderboards.overview import Column
 from longtake.leaderboards.render import method_name
@@ -208,8 +209,8 @@ def training_words(encoder: TableLine, seed: int, config: Config) -> Iterator[st
     yield f"seed={seed}"
     for key in ("output", "device", "num_workers"):
         if config[key] is not None:
-            yield f"{key}={config[key]}"
+            yield word_of(key, config[key])
     defaults = plainly([])["trainer"]
     for key, value in config["trainer"].items():
         if value != defaults[key]:
-            yield f"trainer.{key}={value}"
+            yield word_of(f"trainer.{key}", value)

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from longtake.backbones.weights import read_header
 from longtake.console import console
 from longtake.engine.children import command, run_all, well
-from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash, vouchers
 from longtake.engine.config import CONFIG_MODULE, plainly
-from longtake.engine.folders import ENCODER, interrupted_run
 from longtake.engine.identity import Config
+from longtake.engine.launch import alone
 from longtake.engine.machine import resolve_machine
 from longtake.engine.probe import measure_cost
+from longtake.engine.resuming import has_begun
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.tasks.table.cells import NO_DATA, RUNNABLE, Cell, TableLine, cells, entries, table, training_words
 from longtake.tasks.table.show import markdown, scores, states
@@ -26,6 +25,7 @@ def fill_table(config: Config, launcher: Sequence[str]) -> bool:
     """
     if config["table"] is None:
         raise ValueError("task=table: which? table=5, or table=mini for the comparison on the mini world")
+    alone("task=table")
     folder = Path(config["output"]) / "leaderboards"
     plan = table(str(config["table"]), config["seeds"])
     found = cells(plan, folder)
@@ -43,16 +43,14 @@ def fill_table(config: Config, launcher: Sequence[str]) -> bool:
     target = Path(config["output"]) / "tables" / f"table_{plan.name}.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(markdown(plan, measured), encoding="utf-8")
-    console.print(f"as Markdown: {target}", soft_wrap=True, highlight=False)
+    console.print(f"as Markdown: {target}", soft_wrap=True)
     return well(failed)
 
 
 def _say_why(found: Sequence[Cell]) -> None:
     """Each reason once."""
     for (status, why), count in Counter((cell.status, cell.why) for cell in found if cell.why).items():
-        console.print(
-            f"{status} ({count} cell{'s' * (count > 1)}): {why}", soft_wrap=True, markup=False, highlight=False
-        )
+        console.print(f"{status} ({count} cell{'s' * (count > 1)}): {why}", soft_wrap=True)
 
 
 def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
@@ -60,7 +58,9 @@ def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
     total = 0.0
     trainings = dict.fromkeys((cell.encoder, cell.seed) for cell in wanted)
     for encoder in dict.fromkeys(encoder for encoder, _ in trainings):
-        seeds = [seed for other, seed in trainings if other is encoder and not _begun(encoder, seed, config)]
+        seeds = [
+            seed for other, seed in trainings if other is encoder and not has_begun(_machine(encoder, seed, config))
+        ]
         if encoder.identity[0] == RANDOM_INIT or not seeds:
             continue
         cost = measure_cost(_machine(encoder, seeds[0], config))
@@ -68,15 +68,13 @@ def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
         times = f" x {len(seeds)} seeds" if len(seeds) > 1 else ""
         console.print(
             f"train {encoder.label}: {_time(cost.hours)}{times} on {cost.device} ({cost.steps:,} steps)",
-            highlight=False,
         )
     for name in dict.fromkeys(cell.evaluation for cell in wanted):
         count = sum(cell.evaluation == name for cell in wanted)
-        console.print(f"evaluate {name} x {count}: {cost_of(name)}", soft_wrap=True, highlight=False)
+        console.print(f"evaluate {name} x {count}: {cost_of(name)}", soft_wrap=True)
     if trainings:
         console.print(
             f"training in all: {_time(total)}, by a step or two of noise; reading the data is not in it",
-            highlight=False,
         )
 
 
@@ -99,30 +97,12 @@ def _machine(encoder: TableLine, seed: int, config: Config) -> Config:
     return found
 
 
-def _begun(encoder: TableLine, seed: int, config: Config) -> bool:
-    """Whether there is a run of this training to go on from: interrupted, or ended with the code of today."""
-    try:
-        folder = interrupted_run(_machine(encoder, seed, config))
-    except ValueError:
-        return False
-    trained = folder / ENCODER
-    method, _, pretrain, backbone, _ = encoder.identity
-    if not trained.is_file():
-        return True
-    try:
-        of = read_header(trained)[1].get("code_hash", UNKNOWN_TRAINING)
-    except ValueError:  # damaged: the run writes it anew, and says so
-        return True
-    return vouchers(of, training_hash(method, pretrain, backbone)) is not None
-
-
 def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> dict[str, int]:
     """A process for each encoder and seed, one after the other; with a launcher of jobs all at once. Exit codes of failures."""
     commands = {}
     for encoder, seed in dict.fromkeys((cell.encoder, cell.seed) for cell in wanted):
         evaluations = [cell.evaluation for cell in wanted if cell.encoder is encoder and cell.seed == seed]
-        words = [*training_words(encoder, seed, config), f"eval=[{','.join(evaluations)}]", "baseline=false", *launcher]
-        if _begun(encoder, seed, config):
-            words.append("resume=true")
+        asked = [f"eval=[{','.join(evaluations)}]", "baseline=false", "resume=auto"]
+        words = [*training_words(encoder, seed, config), *asked, *launcher]
         commands[f"{encoder.label}, seed {seed}"] = command(words)
     return run_all(commands, launcher)

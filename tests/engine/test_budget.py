@@ -1,6 +1,5 @@
 """A budget of time picks words: what this machine trains in it, equal frames for the methods of a sweep; what is given stays."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,9 @@ from longtake.engine import budget, description, forecast
 from longtake.engine.budget import picks
 from longtake.engine.config import plainly
 from longtake.engine.description import cannot
+from longtake.engine.folders import NoRun, interrupted_run, run_folder
+from longtake.engine.machine import resolve_machine
+from longtake.engine.plan import make_plan
 from longtake.engine.probe import Probe, probed
 
 Said = Callable[..., tuple[int, str, str]]
@@ -118,20 +120,24 @@ def test_processes_that_would_each_measure_take_the_recipe_or_are_refused(
 
 
 def test_a_run_that_goes_on_keeps_what_was_picked(data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from longtake.engine.identity import config_hash
-
     words = ["method=dino", *data, f"output={tmp_path}"]
     found = picks(words)
     config = plainly([*words, *found])
-    (tmp_path / "2026-01-01_dino").mkdir()
+    resolve_machine(config)
+    run_folder(config, "dino", None)
     (tmp_path / "2026-01-02_other").mkdir()
-    record = {"config_hash": config_hash(config), "config": config}
-    (tmp_path / "2026-01-01_dino" / "run.json").write_text(json.dumps(record, default=str))
     (tmp_path / "2026-01-02_other" / "run.json").write_text("")  # cut short by a power cut
     monkeypatch.setattr(budget, "seconds_per_clip", lambda config: 0.9)
     again = [*words, "resume=true"]
-    assert config_hash(plainly([*again, *picks(again)])) == config_hash(config)
-    assert config_hash(plainly([*words, *picks(words)])) != config_hash(config)
+    continued = plainly([*again, *picks(again)])
+    assert interrupted_run(make_plan(continued).config).name.endswith("_dino")
+    with pytest.raises(NoRun):
+        interrupted_run(make_plan(plainly([*words, *picks(words)])).config)
+
+
+def test_a_sweep_has_one_budget(data: list[str]):
+    with pytest.raises(ValueError, match="budget: got 15min, 2h, expected one for all runs of a sweep"):
+        picks([*data, "budget=15min,2h"])
 
 
 def test_the_plan_says_what_was_picked_and_what_it_takes(said: Said, data: list[str]):

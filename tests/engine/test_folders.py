@@ -17,9 +17,8 @@ from longtake.engine.session import new_folder
 
 def config(output: Path, seed: int = 0, **more: object) -> dict:
     settings = {"method": {"name": "dora"}, "backbone": {}, "pretrain": {}, "epochs": 1, "batch_size": 1}
-    return (
-        settings | {"trainer": {"precision": "32-true"}, "checkpoint": None, "seed": seed, "output": str(output)} | more
-    )
+    settings |= {"trainer": {"precision": "32-true"}, "checkpoint": None, "label": None}
+    return settings | {"seed": seed, "output": str(output)} | more
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from longtake.engine.config import check_overrides, choices, plainly
+from longtake.engine.command_line import check_overrides
+from longtake.engine.config import choices, plainly
 from longtake.engine.identity import config_hash, variant
 from longtake.engine.length import frames_in, length_of, seconds_in
 

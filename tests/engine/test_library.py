@@ -10,6 +10,7 @@ from rich.console import Console
 from tiny import TinyEncoder
 
 import longtake
+from longtake.engine import budget
 from longtake.methods.base import METHODS
 
 BACKBONE = {"arch": "mini", "patch_size": 8, "image_size": 16}
@@ -73,6 +74,26 @@ def test_a_method_and_a_source_of_ones_own_need_no_yaml(tiny_video, monkeypatch)
         longtake.pretrain(method=Brightness, views=views(), wieght=2.0, **arguments)
     with pytest.raises(ValueError, match="views"):
         longtake.pretrain(method=Brightness, **arguments)
+
+
+def test_a_budget_measures_what_will_be_trained(tiny_video, monkeypatch):
+    """On the device, with the method's keywords and nothing to evaluate: what the run then does."""
+    asked = []
+    monkeypatch.setattr(budget, "seconds_per_clip", lambda config: asked.append(config) or 0.5)
+    trained = longtake.pretrain(
+        method="dino", source=longtake.Video(name="walk", path=str(tiny_video), stride_seconds=0.25), budget="1min",
+        batch_size=8, epochs=None, device="cpu", precision="32-true", num_workers=0, **SMALL,
+    )  # fmt: skip
+    (config, *_) = asked
+    assert config["eval"] == {}
+    assert config["method"]["out_dim"] == SMALL["out_dim"]
+    assert config["pretrain"]["stride_seconds"] == 0.25
+    assert (config["device"], config["num_workers"], config["trainer"]["precision"]) == ("cpu", 0, "32-true")
+    record = json.loads((trained.folder / "run.json").read_text())["config"]
+    assert record["frames"] == 100  # (60 s - 10 s to start) / 0.5 s
+    assert (record["budget"], record["backbone"]["arch"]) == ("1min", "mini")
+    with pytest.raises(ValueError, match="a method and a backbone by their names"):
+        longtake.pretrain(method="dino", source=tiny_video, budget="1min", backbone=BACKBONE)
 
 
 def test_what_is_wrong_is_said_before_anything_is_computed(tiny_video):

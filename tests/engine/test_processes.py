@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from launches import FAKE, RUN, Small, in_slurm, same, small
 
-from longtake.engine.launch import launched
+from longtake.engine.launch import alone, launched, starting_others
 
 STEPS_SEEN = 5  # before the signal: every process is then in its steps
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
@@ -56,6 +56,14 @@ def by_mpirun(run: Small, size: int) -> None:
     assert [process.returncode for process in started] == [0] * size, shown
     assert "evaluate" in shown[0]
     assert "evaluate" not in shown[1]  # one speaks
+
+
+def wait_for_steps(run: Small, process: subprocess.Popen) -> None:
+    while not any(
+        path.read_text().count("\n") > STEPS_SEEN for path in run.output.glob("20*/logs/from_step_0/metrics.csv")
+    ):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
 
 
 WAYS = {"torchrun": by_torchrun, "srun": by_srun, "mpirun": by_mpirun}
@@ -111,11 +119,7 @@ def test_a_signal_ends_all_processes_in_order(place, two, tiny_video, tiny_folde
     more = ["epochs=2", "num_workers=1", "trainer.devices=2"]
     run = small(place / f"signal {group} {number}", tiny_video, tiny_folder, *more)
     process = run.start(more=["epochs=50"], start_new_session=True)
-    while not any(
-        path.read_text().count("\n") > STEPS_SEEN for path in run.output.glob("20*/logs/from_step_0/metrics.csv")
-    ):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
+    wait_for_steps(run, process)
     (os.killpg if group else os.kill)(process.pid, number)
     shown = process.communicate(timeout=120)[0]
     assert process.returncode == 128 + number, shown
@@ -123,6 +127,19 @@ def test_a_signal_ends_all_processes_in_order(place, two, tiny_video, tiny_folde
     assert "DataLoader worker" not in shown
     (folder,) = run.output.glob("20*")
     assert (folder / "last.ckpt").is_file()
+
+
+def test_a_job_of_one_task_goes_on_with_the_processes_it_starts(place, tiny_video, tiny_folder):
+    """resume=auto: those that Lightning starts learn from the first one that there is a run to go on with."""
+    run = small(place / "goes on", tiny_video, tiny_folder, "epochs=60", "trainer.devices=2")
+    process = run.start(start_new_session=True)
+    wait_for_steps(run, process)
+    process.terminate()
+    assert process.wait(timeout=120) == 143
+    shown = run.run(variables=in_slurm(run.folder / "queue", 1, 1))
+    (folder,) = run.output.glob("20*")
+    assert len(list(folder.glob("logs/from_step_*"))) == 2, shown
+    assert {row["epochs"] for row in run.rows().values()} == {"60", "0"}
 
 
 @pytest.mark.parametrize(
@@ -133,6 +150,8 @@ def test_a_signal_ends_all_processes_in_order(place, two, tiny_video, tiny_folde
         ({"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, ("torchrun", 4, 3, 1, 2)),
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0", "SLURM_NTASKS_PER_NODE": "2(x2)"}, ("srun", 4, 2, 0, 2)),
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "bash"}, None),  # a person's shell
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "bash", "SLURM_STEP_NUM_TASKS": "2"}, ("srun", 2, 1, 1, 2)),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, None),  # srun --ntasks 1
         ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, None),
         ({"PMI_SIZE": "2", "PMI_RANK": "1", "MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "2"}, ("mpirun", 2, 1, 1, 2)),
     ],
@@ -143,3 +162,20 @@ def test_who_started_us(monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert launched() == expected
+
+
+def test_what_starts_its_runs_itself_is_started_once(monkeypatch):
+    alone("task=compare")
+    for name, value in zip(("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"), "2121", strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="task=compare: it starts its runs itself; start it once, without torchrun"):
+        alone("task=compare")
+
+
+def test_the_processes_of_one_training_are_not_those_of_the_next(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_ID", "4001")
+    monkeypatch.setenv("SLURM_JOB_NAME", "walk")
+    with starting_others(tmp_path):
+        assert (os.environ["LONGTAKE_RUN"], os.environ["SLURM_JOB_NAME"]) == (str(tmp_path), "interactive")
+    assert os.environ["SLURM_JOB_NAME"] == "walk"
+    assert "LONGTAKE_RUN" not in os.environ

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from longtake.engine.config import check_overrides, plainly
+from longtake.engine.command_line import check_overrides
+from longtake.engine.config import plainly
 
 Said = Callable[..., tuple[int, str, str]]
 

@@ -8,7 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 import longtake.configs
-from longtake.engine.config import check_overrides, plainly
+from longtake.engine.command_line import check_overrides
+from longtake.engine.config import plainly
 from longtake.engine.settings import GROUPS, OWN, Precision, Root
 
 CONFIGS = Path(longtake.configs.__file__).parent

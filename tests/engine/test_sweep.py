@@ -3,11 +3,13 @@
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import pytest
+from omegaconf import OmegaConf
 from small_runs import small_run
 
-from longtake.engine import session
+from longtake.engine import pretraining, sweep
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def test_the_rest_of_a_sweep_runs_and_the_failures_are_named(said, words, tiny_v
 
 
 def test_a_bug_in_one_run_is_shown_whole_and_the_others_go_on(said, words, tiny_video, monkeypatch):
-    pretrain = session.pretrain
+    pretrain = pretraining.pretrain
 
     def broken(plan, *rest):
         if plan.config["seed"] == 0:
@@ -39,7 +41,7 @@ def test_a_bug_in_one_run_is_shown_whole_and_the_others_go_on(said, words, tiny_
             raise FloatingPointError("The loss is not finite.")
         pretrain(plan, *rest)
 
-    monkeypatch.setattr(session, "pretrain", broken)
+    monkeypatch.setattr(pretraining, "pretrain", broken)
     code, shown, error = said(*words, f"pretrain.path='{tiny_video}'", "seed=0,1,2")
     assert code == 1
     assert shown.count("this run: ") == 1
@@ -82,3 +84,17 @@ def test_one_run_alone_fails_as_ever(said, words, tmp_path):
     code, _, error = said(*words[1:], f"pretrain.path='{tmp_path / 'no.mp4'}'")
     assert code == 2
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("failure", "goes_on"), [(SystemExit("error: a full disk"), False), (SystemExit(2), True)])
+def test_one_of_several_processes_does_not_go_on_alone(monkeypatch, failure, goes_on):
+    """What fails in the midst is waited for by the others, and ends the sweep; a refused plan is refused by them all."""
+    monkeypatch.setattr(sweep, "_here", lambda: True)
+    monkeypatch.setattr(sweep, "_jobs", [])
+    monkeypatch.setattr("longtake.parallel.world_size", lambda: 2)
+    monkeypatch.setattr(
+        sweep.HydraConfig, "get", lambda: OmegaConf.create({"overrides": {"task": ["seed=1"]}, "job": {"num": 0}})
+    )
+    with nullcontext() if goes_on else pytest.raises(SystemExit, match="a full disk"), sweep.one_of_many():
+        raise failure
+    assert [job.failure != "" for job in sweep._jobs] == [True] * goes_on

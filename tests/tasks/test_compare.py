@@ -1,7 +1,7 @@
 """`task=compare`: words become Hydra's, frames and FLOP are equal, the same command goes on, paired tests decide."""
 
 import re
-import subprocess
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_lists_become_keys_that_hydra_reads():
     assert compared(["method=[dora,dino]"]) == ["method=[dora,dino]"]
     assert names_in("dora,dino") == ["dora", "dino"]
     assert words_of_runs(["task=compare", "seeds=[0]", "output=o", "method=dora", "method.lr=1", "epochs=3", "dry_run=true"]) == [
-        "epochs=3", "method.lr=1",
+        "method.lr=1", "epochs=3",
     ]  # fmt: skip
 
 
@@ -56,15 +56,15 @@ class Started:
     def __init__(self) -> None:
         self.words: list[list[str]] = []
 
-    def run(self, command: list[str]) -> subprocess.CompletedProcess:
-        self.words.append(command[3:])
-        return subprocess.CompletedProcess(command, 0)
+    def exit_codes(self, commands: list[list[str]]) -> list[int]:
+        self.words += [command[3:] for command in commands]
+        return [0] * len(commands)
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     found = Started()
-    monkeypatch.setattr(subprocess, "run", found.run)
+    monkeypatch.setattr("longtake.engine.children.exit_codes", found.exit_codes)
     return found
 
 
@@ -219,6 +219,56 @@ def test_a_budget_is_measured_once(tmp_path: Path, tiny_video: Path, monkeypatch
     assert "recipe=mini" in found[0.02][0]
     (frames,) = {word for one in found[0.02] for word in one if word.startswith("frames=")}
     assert int(frames.partition("=")[2]) == pytest.approx((900 - 60 - 10) / 0.02, rel=0.01)
+
+
+ODD = ["walk (1)", "it's me", "a,b", "walk & talk", "epoch=9-step=100", "münchen [2]", "c#", "~old"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_paths_need_no_quotes(said, started: Started, tmp_path: Path, tiny_video: Path, name: str):
+    """What the shell hands over as one word arrives in the runs as that, as video, as output and as checkpoints."""
+    video = tmp_path / f"{name}.mp4"
+    shutil.copy(tiny_video, video)
+    words = ["method=[dora,dino]", "pretrain=video", f"pretrain.path={video.name}", "backbone=vit_mini", "suite=quick"]
+    code, _, error = said("task=compare", *words, "frames=3k", "recipe=mini", f"output=out {name}")
+    assert code == 0, error
+    assert len(started.words) == 2
+    for found in started.words:
+        run = plainly(found)
+        assert (Path(run["pretrain"]["path"]), run["output"]) == (Path(video.name), f"out {name}")
+        assert run["frames"] in range(2700, 3300)
+    started.words.clear()
+    for seed, file in enumerate((f"{name}.pth", "other.pth")):
+        torch.manual_seed(seed)
+        torch.save(ViT("mini", 8, 16).state_dict(), tmp_path / file)
+    quoted = f'"{name}.pth"' if "," in name else f"{name}.pth"
+    code, _, error = said("task=compare", f"checkpoint=[{quoted},other.pth]", "eval=[knn_mini]", f"output=out {name}")
+    assert code == 0, error
+    assert [Path(plainly(found)["checkpoint"]) for found in started.words] == [Path(f"{name}.pth"), Path("other.pth")]
+
+
+def test_home_is_expanded_and_flags_of_a_cluster_reach_the_jobs(said, started: Started, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for seed, file in enumerate(("a.pth", "b.pth")):
+        torch.manual_seed(seed)
+        torch.save(ViT("mini", 8, 16).state_dict(), tmp_path / file)
+    words = ["checkpoint=[~/a.pth,~/b.pth]", "label=[mine,theirs]", "eval=[knn_mini]", "launcher=slurm"]
+    code, _, error = said("task=compare", *words, "hydra.launcher.partition=gpu")
+    assert code == 0, error
+    assert [plainly(found[:-2])["checkpoint"] for found in started.words] == [
+        str(tmp_path / name) for name in ("a.pth", "b.pth")
+    ]
+    assert all({"launcher=slurm", "hydra.launcher.partition=gpu"} <= set(found) for found in started.words)
+
+
+def test_a_name_is_that_of_one_comparison(said, started: Started, tmp_path: Path):
+    words = ["method=[dora,dino]", "pretrain=mini", "eval=[knn_mini]", "name=first"]
+    assert said("task=compare", *words)[0] == 0
+    assert said("task=compare", *words, "seeds=[0,1]", "num_workers=0")[0] == 0  # more of the same
+    code, _, error = said("task=compare", *words, "method.momentum=0.9")
+    assert code == 2
+    assert "error: name: outputs/compare/first is the comparison method=dora,dino" in error
+    assert error.rstrip().endswith("expected a name of its own")
 
 
 def test_encoders_are_compared_by_their_labels(said, tmp_path: Path, tiny_folder: Path):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from longtake.engine.config import choices, plainly
 from longtake.engine.identity import config_hash, variant
 from longtake.engine.machine import resolve_machine
 from longtake.engine.probe import Cost, clips_of, measure_cost
+from longtake.engine.resuming import has_begun
 from longtake.leaderboards import paper
 from longtake.leaderboards.overview import Column
 from longtake.tasks.table import cells as tables
@@ -121,9 +121,9 @@ class Started:
         self.commands: list[list[str]] = []
         self.code = code
 
-    def run(self, command: list[str]) -> subprocess.CompletedProcess:
-        self.commands.append(command)
-        return subprocess.CompletedProcess(command, self.code)
+    def exit_codes(self, commands: list[list[str]]) -> list[int]:
+        self.commands += commands
+        return [self.code] * len(commands)
 
 
 def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0, **keys: object) -> tuple[Started, bool, str]:
@@ -131,7 +131,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0, **key
     if keys.get("table", "mini") == "mini":
         fresh(monkeypatch)
     started = Started(code)
-    monkeypatch.setattr(subprocess, "run", started.run)
+    monkeypatch.setattr("longtake.engine.children.exit_codes", started.exit_codes)
     config = plainly(["task=table", f"output={tmp_path}"]) | {"table": "mini", "seeds": [0]} | keys
     with console.capture() as captured:
         well = fill_table.fill_table(config, [])
@@ -153,7 +153,7 @@ def test_only_what_is_missing_is_run_random_init_first(tmp_path: Path, monkeypat
     (all_of_them,) = [word for word in words[1] if word.startswith("eval=")]
     assert "knn_mini" in all_of_them
     assert {"baseline=false", "seed=0", f"output={tmp_path}"} <= set(words[1])
-    assert "resume=true" not in words[1]
+    assert all("resume=auto" in found for found in words)
     assert "90 min on" in shown
 
 
@@ -166,29 +166,42 @@ def test_a_dry_run_starts_nothing_and_tells_the_cost(tmp_path: Path, monkeypatch
     assert "<i>45.4</i>" in (tmp_path / "tables" / "table_5.md").read_text()
 
 
-def test_what_was_begun_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fill_table, "_begun", lambda encoder, seed, config: encoder.label == "dora")
-    started, _, _ = filled(tmp_path, monkeypatch)
-    assert [command[3] for command in started.commands if "resume=true" in command] == ["method=dora"]
+def test_what_was_begun_goes_on_and_costs_nothing_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fill_table, "has_begun", lambda config: config["method"]["name"] == "dora")
+    _, _, shown = filled(tmp_path, monkeypatch)
+    assert "train dora" not in shown
+    assert "train dino" in shown
 
 
 def test_an_interrupted_run_is_known_by_its_configuration(tmp_path: Path) -> None:
     (encoder,) = [e for e in table("mini", None).encoders if e.label == "simclr"]
     config = plainly(["task=table", f"output={tmp_path}"])
-    assert not fill_table._begun(encoder, 1, config)
+    begun = lambda seed: has_begun(fill_table._machine(encoder, seed, config))  # noqa: E731
+    assert not begun(1)
     trained = plainly([*encoder.overrides, "seed=1"])
     resolve_machine(trained)
     (tmp_path / "a_run").mkdir()
     (tmp_path / "a_run" / "run.json").write_text(json.dumps({"config_hash": config_hash(trained), "config": trained}))
-    assert fill_table._begun(encoder, 1, config)
-    assert not fill_table._begun(encoder, 2, config)
-    for code, begun in (("0123456789ab", False), (training_hash("simclr", "mini", "vit_mini_8"), True)):
-        save_encoder(ViT("mini", 8, 16), tmp_path / "a_run" / "encoder.safetensors", {"code_hash": code})
-        assert fill_table._begun(encoder, 1, config) is begun
+    assert begun(1)
+    assert not begun(2)
+    header = {
+        "method": "simclr",
+        "variant": "",
+        "pretrain": "mini",
+        "backbone": "vit_mini_8",
+        "epochs": trained["epochs"],
+    }
+    for code, today in (("0123456789ab", False), (training_hash("simclr", "mini", "vit_mini_8"), True)):
+        save_encoder(ViT("mini", 8, 16), tmp_path / "a_run" / "encoder.safetensors", {**header, "code_hash": code})
+        assert begun(1) is today
+    save_encoder(
+        ViT("mini", 8, 16), tmp_path / "a_run" / "encoder.safetensors", {**header, "epochs": 1, "code_hash": "old"}
+    )
+    assert begun(1)  # it has not ended
     (tmp_path / "a_run" / "encoder.safetensors").write_bytes(b"")  # a power cut's
     (tmp_path / "b_run").mkdir()
     (tmp_path / "b_run" / "run.json").touch()
-    assert fill_table._begun(encoder, 1, config)
+    assert begun(1)
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
