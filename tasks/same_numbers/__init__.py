@@ -24,6 +24,7 @@ from longtake.leaderboards.same_numbers import NAME, Equivalence, add_equivalenc
 from longtake.leaderboards.schema import PAPER, RANDOM_INIT
 from longtake.tasks import TASKS
 from longtake.tasks.same_numbers.compare import Verdict, verdicts
+from longtake.tasks.same_numbers.fixture_data import write_data
 from longtake.tasks.same_numbers.fixtures import (
     WORLD,
     Fixture,
@@ -33,7 +34,6 @@ from longtake.tasks.same_numbers.fixtures import (
     of_random_init,
     of_source,
     of_training,
-    write_data,
 )
 from longtake.tasks.same_numbers.trees import ask, checked_out
 
