@@ -15,7 +15,7 @@ from longtake.backbones.weights import architecture_of
 from longtake.datasets.ade20k import write_ade20k
 from longtake.datasets.coco import ImageWithObjects, Mask, write_coco
 from longtake.datasets.pictures import UnreadableImage
-from longtake.downstream import mm
+from longtake.downstream import mm, mm_operators
 from longtake.downstream.base import DOWNSTREAM
 from longtake.downstream.cascade_model import Widths, cascade_config
 from longtake.downstream.miou import class_ious, confusion
@@ -132,9 +132,9 @@ def test_operators_are_torchvisions_and_others_say_so() -> None:
 
 def test_a_compiled_extension_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = object()
-    monkeypatch.setitem(sys.modules, mm.EXTENSION, compiled)
-    mm.register_extension()
-    assert sys.modules[mm.EXTENSION] is compiled
+    monkeypatch.setitem(sys.modules, mm_operators.EXTENSION, compiled)
+    mm_operators.register_extension()
+    assert sys.modules[mm_operators.EXTENSION] is compiled
 
 
 def test_versions_that_do_not_fit_are_said_before_anything_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
