@@ -18,7 +18,7 @@ from longtake.methods.base import Method
 
 PROBED_CLIPS, PROBED_FRAMES = 2, 2  # of the first steps; their time is taken to grow with both
 ENOUGH = 1.5  # seconds of steps, after which no larger one is tried
-SLOW = 2.5  # seconds of the first step, beside which what that alone has to do is nothing
+SLOW = 2.5  # seconds of the first step, after which one more has to do
 GROWTH = 4  # of the clips from one step to the next larger
 BESIDES = 1.3  # the time of a whole step over that of forward and backward: optimiser, teacher, log, waiting
 PICTURE = (360, 640)  # of a stored frame, whose views are timed
@@ -90,12 +90,12 @@ def _probe(config: Config) -> Probe:
         flop, kept = _counted(config, method, frames)
         first = time.perf_counter() - began
         slow = device.type == "cpu" and first > SLOW  # on a GPU it is the start that takes long
-        best, clips, began = first / PROBED_CLIPS if slow else float("inf"), PROBED_CLIPS, time.perf_counter()
-        while not slow and (
-            clips == PROBED_CLIPS or (clips <= config["batch_size"] and time.perf_counter() - began < ENOUGH)
+        best, clips, began = float("inf"), PROBED_CLIPS, time.perf_counter()
+        while clips == PROBED_CLIPS or (
+            not slow and clips <= config["batch_size"] and time.perf_counter() - began < ENOUGH
         ):
             try:
-                best = min(best, *(_step(config, method, clips, frames) for _ in range(2)))
+                best = min(best, *(_step(config, method, clips, frames) for _ in range(1 if slow else 2)))
             except torch.cuda.OutOfMemoryError:
                 break
             clips *= GROWTH
