@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 
 import longtake.engine.flags as flags
 from longtake.console import console
-from longtake.engine.command_line import check_overrides
+from longtake.engine.command_line import check_overrides, without_sweeps
 from longtake.engine.compared import compared
-from longtake.engine.config import allow_keywords, outside_overrides, plain, use
+from longtake.engine.config import allow_keywords, key_of, outside_overrides, plain, plainly, use
 from longtake.engine.launch import adopt
 from longtake.engine.overview import overview
 from longtake.engine.sweep import end_of_sweep, one_of_many
@@ -34,6 +34,7 @@ def main() -> None:
             print(overview())
             return
         jobs = submits(given, words)
+        given.multirun = given.multirun or jobs  # a job for each run of a sweep
         words = words if given.shell_completion else checked(given, words)
         if jobs:
             from longtake.engine.submission import submit  # and with it PyTorch
@@ -58,18 +59,15 @@ def checked(given: Namespace, words: list[str]) -> list[str]:
     """The words as Hydra is to read them, with those that a budget picks. Raises `ValueError` for what is wrong with them."""
     if given.help:  # of these choices; alone it is about all of them
         given.help, words = False, [*words, "task=help"]
-    given.multirun = given.multirun or submits(given, words)  # a job for each run of a sweep
     words = as_hydra_reads(compared(words), given.multirun)
     if not words:
         return words
-    if given.cfg or given.info or not any(word.lstrip("+").startswith(("budget=", "pretrain=")) for word in words):
-        check_overrides(words, given.multirun)
-        return words
-    # frames are of the recipe that is picked
-    check_overrides([word for word in words if not word.startswith("frames=")], given.multirun)
-    from longtake.engine.budget import picks  # PyTorch, which `run --help` does not need
+    recipe = [word for word in words if key_of(word) != "frames"]  # which are of the recipe that a budget picks
+    check_overrides(recipe, given.multirun)
+    if not (given.cfg or given.info) and plainly(next(without_sweeps(recipe)))["budget"] is not None:
+        from longtake.engine.budget import picks  # PyTorch, which `run --help` does not need
 
-    words = [*words, *picks(words)]
+        words = [*words, *picks(words)]
     check_overrides(words, given.multirun)
     return words
 

@@ -177,12 +177,17 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _check_disk(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec) -> None:
+def bytes_needed(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec) -> float:
+    """About how many bytes the frames of these videos still take in the store at `path`."""
     size = 0.0
     for info in infos:
         scale = min(1.0, spec.short_side / min(info.width, info.height))
         size += _num_kept(info, spec) * info.width * info.height * scale**2
-    needed = size * float(np.interp(spec.quality, QUALITIES, BYTES_PER_PIXEL)) - _bytes_in(path)
+    return size * float(np.interp(spec.quality, QUALITIES, BYTES_PER_PIXEL)) - _bytes_in(path)
+
+
+def _check_disk(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec) -> None:
+    needed = bytes_needed(path, infos, spec)
     free = shutil.disk_usage(path).free
     if needed > free:
         raise ValueError(

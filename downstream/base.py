@@ -50,6 +50,8 @@ class Downstream(ABC):
     metrics: ClassVar[tuple[str, ...]]  # names of what `evaluate` returns, in the order of the paper's table
     primary: ClassVar[tuple[str, ...]] = ()  # those compared with random init at the end of a run; () is the first one
     shared: ClassVar[bool] = False  # processes that run together evaluate it together (parallel.py)
+    label_free: ClassVar[bool] = False  # its metrics describe, and are not better when they are higher
+    names_its_data: ClassVar[bool] = False  # its protocol says what it is tested on
     version: ClassVar[int] = 1  # raised when the same preset would give other numbers
 
     preset: str  # the yaml's name for its settings

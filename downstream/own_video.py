@@ -46,6 +46,8 @@ class OwnVideo(Downstream, name="own_video"):
     """`root`: video files as of `pretrain=video`, or of kind `frames` a folder of pictures as of `pretrain=frames`."""
 
     metrics: ClassVar[tuple[str, ...]] = ("rankme", "kmeans_overlap", "object_map_overlap")
+    label_free: ClassVar[bool] = True
+    names_its_data: ClassVar[bool] = True
 
     root: str | Sequence[str] | None
     frames_per_second: float | None = None

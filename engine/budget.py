@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 
 from longtake.engine.command_line import without_sweeps
-from longtake.engine.config import plainly
+from longtake.engine.config import key_of, plainly
 from longtake.engine.devices import num_processes
 from longtake.engine.folders import records
-from longtake.engine.forecast import START_SECONDS, evaluating_seconds, in_time
+from longtake.engine.forecast import START_SECONDS, evaluating_seconds
 from longtake.engine.identity import Config, config_hash
 from longtake.engine.launch import goes_on, launched
-from longtake.engine.length import length_of, seconds_in
-from longtake.engine.machine import resolve_machine
+from longtake.engine.length import in_time, length_of, seconds_in
+from longtake.engine.machine import on_this_machine, resolve_machine
 from longtake.engine.plan import build_evaluation
 from longtake.engine.probe import probed, seconds_per_clip
 from longtake.leaderboards.schema import RANDOM_INIT
@@ -38,14 +38,14 @@ def picks(words: Sequence[str]) -> list[str]:
 
     Raises `ValueError` where nothing fits into the time.
     """
-    jobs = [list(job) for job in without_sweeps([word for word in words if not word.startswith("frames=")])]
+    jobs = [list(job) for job in without_sweeps([word for word in words if key_of(word) != "frames"])]
     first = plainly(jobs[0])
     if len(several := {str(plainly(job)["budget"]) for job in jobs}) > 1:
         raise ValueError(f"budget: got {', '.join(sorted(several))}, expected one for all runs of a sweep")
     if first["budget"] is None or first["task"] != "run" or first["checkpoint"] or _untrained(jobs):
         return []
     if "launcher=slurm" in words:
-        if first["budget"] == "auto":
+        if first["budget"] == "auto" or keys_of(words) & set(LENGTHS):
             return ["budget=null"]
         raise ValueError(f"budget={first['budget']}: a job's machine is not this one; give it frames=N, or budget=null")
     return fitted(words, jobs, first)
@@ -53,7 +53,7 @@ def picks(words: Sequence[str]) -> list[str]:
 
 def fitted(words: Sequence[str], jobs: list[list[str]], first: Config) -> list[str]:
     """The words that are picked for these jobs, the whole command line's being `words`."""
-    given = {word.lstrip("+").partition("=")[0] for word in words}
+    given = keys_of(words)
     resolve_machine(first)
     device = first["device"].partition(":")[0]
     time = AUTO["cpu" if device == "cpu" else "cuda"] if first["budget"] == "auto" else str(first["budget"])
@@ -66,13 +66,17 @@ def fitted(words: Sequence[str], jobs: list[list[str]], first: Config) -> list[s
         raise ValueError(f"budget={time}: started as several processes; give them frames=N, or budget=null")
     if goes_on(first["resume"]) and (before := _picked_before(jobs[0], found, first)):
         return [*found, *before]
-    trained = [_machine([*job, *found]) for job in jobs if _machine(job)["method"]["name"] != RANDOM_INIT]
+    trained = [on_this_machine([*job, *found]) for job in jobs if on_this_machine(job)["method"]["name"] != RANDOM_INIT]
     if "batch_size" not in given:
         sizes = [_batch(config, _seconds(config, time)) for config in trained]
         if any(size < config["batch_size"] for size, config in zip(sizes, trained, strict=True)):
             found.append(f"batch_size={min(sizes)}")
             trained = [{**config, "batch_size": min(sizes)} for config in trained]
     return [*found, f"frames={rounded(min(_frames(config, time) for config in trained))}"]
+
+
+def keys_of(words: Sequence[str]) -> set[str]:
+    return {key_of(word) for word in words}
 
 
 def _may_pick(word: str, given: set[str]) -> bool:
@@ -83,13 +87,6 @@ def _may_pick(word: str, given: set[str]) -> bool:
 
 def _untrained(jobs: list[list[str]]) -> bool:
     return all(plainly(job)["method"]["name"] == RANDOM_INIT for job in jobs)
-
-
-def _machine(words: Sequence[str]) -> Config:
-    """The configuration of these words, as a run on this machine has it."""
-    config = plainly(words)
-    resolve_machine(config)
-    return config
 
 
 def _seconds(config: Config, time: str) -> float:
@@ -140,11 +137,11 @@ def rounded(frames: int) -> int:
 def _picked_before(words: list[str], found: list[str], config: Config) -> list[str]:
     """What was picked when the latest run that these words continue was begun: a second probe would pick another length."""
     for record in records(Path(config["output"])):
-        if record.config.get("frames") is None:
+        if record.config.get("frames") is None or record.config["method"]["name"] != config["method"]["name"]:
             continue
         picked = [f"batch_size={record.config['batch_size']}", f"frames={record.config['frames']}"]
         try:
-            if config_hash(_machine([*words, *found, *picked])) == record.config_hash:
+            if config_hash(on_this_machine([*words, *found, *picked])) == record.config_hash:
                 return picked
         except ValueError:  # frames that do not suit these words: of another training
             continue

@@ -1,6 +1,6 @@
 """The checkpoints of a run that goes on: `last.ckpt`, and `previous.ckpt` for when a power cut has spoilt the last one."""
 
-import pickle
+import errno
 import zipfile
 from pathlib import Path
 
@@ -54,7 +54,11 @@ def fault(path: Path) -> str | None:
         step_of(path)
     except zipfile.BadZipFile:
         return f"is damaged (cut short at {path.stat().st_size:,} bytes, or never a checkpoint)"
-    except (KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place in the file that there is not
+            raise
+        return f"is damaged ({error.strerror})"
+    except Exception as error:  # zlib's, pickle's, "encrypted", ...: it depends on the bit
         return f"is damaged ({type(error).__name__}: {' '.join(str(error).split())[:80]})"
     return None
 

@@ -8,10 +8,10 @@ from types import FrameType
 
 from longtake.console import console
 from longtake.engine.config import flag_words
-from longtake.engine.signals import NAMES
+from longtake.engine.signals import NAMES, numbers
 
-STOPPING = [getattr(signal, f"SIG{name}") for name in ("INT", *NAMES) if hasattr(signal, f"SIG{name}")]
-STOPPED = [128 + number for number in STOPPING]  # exit codes of runs that have ended in order after one
+STOPPING = numbers(NAMES)
+STOPPED = [code for number in STOPPING for code in (128 + number, -number)]  # exit codes of runs that one has ended
 
 
 def command(words: Sequence[str]) -> list[str]:
@@ -19,12 +19,15 @@ def command(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "longtake.run", *flag_words(), *words]
 
 
-def run_all(commands: Mapping[str, Sequence[str]], launcher: Sequence[str] = ()) -> dict[str, int]:
-    """Run the commands by name. Returns the exit codes of those that failed.
+def run_all(commands: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Run the commands by name, those that submit jobs all at once. Returns the exit codes of those that failed.
 
     What is to stop this process stops the runs, which save, and then this process.
     """
-    codes = _at_once(commands) if "launcher=slurm" in launcher else _in_turn(commands)
+    queued = any("launcher=slurm" in line for line in commands.values())
+    codes = dict(zip(commands, exit_codes([*commands.values()]), strict=True)) if queued else _in_turn(commands)
+    if any(code in STOPPED for code in codes.values()):  # and so are we
+        raise SystemExit("stopped; to go on, give the same command again")
     return {name: code for name, code in codes.items() if code}
 
 
@@ -37,17 +40,13 @@ def well(failed: Mapping[str, int]) -> bool:
     return not failed
 
 
-def _at_once(commands: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    return dict(zip(commands, exit_codes([*commands.values()]), strict=True))
-
-
 def _in_turn(commands: Mapping[str, Sequence[str]]) -> dict[str, int]:
     codes = {}
     for number, (name, line) in enumerate(commands.items(), 1):
         console.rule(f"{number} of {len(commands)}: {name}", align="left")
         (codes[name],) = exit_codes([line])
-        if codes[name] in STOPPED or -codes[name] in STOPPING:  # and so are we
-            raise SystemExit("stopped; to go on, give the same command again")
+        if codes[name] in STOPPED:
+            break
     return codes
 
 
@@ -61,7 +60,8 @@ def exit_codes(lines: Sequence[Sequence[str]]) -> list[int]:
 
     before = {number: signal.signal(number, pass_on) for number in STOPPING}
     try:
-        processes += [Popen(line) for line in lines]
+        for line in lines:
+            processes.append(Popen(line))
         return [process.wait() for process in processes]
     finally:
         for number, handler in before.items():

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
-from longtake.engine.config import GROUPS, choices, composed, plain, unknown_key
+from longtake.engine.config import GROUPS, choices, composed, key_of, plain, plainly, unknown_key
 from longtake.engine.length import check_words
 from longtake.registry import unknown
 
@@ -22,20 +22,20 @@ def check_overrides(overrides: Sequence[str], sweep: bool = True) -> None:
     """Raise `ValueError`, in one line, when the overrides name what does not exist or cannot be read, in any job of a `sweep`."""
     combinations = list(without_sweeps(overrides))
     if len(combinations) > 1 and not sweep:
-        several = next(word for word, other in zip(*combinations[:2], strict=True) if word != other).split("=")[0]
-        given = next(word for word in overrides if word.lstrip("+").startswith(f"{several.lstrip('+')}="))
+        several = next(word for word, other in zip(*combinations[:2], strict=True) if word != other)
+        given = next(word for word in overrides if key_of(word) == key_of(several))
         raise ValueError(f"{given}: several values are several runs, run -m {given}; a list is in brackets: [a,b]")
     for combination in combinations:
         _check(combination)
-    if any(word.startswith("experiment=") for word in overrides):
-        for combination in without_sweeps([*overrides, *_swept_by_experiment(overrides)]):
+    if swept := _swept_by_experiment(overrides):
+        for combination in without_sweeps([*overrides, *swept]):
             _check(combination)
 
 
 def _check(overrides: Sequence[str]) -> None:
     check_words(overrides)
     try:
-        plain(composed(overrides))
+        plainly(overrides)
     except MissingConfigException as error:
         raise ValueError(_missing(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
@@ -62,13 +62,15 @@ def without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
 
 def sweep(overrides: Sequence[str]) -> list[list[str]]:
     """The words of every run that a command line sweeps over, those of an experiment's yaml included."""
-    swept = _swept_by_experiment(overrides) if any(word.startswith("experiment=") for word in overrides) else []
-    parsed = OverridesParser.create().parse_overrides([*swept, *overrides])  # what is said later counts
+    words = [*_swept_by_experiment(overrides), *overrides]  # what is said later counts
+    parsed = OverridesParser.create().parse_overrides(words)
     return [list(words) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for words in batch]
 
 
 def _swept_by_experiment(overrides: Sequence[str]) -> list[str]:
-    """Return what the yaml of an experiment sweeps over, as words."""
+    """Return what the yaml of an experiment sweeps over, as words; [] where none is chosen."""
+    if "experiment" not in map(key_of, overrides):
+        return []
     sweeper = composed(next(without_sweeps(overrides)), hydra=True).hydra.sweeper
     return [f"{key}={values}" for key, values in (sweeper.get("params") or {}).items()]
 

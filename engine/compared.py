@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from longtake.engine.config import key_of
 from longtake.engine.words import split
 
 TASK = "task=compare"
@@ -47,5 +48,5 @@ def deciding(words: Sequence[str]) -> list[str]:
 
 
 def _is_of(word: str, keys: Sequence[str]) -> bool:
-    key = word.lstrip("+").partition("=")[0]
+    key = key_of(word)
     return key in keys or key.partition(".")[0] in keys

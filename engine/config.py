@@ -75,7 +75,7 @@ def flag_words() -> list[str]:
 def composed(overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
     """The configuration that these overrides give, Hydra's own too if asked for; also from within a Hydra job."""
     sources, outside = _sources(), tuple(outside_folders())
-    searches = any(word.lstrip("+").startswith("hydra.searchpath=") for word in overrides)  # and so is not to be kept
+    searches = "hydra.searchpath" in map(key_of, overrides)  # and so is not to be kept
     loader = (_loader.__wrapped__ if searches else _loader)(sources, outside)
     config = loader.load_configuration(
         sources.config_name, allow_keywords(overrides), run_mode=RunMode.RUN, from_shell=False
@@ -112,6 +112,11 @@ class _ReadOnce(CachingConfigRepository):
 
     def __deepcopy__(self, _: dict[int, Any]) -> "_ReadOnce":
         return self
+
+
+def key_of(word: str) -> str:
+    """The key of a word, `+seed=1` as well as `seed=1`."""
+    return word.lstrip("+").partition("=")[0]
 
 
 def allow_keywords(words: Sequence[str]) -> list[str]:

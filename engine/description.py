@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from longtake.engine.forecast import WORKER_GB, Forecast, check_disk, forecast, in_bytes, in_time
-from longtake.engine.length import seconds_in
+from longtake.engine.forecast import WORKER_GB, Forecast, check_disk, forecast, in_bytes
+from longtake.engine.length import in_time, seconds_in
 from longtake.engine.plan import Plan
 
 REASON = re.compile(r" \(expected|\. |; ")  # what follows the first of these is advice
 
 
-def description(plan: Plan, recipe: str, picked: Sequence[str] = ()) -> Table:
+def description(plan: Plan, recipe: str, picked: Sequence[str] = (), where: str = "") -> Table:
     """The plan for people; `recipe` says what a recipe has set, `picked` are the words that a budget has added.
+
+    `where` says on what it will run, if not here.
 
     Raises `ValueError` where a disk has no room for what the run writes.
     """
@@ -27,10 +29,8 @@ def description(plan: Plan, recipe: str, picked: Sequence[str] = ()) -> Table:
         if recipe:
             table.add_row("recipe", recipe)
         table.add_row("data", Text(plan.data))
-        table.add_row(
-            "on",
-            f"{config['device']}, {config['trainer']['precision']}{_workers(config['num_workers'])}, seed {config['seed']}",
-        )
+        where = where or f"{config['device']}, {config['trainer']['precision']}, {data_workers(config['num_workers'])}"
+        table.add_row("on", f"{where}, seed {config['seed']}")
         _add_cost(table, plan, picked)
     elif config["checkpoint"] is not None:
         table.add_row("encoder", Text(str(config["checkpoint"])))
@@ -42,11 +42,9 @@ def description(plan: Plan, recipe: str, picked: Sequence[str] = ()) -> Table:
     return table
 
 
-def _workers(count: int | None) -> str:
-    """The data workers and their memory; None where another machine will say how many."""
-    if count is None:
-        return ""
-    return f", {count} data worker(s) of about {in_bytes(1e9 * WORKER_GB)} each" if count else ", no data workers"
+def data_workers(count: int) -> str:
+    """The data workers and their memory."""
+    return f"{count} data worker(s) of about {in_bytes(1e9 * WORKER_GB)} each" if count else "no data workers"
 
 
 def _length(plan: Plan) -> str:

@@ -18,7 +18,7 @@ def per_machine(config: Config) -> int:
     """How many processes a run has on each machine."""
     devices = config["trainer"]["devices"]
     if devices in AUTO:
-        return torch.cuda.device_count() if _is_gpu(config["device"]) else 1
+        return torch.cuda.device_count() if is_gpu(config["device"]) else 1
     return len(devices) if isinstance(devices, list) else devices
 
 
@@ -27,7 +27,7 @@ def resolve_devices(config: Config) -> None:
     if config["device"] == "auto":
         config["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     device, trainer = config["device"], config["trainer"]
-    if _is_gpu(device) and not torch.cuda.is_available():
+    if is_gpu(device) and not torch.cuda.is_available():
         raise ValueError(f"device={device}: this machine has no CUDA device; use device=cpu")
     if device == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device=mps: this machine has no Apple GPU that PyTorch can use; use device=cpu")
@@ -60,8 +60,9 @@ def _devices(device: str, devices: Any) -> int | list[int]:
 
 def accelerator(device: str) -> str:
     """Lightning's name of a device's kind."""
-    return "gpu" if _is_gpu(device) else device
+    return "gpu" if is_gpu(device) else device
 
 
-def _is_gpu(device: str) -> bool:
+def is_gpu(device: str) -> bool:
+    """Whether that is a CUDA device: by its name, or by what there is where that is left open."""
     return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())

@@ -15,7 +15,7 @@ from filelock import Timeout
 
 from longtake.console import console
 from longtake.engine.identity import Config, config_hash
-from longtake.engine.latest import point_to, record_files
+from longtake.engine.latest import point_to
 from longtake.engine.launch import INHERITED
 from longtake.files import acquired, whole
 
@@ -47,14 +47,22 @@ def run_folder(config: Config, what: str, resumed: Path | None) -> Path:
         return resumed
     stamp = datetime.datetime.now().strftime(STAMP)
     folder = Path(config["output"]) / f"{stamp}_{what}"
-    while folder.exists():  # another run of the same second
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while not _made(folder):  # another run of the same second
         folder = folder.with_name(f"{folder.name}+")
-    folder.mkdir(parents=True)
     about = {"started": stamp, "folder": folder.name, "config_hash": config_hash(config), "config": config}
     with whole(folder / RECORD) as part:
         part.write_text(json.dumps(about, indent=1, default=str))
     point_to(folder)
     return folder
+
+
+def _made(folder: Path) -> bool:
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def run_name(parts: Sequence[str], variant: str) -> str:
@@ -123,7 +131,9 @@ def records(output: Path) -> list[Record]:
     comes first.
     """
     found = []
-    for path in record_files(output, RECORD):
+    for path in output.glob(f"*/{RECORD}"):
+        if path.parent.is_symlink():  # `latest`, which is there by its own name
+            continue
         try:
             found.append(_read(path))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

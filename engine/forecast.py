@@ -1,21 +1,22 @@
 """The cost of a run before it starts: time by the probe, memory and disk by estimates that say what they leave out."""
 
+import json
 import shutil
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from longtake.datasets.frame_store import open_environment, read_info
-from longtake.datasets.frame_writer import StoreSpec
-from longtake.datasets.frames import BYTES_PER_PIXEL, QUALITIES, store_folder
+from longtake.datasets.frames import bytes_needed, store_folder
 from longtake.datasets.roots import data_root
 from longtake.datasets.sources.base import Source
 from longtake.datasets.sources.video import Video
 from longtake.engine.devices import num_processes
 from longtake.engine.identity import Config
-from longtake.engine.plan import Plan, build_backbone
+from longtake.engine.plan import Plan, build_backbone, build_method
 from longtake.engine.probe import probed, seconds_per_clip
 from longtake.methods.base import Duration
 
@@ -60,18 +61,21 @@ def evaluating_seconds(config: Config, names: tuple[str, ...]) -> tuple[float, t
     """Seconds of the evaluations of an encoder, and of random init beside it; and those of unknown cost."""
     known = [name for name in names if name in ALLOWANCE]
     encoders = 2 if config["baseline"] else 1
-    slower = forward_seconds(config) / FORWARD_SECONDS if known else 0.0
+    encoder = json.dumps({key: config[key] for key in ("backbone", "seed")})
+    slower = forward_seconds(encoder, config["device"]) / FORWARD_SECONDS if known else 0.0
     return encoders * slower * sum(ALLOWANCE[name] for name in known), tuple(n for n in names if n not in ALLOWANCE)
 
 
-def forward_seconds(config: Config) -> float:
-    """Seconds of a forward pass of `FORWARD`, the least of three."""
-    device, found = config["device"], []
+@cache
+def forward_seconds(encoder: str, device: str) -> float:
+    """Seconds of a forward pass of `FORWARD`, the least of three; `encoder` is the part of a configuration, as JSON."""
+    found = []
     with torch.random.fork_rng([]), torch.inference_mode():
-        encoder, images = build_backbone(config).eval().to(device), torch.zeros(FORWARD, device=device)
+        model = build_backbone(json.loads(encoder)).eval().to(device)
+        images = torch.zeros(FORWARD, device=device)
         for _ in range(4):
             began = time.perf_counter()
-            encoder(images).cls.sum().item()
+            model(images).cls.sum().item()
             found.append(time.perf_counter() - began)
     return min(found[1:])
 
@@ -86,35 +90,18 @@ def memory_bytes(config: Config) -> float:
 
 
 def store_bytes(source: Source | None) -> float:
-    """Bytes that the frame store of videos will add to the data root; 0 where it is there, or none is needed."""
+    """Bytes that the frame store of videos will add to the data root; 0 where it is there, and for what is not of videos."""
     if not isinstance(source, Video):
         return 0.0
-    spec = StoreSpec(
-        source.short_side,
-        source.quality,
-        source.frames_per_second,
-        source.cuts != "ignore",
-        source.faces,
-        source.decoder,
-    )
-    folder = store_folder(data_root() / "frames", source.paths, spec)
+    folder = store_folder(data_root() / "frames", source.paths, source.spec)
     if (folder / "data.mdb").exists() and (read_info(open_environment(folder)) or {}).get("complete"):
         return 0.0
-    infos = [source.probe(path) for path in source.paths]
-    pixels = [
-        info.width * info.height * min(1.0, source.short_side / min(info.width, info.height)) ** 2
-        * (info.num_frames if source.frames_per_second is None else info.seconds * source.frames_per_second)
-        for info in infos
-    ]  # fmt: skip
-    below = [i for i, quality in enumerate(QUALITIES) if quality <= source.quality]
-    return sum(pixels) * BYTES_PER_PIXEL[below[-1] if below else 0]
+    return max(0.0, bytes_needed(folder, [source.probe(path) for path in source.paths], source.spec))
 
 
 def checkpoint_bytes(config: Config) -> float:
     """Bytes of `previous.ckpt`, of `last.ckpt`, of its successor while that is written, and of the encoder."""
-    from longtake.engine.plan import build_method  # here: as the plan, on no device
-
-    with torch.device("meta"):
+    with torch.device("meta"):  # as the plan, on no device
         method = build_method(config, Duration(config["epochs"], 1, config["batch_size"]))
     weights = sum(p.numel() * p.element_size() for p in method.parameters())
     moments = sum(2 * p.numel() * p.element_size() for p in method.parameters() if p.requires_grad)
@@ -135,18 +122,10 @@ def check_disk(plan: Plan) -> tuple[float, float]:
             what = "frame store" if key == "LONGTAKE_DATA" else "checkpoints"
             raise ValueError(
                 f"{key}: {folder} has {in_bytes(free)} free, but the {what} may take {in_bytes(size)} of "
-                f"{in_bytes(wanted[device])}; make room, choose another folder, or lower pretrain.short_side or pretrain.quality"
+                f"{in_bytes(wanted[device])}; make room, or choose another folder"
+                f"{', or lower pretrain.short_side or pretrain.quality' if key == 'LONGTAKE_DATA' else ''}"
             )
     return needs
-
-
-def in_time(seconds: float) -> str:
-    """`40 s`, `11 min`, `2.5 h`, `3 days`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86_400:,.0f} days"
 
 
 def in_bytes(size: float) -> str:

@@ -6,19 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from longtake.downstream.base import HARMLESS
+from longtake.downstream.base import DOWNSTREAM, HARMLESS
 
 Config = dict[str, Any]  # run.yaml, resolved
 
 # What decides the weights: runs that agree in these are the same run, wherever their files lie.
 TRAINING = ("method", "backbone", "pretrain", "epochs", "batch_size", "seed")
-OPENED: Config = {
-    "strategy": "auto",
-    "callbacks": [],
-}  # keys of trainer that may decide them, too, and what they are by default
+# Keys of trainer that may decide them, too, and what they are by default.
+OPENED: Config = {"strategy": "auto", "callbacks": []}
 IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
 DEFAULT_FIDELITY = "paper"
-NAMES_ITS_DATA = ("own_video",)  # evaluations whose protocol says what they are tested on
 
 
 def config_hash(config: Config) -> str:
@@ -29,8 +26,8 @@ def config_hash(config: Config) -> str:
 
 def training(config: Config) -> Config:
     """Return the part of a configuration that decides the weights; of Lightning's parts, those that somebody has set."""
-    opened = {key: value for key, value in config.get("trainer", {}).items() if key in OPENED and value != OPENED[key]}
-    return {key: config.get(key) for key in TRAINING} | ({"trainer": opened} if opened else {})
+    opened = {key: value for key, value in config["trainer"].items() if key in OPENED and value != OPENED[key]}
+    return {key: config[key] for key in TRAINING} | ({"trainer": opened} if opened else {})
 
 
 def variant(config: Config, recipe: Config) -> str:
@@ -48,7 +45,7 @@ def variant(config: Config, recipe: Config) -> str:
 
 def protocol_suffix(keys: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     """Return what differs from an evaluation's preset, so that rows with other settings are never taken for one another."""
-    said = ("root", "kind") if keys["task"] in NAMES_ITS_DATA else ()
+    said = ("root", "kind") if DOWNSTREAM[keys["task"]].names_its_data else ()
     changed = {key: value for key, value in changes(keys, recipe).items() if key not in (*HARMLESS, *said)}
     if changed.get("root"):
         changed["root"] = Path(changed["root"]).name

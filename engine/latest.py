@@ -1,4 +1,4 @@
-"""`outputs/latest`: a link to the newest run folder; and the records of runs, which must not be found through it a second time."""
+"""`outputs/latest`: a link to the newest run folder."""
 
 import os
 from pathlib import Path
@@ -20,8 +20,3 @@ def point_to(folder: Path) -> None:
         os.replace(new, link)
     except (OSError, NotImplementedError):  # of a file system, or a Windows, that has no links for everybody
         new.unlink(missing_ok=True)
-
-
-def record_files(output: Path, name: str) -> list[Path]:
-    """The files of that name in the run folders, each once."""
-    return [path for path in output.glob(f"*/{name}") if not path.parent.is_symlink()]

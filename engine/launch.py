@@ -68,7 +68,7 @@ def in_slurm_job() -> bool:
 
 
 def restarted() -> bool:
-    """Whether this is a batch job, or the second attempt of one: the run that it began is to be continued."""
+    """Whether this is a batch job, or torchrun has started its processes again: a run that was begun is to be continued."""
     return in_slurm_job() or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
@@ -122,9 +122,8 @@ def _meeting(found: Launch) -> tuple[str, str]:
 
         nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST") or "127.0.0.1"
         step = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
-        number = crc32(
-            "\0".join([*step, *sys.argv]).encode()
-        )  # the same in all processes, another one in the next step
+        # the same in all processes, another one in the next step
+        number = crc32("\0".join([*step, *sys.argv]).encode())
         return SLURMEnvironment.resolve_root_node_address(nodes), str(FIRST_PORT + number % PORTS)
     if found.local_size < found.size and "MASTER_ADDR" not in os.environ:
         raise ValueError(

@@ -85,3 +85,12 @@ def check_words(words: Sequence[str]) -> None:
         raise ValueError(
             "frames and pretrain.clips_per_epoch: got both, expected one (frames / epochs / T are an epoch's clips)"
         )
+
+
+def in_time(seconds: float) -> str:
+    """`40 s`, `11 min`, `2.5 h`, `3 days`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86_400:,.0f} days"

@@ -19,7 +19,7 @@ from longtake.datasets.sources.base import SOURCES, Source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import Downstream, Encoder
 from longtake.engine.budget import picks
-from longtake.engine.config import choices, composed, plain, plainly
+from longtake.engine.config import choices, composed, plain
 from longtake.engine.description import description
 from longtake.engine.folders import ENCODER
 from longtake.engine.identity import variant
@@ -28,7 +28,7 @@ from longtake.engine.machine import resolve_machine
 from longtake.engine.plan import build_evaluation, make_plan
 from longtake.engine.pretraining import open_clips
 from longtake.engine.pretraining import pretrain as trained_in
-from longtake.engine.recipe import recipe_said
+from longtake.engine.recipe import recipe_of, recipe_said
 from longtake.engine.session import new_folder
 from longtake.engine.words import word_of
 from longtake.leaderboards.schema import RANDOM_INIT
@@ -90,16 +90,16 @@ def pretrain(
     given = {key: value for key, value in given.items() if value is not None}
     given |= {f"method.{key}": plain_value(value) for key, value in arguments.items()}
     picked = {} if budget is None else _picked(method, source, backbone, {**given, "budget": budget})
-    named = {key: picked.pop(key) for key in ("backbone", "recipe") if key in picked}
-    words += [f"{key}={value}" for key, value in named.items()]
+    words += [f"{key}={picked.pop(key)}" for key in ("backbone", "recipe") if key in picked]
     config = _composed(words, method, source, backbone)
     for key, value in {**given, "budget": None, **picked, "eval": {}}.items():
         OmegaConf.update(config, key.lstrip("+"), value, merge=False, force_add=True)
     plan = make_plan(plain(config))
-    console.print(description(plan, recipe_said(plan.config, composed(words, hydra=True).hydra.runtime.choices)))
+    chosen = composed(words, hydra=True).hydra.runtime.choices
+    console.print(description(plan, recipe_said(plan.config, chosen)))
     clips = open_clips(plan)
     assert clips is not None
-    changed = variant(plan.config, {**plainly(words), "recipe": named.get("recipe")})
+    changed = variant(plan.config, recipe_of(plan.config, chosen))
     folder = new_folder(plan, changed)
     from longtake.engine.fit import Interrupted  # Lightning: what is wrong is said without it
 

@@ -1,14 +1,35 @@
 """What a run takes of the machine it is on: device, precision, number of workers, a folder to write to."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from longtake.engine.config import plainly
 from longtake.engine.devices import num_processes, resolve_devices
 from longtake.engine.identity import Config
 from longtake.engine.keys import OF_MACHINE
 from longtake.engine.launch import launched
+
+AUTO_PRECISIONS = ("32-true", "bf16-mixed")  # what `auto` becomes, by the device
+MOST_WORKERS = 8
+
+
+def on_this_machine(words: Sequence[str]) -> Config:
+    """The configuration that these words give to a run here."""
+    config = plainly(words)
+    resolve_machine(config)
+    return config
+
+
+def to_be_checked(words: Sequence[str]) -> Config:
+    """The configuration of a job, whose machine is not this one: as on a CPU, with nothing that only that machine can refuse."""
+    config = plainly(words)
+    config.update(device="cpu", num_workers=0)
+    config["trainer"]["precision"] = "auto"
+    resolve_machine(config)
+    return config
 
 
 def resolve_machine(config: Config) -> None:
@@ -21,10 +42,10 @@ def resolve_machine(config: Config) -> None:
         config["trainer"].update(devices=size, num_nodes=1)
     device = config["device"]
     workers = config["num_workers"]
-    workers = min(8, cores() // 2) if workers is None else workers
+    workers = default_workers(cores()) if workers is None else workers
     if config["trainer"]["precision"] == "auto":
         bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
-        config["trainer"]["precision"] = "bf16-mixed" if bf16 else "32-true"
+        config["trainer"]["precision"] = AUTO_PRECISIONS[bf16]
     config["num_workers"] = workers
     for task in config["eval"].values():
         task.update({key: config[key] for key in OF_MACHINE if task.get(key, 0) in ("auto", None)})
@@ -45,6 +66,11 @@ def launched_size(config: Config) -> int | None:
             f"device={config['device']}: each of {found.size} processes has a GPU of its own; use device=cuda"
         )
     return found.size
+
+
+def default_workers(cores: int) -> int:
+    """Data workers of a process that has so many cores."""
+    return min(MOST_WORKERS, cores // 2)
 
 
 def cores() -> int:

@@ -71,7 +71,7 @@ def train(plan: Plan, clips: Clips, folder: Path, changed: str) -> None:
         hand_on(stop.args[0])
         raise SystemExit(128 + stop.args[0]) from None
     except FloatingPointError as error:
-        raise SystemExit(f"error: {error} What was saved before: {folder}") from error
+        raise SystemExit(f"error: {str(error).rstrip('.')}; {saved_in(folder)}") from error
     except Exception as error:
         if line := trouble(error):
             raise SystemExit(f"error: {line}; {saved_in(folder)}") from error

@@ -41,7 +41,6 @@ class Cost(NamedTuple):
 
     hours: float
     steps: int
-    seconds_per_clip: float
     device: str
 
 
@@ -50,10 +49,9 @@ def measure_cost(config: Config) -> Cost:
 
     What does not grow with the clips, as the weights of a wide projector, counts with them where the steps stay small.
     """
-    seconds = probed(config).seconds
     duration = duration_of(config, clips_of(config))
-    hours = seconds * duration.num_steps * config["batch_size"] / num_processes(config) / 3600
-    return Cost(hours, duration.num_steps, seconds, config["device"])
+    hours = seconds_per_clip(config) * duration.num_steps * config["batch_size"] / 3600
+    return Cost(hours, duration.num_steps, config["device"])
 
 
 def probed(config: Config) -> Probe:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
+from longtake.engine.devices import is_gpu
 from longtake.engine.launch import launched
 from longtake.parallel import collected, is_first, leave, world_size
 
@@ -25,7 +26,7 @@ def join(device: str) -> None:
     found = launched()
     if found is None or world_size() > 1:
         return
-    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    cuda = is_gpu(device)
     if cuda:
         torch.cuda.set_device(found.local_rank)
     try:

@@ -8,18 +8,20 @@ from hydra.core.hydra_config import HydraConfig
 from longtake.engine.config import choices, composed, plainly
 from longtake.engine.identity import TRAINING, Config, changes
 
-NO_RECIPE = "none"
+NONE = "none"  # the choice of no recipe, of no experiment
 
 
-def recipe_of(config: Config) -> Config:
-    """The same choice of method, backbone, data, recipe and evaluations as this job's, with no value changed (but for `fidelity`).
+def recipe_of(config: Config, chosen: Mapping[str, str] | None = None) -> Config:
+    """The same choice of method, backbone, data, recipe and evaluations, with no value changed (but for `fidelity`).
 
-    Its key `recipe` names a recipe that is not that of the data: it is a word of the variant.
+    Its key `recipe` names a recipe that is not that of the data: it is a word of the variant. `chosen` are the choices of the
+    configuration, by group; those of this job if None.
     """
-    words = _choices(config, _chosen())
-    chosen, usual = _chosen()["recipe"], _recipe_of_data(words)
-    other = [] if chosen == usual else [f"recipe={chosen}"]
-    return {**plainly([*words, *other, f"eval=[{','.join(config['eval'])}]"]), "recipe": chosen if other else None}
+    chosen = chosen or _chosen()
+    words = _choices(config, chosen)
+    recipe, usual = chosen["recipe"], _recipe_of_data(words)
+    other = [] if recipe == usual else [f"recipe={recipe}"]
+    return {**plainly([*words, *other, f"eval=[{','.join(config['eval'])}]"]), "recipe": recipe if other else None}
 
 
 def _recipe_of_data(words: list[str]) -> str:
@@ -29,8 +31,8 @@ def _recipe_of_data(words: list[str]) -> str:
 
 def experiment() -> str:
     """The name of this job's experiment; "" for none, and where there is no job."""
-    name = HydraConfig.get().runtime.choices["experiment"] if HydraConfig.initialized() else NO_RECIPE
-    return "" if name == NO_RECIPE else name
+    name = HydraConfig.get().runtime.choices["experiment"] if HydraConfig.initialized() else NONE
+    return "" if name == NONE else name
 
 
 def recipe_said(config: Config, chosen: Mapping[str, str] | None = None) -> str:
@@ -40,10 +42,10 @@ def recipe_said(config: Config, chosen: Mapping[str, str] | None = None) -> str:
     """
     chosen = chosen or _chosen()
     name, own = chosen["recipe"], f"{chosen['backbone']}_{chosen['method']}"
-    if name == NO_RECIPE:
+    if name == NONE:
         return ""
     words = [*_choices(config, chosen), "eval=[]"]
-    without, with_it = (_training(plainly([*words, f"recipe={recipe}"])) for recipe in (NO_RECIPE, name))
+    without, with_it = (_training(plainly([*words, f"recipe={recipe}"])) for recipe in (NONE, name))
     overridden, before = changes(_training(config), with_it), changes(without, with_it)
     set_here = {key: value for key, value in changes(with_it, without).items() if key not in overridden}
     said = dict.fromkeys(_said(key, before[key], value) for key, value in set_here.items())

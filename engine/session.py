@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of, is_ours, load_encoder, read_header, weights_hash
@@ -27,6 +25,7 @@ from longtake.engine.processes import in_sight, leave_at_exit, shared
 from longtake.engine.recipe import experiment
 from longtake.engine.record import Leaderboard, evaluate, known, print_row
 from longtake.engine.signals import spare_workers
+from longtake.engine.sweep import in_sweep
 from longtake.engine.workers import end_with_lost_batches
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, collected, is_first
@@ -58,11 +57,6 @@ def start_others(plan: Plan) -> None:
     count = str(per_machine(plan.config))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count, "-m", "longtake.run"]
     os.execv(sys.executable, [sys.executable, *launcher, *sys.argv[1:]])
-
-
-def in_sweep() -> bool:
-    """Whether this run is one of several that one command does, one after the other."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def run(plan: Plan, recipe: Config, clips: Clips | None) -> Path:
@@ -174,9 +168,7 @@ def done_before(board: Leaderboard, encoder: ViT, header: Mapping[str, Any]) -> 
 def random_init_row(board: Leaderboard, trained: ViT, header: Mapping[str, Any], workdir: Path) -> Row | None:
     """Random init of the encoder's architecture and seed, evaluated unless the same code has done it before."""
     encoder, header = random_init(trained, header)
-    there = known(board, _key(header, board.protocol), _trained_by(header), weights_hash(encoder))
-    there = agreed(there) if board.task.shared else there
-    return there or add_row(board, encoder, header, workdir)
+    return done_before(board, encoder, header) or add_row(board, encoder, header, workdir)
 
 
 def _key(header: Mapping[str, Any], protocol: str) -> Key:

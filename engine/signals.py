@@ -4,12 +4,18 @@ import atexit
 import mmap
 import os
 import signal
+from collections.abc import Sequence
 from functools import cache
 from types import FrameType
 
 from torch.utils.data._utils import signal_handling
 
 NAMES = ("TERM", "HUP", "USR1", "USR2")  # besides INT, which is Ctrl-C
+
+
+def numbers(names: Sequence[str]) -> list[signal.Signals]:
+    """The signals of these names that this system has (Windows lacks some), and Ctrl-C's."""
+    return [getattr(signal, f"SIG{name}") for name in ("INT", *names) if hasattr(signal, f"SIG{name}")]
 
 
 @cache
@@ -26,7 +32,7 @@ def spare_workers() -> None:
             os._exit(128 + number)
 
     def in_worker() -> None:
-        for number in [getattr(signal, f"SIG{name}") for name in ("INT", *NAMES)]:
+        for number in numbers(NAMES):
             signal.signal(number, on_terminate if number == signal.SIGTERM else signal.SIG_IGN)
 
     def after_pytorchs() -> None:

@@ -19,10 +19,11 @@ from rich.text import Text
 
 from longtake.console import console
 from longtake.engine.command_line import sweep
-from longtake.engine.config import composed, flag_words, plainly
-from longtake.engine.description import description
+from longtake.engine.config import composed, flag_words, key_of, plainly
+from longtake.engine.description import data_workers, description
 from longtake.engine.forecast import WORKER_GB
 from longtake.engine.identity import Config
+from longtake.engine.machine import default_workers, to_be_checked
 from longtake.engine.plan import build_views, make_plan
 from longtake.engine.words import as_typed
 from longtake.engine.workers import AHEAD, batch_bytes
@@ -31,7 +32,7 @@ from longtake.leaderboards.schema import RANDOM_INIT
 HOST_GB = 4.0  # of memory of the machine that a training process on a GPU holds, CUDA's libraries included
 MARGIN, LEAST_GB = 1.5, 8
 # What says how jobs are started, or is said once for all of them: not for the jobs themselves.
-OURS = ("launcher=", "hydra.", "wait=", "dry_run=")
+OURS = ("launcher", "hydra", "wait", "dry_run")
 
 
 class Job:
@@ -69,9 +70,10 @@ def submit(overrides: Sequence[str]) -> int:
 
     Raises `ValueError` for whatever is wrong with any of them, before the first is submitted.
     """
-    jobs = [[word for word in words if not word.startswith(OURS)] for words in sweep(overrides)]
-    asked = dict(word.split("=", 1) for word in overrides if word.startswith(OURS) and "=" in word)
-    launchers = [word for word in overrides if word.startswith(("launcher=", "hydra."))]
+    swept = sweep(overrides)
+    jobs = [[word for word in words if _group_of(word) not in OURS] for words in swept]
+    asked = plainly(swept[0])
+    launchers = [word for word in overrides if _group_of(word) in ("launcher", "hydra")]
     for words in jobs:
         _check(words, quiet=len(jobs) > 1)
     asked_of_slurm = [_parameters(words, launchers) for words in jobs]
@@ -81,14 +83,18 @@ def submit(overrides: Sequence[str]) -> int:
     submitted: list[Submitted] = []
     for parameters, group in groupby(queue, key=lambda each: each[0]):
         alike = [words for _, words in group]
-        if asked.get("dry_run", "false").lower() == "true":
+        if asked["dry_run"]:
             _show(_executor(parameters), alike)
         else:
             submitted += _submitted(_executor(parameters), alike, shared)
     if not submitted:
         return 0
     console.print(Text(f"runs and leaderboards: {Path(plainly(jobs[0])['output']).resolve()}"), soft_wrap=True)
-    return 0 if asked.get("wait", "true").lower() == "false" else _follow(submitted)
+    return _follow(submitted) if asked["wait"] else 0
+
+
+def _group_of(word: str) -> str:
+    return key_of(word).partition(".")[0]
 
 
 def _parameters(words: Sequence[str], launchers: Sequence[str]) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def _parameters(words: Sequence[str], launchers: Sequence[str]) -> dict[str, Any
 def _memory(config: Config, cores: int) -> int:
     """GB to ask for on each machine: the processes, their data workers, and the batches that these have ready."""
     workers = config["num_workers"]
-    workers = min(8, cores // 2) if workers is None else workers
+    workers = default_workers(cores) if workers is None else workers
     processes = config["trainer"]["devices"]
     size = processes * (HOST_GB + WORKER_GB * workers)
     if config["checkpoint"] is None and config["method"]["name"] != RANDOM_INIT:
@@ -120,20 +126,17 @@ def _memory(config: Config, cores: int) -> int:
 
 def _check(words: Sequence[str], quiet: bool) -> None:
     """Say what a job will do. Raises `ValueError` for what would end it at once, but for what depends on the job's machine."""
-    config = plainly(words)
-    if config["task"] != "run":
+    asked = plainly(words)
+    if asked["task"] != "run":
         return
-    trainer = config["trainer"]
-    precision, workers = trainer["precision"], config["num_workers"]
-    config.update(resume=False, device="cpu", num_workers=0)
-    trainer["precision"] = "auto"
-    plan = make_plan(config)
-    if quiet:
-        return
-    config["device"] = f"Slurm: {trainer['devices']} process(es) on {trainer['num_nodes']} machine(s)"
-    config["num_workers"] = workers
-    trainer["precision"] = f"precision {precision}"
-    console.print(description(plan, ""))
+    plan, trainer, workers = (
+        make_plan({**to_be_checked(words), "resume": False}),
+        asked["trainer"],
+        asked["num_workers"],
+    )
+    where = f"Slurm: {trainer['devices']} process(es) on {trainer['num_nodes']} machine(s), precision {trainer['precision']}"
+    if not quiet:
+        console.print(description(plan, "", where=where if workers is None else f"{where}, {data_workers(workers)}"))
 
 
 def _executor(parameters: dict[str, Any]) -> Any:

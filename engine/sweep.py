@@ -78,9 +78,11 @@ def _one_of_several() -> bool:
     return world_size() > 1
 
 
+def in_sweep() -> bool:
+    """Whether this run is one of several that one command does."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def _here() -> bool:
     """Whether this is a job of a sweep whose jobs run in this process, one after the other."""
-    if not HydraConfig.initialized():
-        return False
-    hydra = HydraConfig.get()
-    return hydra.mode == RunMode.MULTIRUN and hydra.launcher._target_.endswith(".BasicLauncher")
+    return in_sweep() and HydraConfig.get().launcher._target_.endswith(".BasicLauncher")

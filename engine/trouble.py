@@ -6,6 +6,7 @@ Any other error is a bug, to be shown whole.
 import errno
 import os
 import re
+from collections.abc import Iterator
 
 from longtake.engine.workers import death
 from longtake.files import Refused, unwritten
@@ -15,17 +16,28 @@ OPEN_FILES = "lift the limit on open files (ulimit -n 65536), or use fewer num_w
 
 
 def trouble(error: BaseException) -> str | None:
-    """The sentence, without a full stop; None for an error that is none of these."""
+    """The sentence, without a full stop; None for an error that is none of these.
+
+    A worker that dies may interrupt anything, the writing of a checkpoint, too, which then fails: its death is what to say.
+    """
+    for line in map(death, _and_those_before(error)):
+        if line:
+            return line
     if isinstance(error, Refused):
         return str(error)
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error, OSError) and error.filename else ""
-    if line := death(error):
-        return line
     if line := unwritten(error):
         return f"{where or 'a file '}cannot be written: {line}"
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return f"{where}{os.strerror(error.errno)}: {OPEN_FILES}"
     return _memory(error, where)
+
+
+def _and_those_before(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those in whose handling it came."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _memory(error: BaseException, where: str) -> str | None:

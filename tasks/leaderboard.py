@@ -1,7 +1,6 @@
 """`run task=leaderboard`: the comparison on the console, in Markdown, LaTeX, pictures and as a page; README's block of it."""
 
 import gc
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +13,11 @@ from longtake.console import console
 from longtake.engine.boards import TRACKED, metrics_for, primary_for, rows_of
 from longtake.engine.command_line import asked_for
 from longtake.engine.config import composed
-from longtake.engine.folders import RECORD
+from longtake.engine.folders import records
 from longtake.engine.freshness import is_stale, reasons, verify, vouched_by
 from longtake.engine.git import REPOSITORY, code_commit
 from longtake.engine.history import diff
 from longtake.engine.identity import Config
-from longtake.engine.latest import record_files
 from longtake.engine.progress import curves
 from longtake.leaderboards.overview import (
     Column,
@@ -155,9 +153,9 @@ def write(folder: Path, boards: Sequence[EvaluationEntries], columns: Sequence[C
 def loss_curves(output: Path) -> dict[str, list[Curve]]:
     """Return, by method, the total loss of every run in a folder over the share of its training."""
     found: dict[str, list[Curve]] = {}
-    for record in sorted(record_files(output, RECORD)):
-        method = json.loads(record.read_text())["config"]["method"]["name"]
-        terms = curves(record.parent, "loss/")
+    for record in sorted(records(output), key=lambda record: record.folder.name):
+        method = record.config["method"]["name"]
+        terms = curves(record.folder, "loss/")
         if terms:
             steps = next(iter(terms.values()))[0]
             total = [sum(values) for values in zip(*(values for _, values in terms.values()), strict=False)]

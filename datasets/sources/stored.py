@@ -41,8 +41,12 @@ class Stored(Source):
     def files(self) -> Sequence[Path]:
         """The videos, made where they are not there yet."""
 
+    @property
+    def spec(self) -> StoreSpec:
+        """How its frames are stored."""
+        look = self.cuts != "ignore"
+        return StoreSpec(self.short_side, self.quality, self.frames_per_second, look, self.faces, self.decoder)
+
     def open(self) -> FrameStore:
         """The frame store, built where it is missing."""
-        look = self.cuts != "ignore"
-        spec = StoreSpec(self.short_side, self.quality, self.frames_per_second, look, self.faces, self.decoder)
-        return build(self.files(), spec, data_root() / "frames", skip_corrupt=self.skip_corrupt)
+        return build(self.files(), self.spec, data_root() / "frames", skip_corrupt=self.skip_corrupt)

@@ -13,15 +13,15 @@ from longtake.engine.config import choices, plainly
 from longtake.engine.encoders import check_label
 from longtake.engine.folders import ENCODER
 from longtake.engine.identity import Config, config_hash
-from longtake.engine.machine import resolve_machine
+from longtake.engine.machine import AUTO_PRECISIONS, on_this_machine, to_be_checked
 from longtake.engine.plan import duration_of
-from longtake.engine.probe import clips_of, probed, seconds_per_clip
+from longtake.engine.probe import clips_of, measure_cost, probed
 from longtake.engine.words import word_of
-from longtake.files import replace as written
+from longtake.files import whole
 from longtake.leaderboards.schema import RANDOM_INIT
 from longtake.registry import unknown
+from longtake.tasks.table.cells import chosen_seeds
 
-BY_DEVICE = ("32-true", "bf16-mixed")  # what `trainer.precision=auto` becomes
 SAME_FLOP = 0.02  # relative: a training as dear as the cheapest is not repeated
 
 
@@ -37,17 +37,15 @@ class Contender:
 
     def config(self, seed: int | None) -> Config:
         """The configuration of its run, as the process will see it; for a job, whose GPUs are not here, but for the device."""
-        found = plainly([*self.words, *([] if seed is None else [f"seed={seed}"])])
-        if "launcher=slurm" in self.words:
-            found["device"] = "cpu"
-        resolve_machine(found)
-        return found
+        return (to_be_checked if "launcher=slurm" in self.words else on_this_machine)(self._words(seed))
+
+    def _words(self, seed: int | None) -> list[str]:
+        return [*self.words, *([] if seed is None else [f"seed={seed}"])]
 
     def hashes(self, seed: int | None) -> set[str]:
         """The hashes that its run's configuration can have: where nobody gives the precision, the device decides it."""
-        config = self.config(seed)
-        given = any(word.startswith("trainer.precision=") for word in self.words)
-        precisions = {config["trainer"]["precision"]} if given else BY_DEVICE
+        config, given = self.config(seed), plainly(self._words(seed))["trainer"]["precision"]
+        precisions = AUTO_PRECISIONS if given == "auto" else (given,)
         return {config_hash({**config, "trainer": {**config["trainer"], "precision": each}}) for each in precisions}
 
     @property
@@ -105,8 +103,6 @@ def _methods(config: Config) -> list[str]:
 
 
 def _seeds(seeds: object, seed: int) -> tuple[int, ...]:
-    from longtake.tasks.table.cells import chosen_seeds
-
     return chosen_seeds(seeds) or (seed,)
 
 
@@ -123,8 +119,8 @@ def _picked(methods: Sequence[str], shared: list[str], folder: Path, dry: bool) 
         return [str(word) for word in known["picked"]]
     found = picks([f"method={','.join(methods)}", *shared])
     if not dry:
-        folder.mkdir(parents=True, exist_ok=True)
-        written(kept, json.dumps({"words": words, "picked": found}).encode())
+        with whole(kept) as part:
+            part.write_text(json.dumps({"words": words, "picked": found}))
     return found
 
 
@@ -165,8 +161,7 @@ def cost_of(contender: Contender) -> Cost:
     """By a probe of the model, on this machine."""
     config = contender.config(contender.seeds[0])
     steps, frames = _steps(config)
-    clip = config["method"]["num_frames"]
-    return Cost(frames, steps, probed(config).flop / clip, seconds_per_clip(config) * frames / clip / 3600)
+    return Cost(frames, steps, probed(config).flop / config["method"]["num_frames"], measure_cost(config).hours)
 
 
 def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contender]:

@@ -37,7 +37,7 @@ def compare(
     given |= {"label": label or None, "frames": frames, "budget": budget}
     found = [word_of(key, value) for key, value in given.items() if value is not None]
     whole = as_hydra_reads(compared([*found, *words]))
-    check_overrides(whole)
+    check_overrides(whole, sweep=False)
     return compare_all(plainly(whole), whole)
 
 

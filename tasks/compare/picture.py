@@ -5,7 +5,7 @@ from pathlib import Path
 
 from longtake.leaderboards.render import method_name
 from longtake.leaderboards.schema import RANDOM_INIT
-from longtake.tasks.compare.result import LABEL_FREE, Comparison
+from longtake.tasks.compare.result import Comparison, is_label_free
 
 WIDTH, LINE, PANELS_A_ROW = 3.2, 0.3, 4  # inches
 LETTER = 0.07  # inches that a letter of a label takes at most
@@ -37,7 +37,7 @@ def draw(results: Sequence[Comparison], labels: Sequence[str], path: Path) -> No
             axis.annotate(one.letters, (one.score.high, y), (4, -3), textcoords="offset points", fontsize=8)
             if label == RANDOM_INIT:
                 axis.axvline(one.score.value, color="0.5", linestyle=":", linewidth=1, zorder=0)
-        title = f"{result.evaluation}\n{result.metric}{' (label-free)' if result.evaluation in LABEL_FREE else ''}"
+        title = f"{result.evaluation}\n{result.metric}{' (label-free)' if is_label_free(result.evaluation) else ''}"
         axis.set_title(title, fontsize=8, loc="left", parse_math=False)
         names = [method_name(label) for label in shown] if number % wide == 0 else [""] * len(shown)
         axis.set_yticks(range(len(shown)), names, parse_math=False)

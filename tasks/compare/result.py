@@ -8,15 +8,16 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from longtake.engine.boards import metrics_for, primary_for
+from longtake.engine.boards import metrics_for, primary_for, task_of
 from longtake.leaderboards.outcomes import GROUPS, ITEMS, load_outcomes, sorted_by_item
 from longtake.leaderboards.ranking import Pair, RankedMethod, standings
 from longtake.leaderboards.render import empty_table, method_name
 from longtake.leaderboards.schema import Row, lower_is_better
 
-LABEL_FREE = frozenset(
-    {"own_video"}
-)  # evaluations whose metrics are not better when they are higher; all of them are shown
+
+def is_label_free(evaluation: str) -> bool:
+    """Whether its metrics are not better when they are higher; a comparison shows all of them."""
+    return task_of(evaluation).label_free
 
 
 class Found(NamedTuple):
@@ -57,7 +58,7 @@ def measured(labels: Sequence[str], evaluations: Sequence[str], rows: Mapping[tu
         for label in labels:
             mine = [pair for key, pair in sorted(rows.items(), key=str) if key[:2] == (label, name)]
             kept = [sorted_by_item(load_outcomes(pair.folder, name, pair.row.key)) for pair in mine]
-            for metric in metrics_for(name) if name in LABEL_FREE else primary_for(name):
+            for metric in metrics_for(name) if is_label_free(name) else primary_for(name):
                 if kept and all(metric in outcomes for outcomes in kept) and (tested := _stacked(kept, metric)):
                     found.setdefault((name, metric), {})[label] = tested
     return found
@@ -91,7 +92,7 @@ def compared_by(found: Measured) -> list[Comparison]:
 
 def cells_of(result: Comparison, labels: Sequence[str]) -> list[tuple[str, str, bool]]:
     """Score with letters, interval, and whether it is the best number, for each label; empty where it has none."""
-    cells, free = [], result.evaluation in LABEL_FREE
+    cells, free = [], is_label_free(result.evaluation)
     for label in labels:
         one = result.of(label)
         if one is None:
@@ -115,5 +116,5 @@ def table_of(results: Sequence[Comparison], labels: Sequence[str]) -> Table:
             Text.assemble((value, "bold" if best else ""), f" {interval}")
             for value, interval, best in cells_of(result, labels)
         ]
-        shown.add_row(Text(f"{result.evaluation} {result.metric}{' *' * (result.evaluation in LABEL_FREE)}"), *cells)
+        shown.add_row(Text(f"{result.evaluation} {result.metric}{' *' * (is_label_free(result.evaluation))}"), *cells)
     return shown

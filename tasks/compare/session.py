@@ -15,13 +15,14 @@ from longtake.engine.boards import rows_of
 from longtake.engine.children import command, run_all, well
 from longtake.engine.compared import deciding
 from longtake.engine.config import plainly
-from longtake.engine.forecast import evaluating_seconds, in_time
+from longtake.engine.forecast import evaluating_seconds
 from longtake.engine.freshness import reasons
 from longtake.engine.identity import Config, protocol_suffix
 from longtake.engine.launch import alone
+from longtake.engine.length import in_time
 from longtake.engine.machine import writable
 from longtake.engine.plan import build_evaluation
-from longtake.files import replace
+from longtake.files import whole
 from longtake.leaderboards.render import empty_table
 from longtake.leaderboards.schema import RANDOM_INIT, Row
 from longtake.tasks.compare.contenders import Contender, Cost, cost_of, encoders, is_row_of, trainings
@@ -196,7 +197,7 @@ def _run_missing(
                 continue
             words = [*contender.words, *([] if seed is None else ["resume=auto", f"seed={seed}"]), *jobs]
             commands[contender.label if seed is None else f"{contender.label}, seed {seed}"] = command(words)
-    return well(run_all(commands, launcher))
+    return well(run_all(commands))
 
 
 def _tell(
@@ -217,7 +218,8 @@ def _tell(
         folder.mkdir(parents=True, exist_ok=True)
         draw(results, [*labels, RANDOM_INIT], picture)
         cost = cost_cells(costs) if costs else []
-        replace(report, markdown(results, [*labels, RANDOM_INIT], said, cost, picture.name).encode())
+        with whole(report) as part:
+            part.write_text(markdown(results, [*labels, RANDOM_INIT], said, cost, picture.name), encoding="utf-8")
         console.print(f"\nas Markdown: {report}\na picture: {picture}", soft_wrap=True)
     by_label = {
         label: {name: [row.row for key, row in rows.items() if key[:2] == (label, name)] for name in protocols}

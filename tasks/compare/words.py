@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from longtake.leaderboards.ranking import Pair, RankedMethod
 from longtake.leaderboards.render import escape_markdown, markdown_rows, method_name
-from longtake.tasks.compare.result import LABEL_FREE, Comparison, cells_of
+from longtake.tasks.compare.result import Comparison, cells_of, is_label_free
 
 COST_HEAD = ["training", "frames", "steps", "FLOP per frame", "FLOP in all", "relative", "time, about"]
 FREE = "label-free numbers say how encoders differ on this video, not which is better"
@@ -13,7 +13,7 @@ FREE = "label-free numbers say how encoders differ on this video, not which is b
 def sentences(results: Sequence[Comparison]) -> list[str]:
     """One for each task: the first against each of the others."""
     lines = [_sentence(result) for result in results]
-    return [*lines, f"* {FREE}"] if any(result.evaluation in LABEL_FREE for result in results) else lines
+    return [*lines, f"* {FREE}"] if any(is_label_free(result.evaluation) for result in results) else lines
 
 
 def _sentence(result: Comparison) -> str:

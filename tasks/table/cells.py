@@ -14,7 +14,7 @@ from longtake.engine.code_hash import backbones
 from longtake.engine.config import choices, composed, plainly
 from longtake.engine.freshness import reasons
 from longtake.engine.identity import Config
-from longtake.engine.machine import resolve_machine
+from longtake.engine.machine import on_this_machine
 from longtake.engine.plan import build_evaluation
 from longtake.engine.words import word_of
 from longtake.leaderboards import paper
@@ -151,9 +151,7 @@ def cells(plan: Table, folder: Path) -> list[Cell]:
 @cache
 def _built(evaluation: str) -> Downstream:
     """The preset, unchanged."""
-    config = plainly([f"eval=[{evaluation}]"])
-    resolve_machine(config)
-    return build_evaluation(config["eval"][evaluation])
+    return build_evaluation(on_this_machine([f"eval=[{evaluation}]"])["eval"][evaluation])
 
 
 def _cell(encoder: TableLine, evaluation: str, seed: int, found: tuple[Path, Row] | None) -> Cell:

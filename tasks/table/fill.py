@@ -7,10 +7,11 @@ from pathlib import Path
 
 from longtake.console import console
 from longtake.engine.children import command, run_all, well
-from longtake.engine.config import CONFIG_MODULE, plainly
+from longtake.engine.config import CONFIG_MODULE
 from longtake.engine.identity import Config
 from longtake.engine.launch import alone
-from longtake.engine.machine import resolve_machine
+from longtake.engine.length import in_time
+from longtake.engine.machine import on_this_machine
 from longtake.engine.probe import measure_cost
 from longtake.engine.resuming import has_begun
 from longtake.leaderboards.schema import RANDOM_INIT
@@ -67,14 +68,14 @@ def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
         total += cost.hours * len(seeds)
         times = f" x {len(seeds)} seeds" if len(seeds) > 1 else ""
         console.print(
-            f"train {encoder.label}: {_time(cost.hours)}{times} on {cost.device} ({cost.steps:,} steps)",
+            f"train {encoder.label}: {in_time(3600 * cost.hours)}{times} on {cost.device} ({cost.steps:,} steps)",
         )
     for name in dict.fromkeys(cell.evaluation for cell in wanted):
         count = sum(cell.evaluation == name for cell in wanted)
         console.print(f"evaluate {name} x {count}: {cost_of(name)}", soft_wrap=True)
     if trainings:
         console.print(
-            f"training in all: {_time(total)}, by a step or two of noise; reading the data is not in it",
+            f"training in all: {in_time(3600 * total)}, by a step or two of noise; reading the data is not in it",
         )
 
 
@@ -86,15 +87,9 @@ def cost_of(evaluation: str) -> str:
     return rest.split(". ")[0].rstrip(".") if found else "not known"
 
 
-def _time(hours: float) -> str:
-    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 72 else f"{hours / 24:,.0f} days"
-
-
 def _machine(encoder: TableLine, seed: int, config: Config) -> Config:
     """The configuration of a training, as its process will see it."""
-    found = plainly([*training_words(encoder, seed, config), "eval=[]"])
-    resolve_machine(found)
-    return found
+    return on_this_machine([*training_words(encoder, seed, config), "eval=[]"])
 
 
 def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> dict[str, int]:
@@ -105,4 +100,4 @@ def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> dic
         asked = [f"eval=[{','.join(evaluations)}]", "baseline=false", "resume=auto"]
         words = [*training_words(encoder, seed, config), *asked, *launcher]
         commands[f"{encoder.label}, seed {seed}"] = command(words)
-    return run_all(commands, launcher)
+    return run_all(commands)

@@ -117,6 +117,7 @@ def test_processes_that_would_each_measure_take_the_recipe_or_are_refused(
         picks([*data, "budget=1h"])
     assert picks([*data]) == ["budget=null"]  # as for jobs of Slurm: of the default nobody is to notice
     assert picks([*data, "frames=10k"])[0] == "budget=15min"
+    assert picks([*data, "budget=1h", "frames=10k", "launcher=slurm"]) == ["budget=null"]  # the length is given
 
 
 def test_a_run_that_goes_on_keeps_what_was_picked(data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -133,6 +134,15 @@ def test_a_run_that_goes_on_keeps_what_was_picked(data: list[str], tmp_path: Pat
     assert interrupted_run(make_plan(continued).config).name.endswith("_dino")
     with pytest.raises(NoRun):
         interrupted_run(make_plan(plainly([*words, *picks(words)])).config)
+
+
+def test_a_budget_of_an_experiment_s_yaml_picks_as_well(said: Said, tmp_path: Path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    yaml = "# @package _global_\ndefaults:\n  - override /pretrain: mini\nbudget: 20min\n"
+    (tmp_path / "mine" / "experiment" / "quick.yaml").write_text(yaml)
+    code, shown, error = said(f"--config-dir={tmp_path / 'mine'}", "experiment=quick", "suite=quick", "dry_run=true")
+    assert code == 0, error
+    assert "20min: picked frames=" in " ".join(shown.split())
 
 
 def test_a_sweep_has_one_budget(data: list[str]):

@@ -52,6 +52,18 @@ def test_a_damaged_checkpoint_is_known(tmp_path, how):
     assert fault(path).startswith("is damaged (")
 
 
+def test_any_bit_of_the_directory_may_be_wrong(tmp_path):
+    """Whatever a zip file then raises, the checkpoint is known as damaged, or its bytes are all as they were."""
+    whole = checkpoint(tmp_path / LAST, 7).read_bytes()
+    directory = whole.rindex(b"PK\x05\x06") - 300
+    for place in range(directory, len(whole)):
+        for bit in (0, 3, 5):
+            content = bytearray(whole)
+            content[place] ^= 1 << bit
+            (tmp_path / LAST).write_bytes(content)
+            assert fault(tmp_path / LAST) is None or fault(tmp_path / LAST).startswith("is damaged (")
+
+
 def test_the_checkpoint_before_is_kept_and_taken(tmp_path, capsys):
     for step in (1, 2, 3):
         succeed(checkpoint(tmp_path / "last.part", step), tmp_path / LAST, tmp_path / PREVIOUS)

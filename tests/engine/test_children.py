@@ -52,7 +52,7 @@ def test_processes_side_by_side_give_their_exit_codes_in_order():
 def test_another_process_finds_the_same_yamls(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config, "_of_command", [])
+    monkeypatch.setattr(config, "_of_command", [config.Sources()])
     assert command(["seed=1"])[3:] == ["seed=1"]
     config.use(config.Sources(config_dir="mine"))
     flags = ["--config-dir", str(tmp_path / "mine")]

@@ -119,7 +119,7 @@ def test_a_dry_run_prints_the_script_and_submits_nothing(place, tiny_video, tiny
     more = [
         "epochs=1",
         "launcher=slurm",
-        "dry_run=true",
+        "++dry_run=true",
         "hydra.launcher.partition=gpu",
         "hydra.launcher.timeout_min=90",
     ]

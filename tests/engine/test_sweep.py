@@ -46,7 +46,7 @@ def test_a_bug_in_one_run_is_shown_whole_and_the_others_go_on(said, words, tiny_
     assert code == 1
     assert shown.count("this run: ") == 1
     assert "Traceback" in error
-    assert "error: The loss is not finite. What was saved before: " in error
+    assert "error: The loss is not finite; nothing had been saved yet in " in error
     *_, head, first, second = error.splitlines()
     assert (head, first) == ("2 of 3 runs failed:", "  seed=0: RuntimeError: a bug")
     assert second == "  seed=1: The loss is not finite."

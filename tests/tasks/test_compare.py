@@ -23,7 +23,7 @@ from longtake.engine.probe import probed
 from longtake.leaderboards.outcomes import load_outcomes, sorted_by_item
 from longtake.leaderboards.ranking import standings
 from longtake.leaderboards.rows import upsert
-from longtake.tasks.compare.contenders import trainings
+from longtake.tasks.compare.contenders import Contender, trainings
 
 
 def test_lists_become_keys_that_hydra_reads():
@@ -259,6 +259,16 @@ def test_home_is_expanded_and_flags_of_a_cluster_reach_the_jobs(said, started: S
         str(tmp_path / name) for name in ("a.pth", "b.pth")
     ]
     assert all({"launcher=slurm", "hydra.launcher.partition=gpu"} <= set(found) for found in started.words)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [([], 2), (["trainer.precision=auto"], 2), (["trainer.precision=bf16-mixed"], 1)]
+)
+def test_rows_of_jobs_are_known_whatever_their_machine_makes_of_auto(tmp_path: Path, words: list[str], found: int):
+    on_a_gpu = Contender("dino", ("method=dino", "pretrain=mini", "launcher=slurm", *words), (0,), tmp_path)
+    assert len(on_a_gpu.hashes(0)) == found
+    half = replace(on_a_gpu, words=(*on_a_gpu.words, "trainer.precision=16-mixed"))  # no CPU could
+    assert half.hashes(0).isdisjoint(on_a_gpu.hashes(0))
 
 
 def test_a_name_is_that_of_one_comparison(said, started: Started, tmp_path: Path):

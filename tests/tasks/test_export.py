@@ -19,7 +19,7 @@ HEADER = {"method": "dora", "variant": "", "pretrain": "mini", "backbone": "vit_
 
 
 def config(path: Path | None, tmp_path: Path) -> dict:
-    checkpoint = {"checkpoint": path and str(path), "checkpoint_key": None, "checkpoint_pos_mode": None}
+    checkpoint = {"checkpoint": path and str(path), "checkpoint_key": None, "checkpoint_pos_mode": None, "label": None}
     return {**checkpoint, "output": str(tmp_path / "out")}
 
 

@@ -42,7 +42,7 @@ def test_it_shows_ours_and_writes_everything(tmp_path: Path) -> None:
     make_rows(folder, {"none": 0.1, "dora": 0.5})
     run = tmp_path / "a_run"
     (run / "logs" / "from_step_0").mkdir(parents=True)
-    (run / "run.json").write_text('{"config": {"method": {"name": "dora"}}}')
+    (run / "run.json").write_text('{"config_hash": "c", "config": {"method": {"name": "dora"}}}')
     (run / "logs" / "from_step_0" / "metrics.csv").write_text("step,loss/cls,loss/patch\n0,3,1\n5,2,1\n10,1,1\n")
     assert loss_curves(tmp_path) == {"dora": [([0.0, 0.5, 1.0], [4.0, 3.0, 2.0])]}
     shown = said(folder)

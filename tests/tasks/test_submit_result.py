@@ -40,7 +40,7 @@ def test_the_task_finds_the_row_by_the_encoder(tmp_path: Path) -> None:
     encoder = ViT("mini", 8, 64)
     save_encoder(encoder, tmp_path / "encoder.safetensors", {"method": "dora"})
     config = {
-        "checkpoint": str(tmp_path / "encoder.safetensors"), "checkpoint_key": None, "checkpoint_pos_mode": None,
+        "checkpoint": str(tmp_path / "encoder.safetensors"), "checkpoint_key": None, "checkpoint_pos_mode": None, "label": None,
         "submit_result": {"mao": 0.414, "msr50": 0.481, "msr75": None},
     }  # fmt: skip
     with pytest.raises(ValueError, match=r"no row of this encoder; eval=\[seqtrack_got10k\]"):
