@@ -7,6 +7,8 @@ import errno
 import os
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,10 +89,27 @@ def succeed(part: Path, path: Path, previous: Path) -> None:
     settle(path.parent)
 
 
+def check_archive(path: Path) -> None:
+    """Raise `RuntimeError`, with what is wrong, unless every byte of a file of `torch.save` is what was written.
+
+    Raises `OSError` where the file cannot be read: it may be as good as ever.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if bad := archive.testzip():
+                raise RuntimeError(f"{bad} is not what was written")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise RuntimeError("it names a place in the file that there is not") from error
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
+        raise RuntimeError(f"cut short at {path.stat().st_size:,} bytes, or never a checkpoint") from error
+
+
 def settle(path: Path) -> None:
     """Wait until what is in a file, or which files are in a folder, is on the disk: a rename may else outlive what it names."""
     if path.is_dir() and os.name == "nt":
-        return  # which has no such wish for folders
+        return  # which cannot do so with folders
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -32,7 +32,6 @@ from longtake.console import progress_bar
 from longtake.datasets.clips import Clips
 from longtake.datasets.frames import file_hash
 from longtake.datasets.pictures import normalized
-from longtake.datasets.sources.base import Source
 from longtake.datasets.sources.frames import Frames
 from longtake.datasets.sources.video import Video
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
@@ -63,7 +62,7 @@ class OwnVideo(Downstream, name="own_video"):
     progress: bool = True
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Video | Frames:
         """The store that a training has by default."""
         if self.kind == "frames":
             return Frames(name="frames", path=self.root, frames_per_second=self.frames_per_second)  # type: ignore[arg-type]
@@ -74,9 +73,10 @@ class OwnVideo(Downstream, name="own_video"):
         """With the video's name and what is in it: numbers of two videos are never compared."""
         if self.root is None or self.check():
             return super().protocol
-        files = self.source.paths if isinstance(self.source, Video) else []
+        source = self.source
+        files = source.paths if isinstance(source, Video) else source.samples
         content = hashlib.sha256(" ".join(map(file_hash, files)).encode()).hexdigest()[:6]
-        name = re.sub(r"[^\w.-]+", "-", self.source.label.partition(":")[2])
+        name = re.sub(r"[^\w.-]+", "-", source.label.partition(":")[2])
         return f"{self.preset}-{name}-{content}-v{self.version}"
 
     def check(self) -> list[str]:

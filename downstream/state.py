@@ -16,7 +16,7 @@ from torch import nn
 
 from longtake.backbones.weights import weights_hash
 from longtake.downstream.base import HARMLESS
-from longtake.files import whole
+from longtake.files import check_archive, whole
 from longtake.parallel import collected, is_first
 
 FREE = {*HARMLESS, "root"}  # settings that may differ between a training and its continuation
@@ -50,6 +50,7 @@ def read_state(path: Path, identity: str) -> dict[str, Any] | None:
 def loaded(path: Path) -> dict[str, Any] | None:
     """What is in the file; None, and a warning, where it is damaged: the training begins anew."""
     try:
+        check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
         warnings.warn(f"{path} is damaged ({' '.join(str(error).split())[:80]}): starting at step 0", stacklevel=2)

@@ -1,13 +1,11 @@
 """The checkpoints of a run that goes on: `last.ckpt`, and `previous.ckpt` for when a power cut has spoilt the last one."""
 
-import errno
-import zipfile
 from pathlib import Path
 
 import torch
 
 from longtake.console import notes
-from longtake.files import locked
+from longtake.files import check_archive, locked
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 MISSING = "is missing"
@@ -48,17 +46,13 @@ def fault(path: Path) -> str | None:
     if path.stat().st_size == 0:
         return "is damaged (empty)"
     try:
-        with zipfile.ZipFile(path) as archive:
-            if bad := archive.testzip():
-                return f"is damaged ({bad} is not what was written)"
+        check_archive(path)
         step_of(path)
-    except zipfile.BadZipFile:
-        return f"is damaged (cut short at {path.stat().st_size:,} bytes, or never a checkpoint)"
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a place in the file that there is not
-            raise
-        return f"is damaged ({error.strerror})"
-    except Exception as error:  # zlib's, pickle's, "encrypted", ...: it depends on the bit
+    except OSError:
+        raise
+    except RuntimeError as error:
+        return f"is damaged ({' '.join(str(error).split())[:80]})"
+    except Exception as error:  # pickle's, ...: it depends on the bit
         return f"is damaged ({type(error).__name__}: {' '.join(str(error).split())[:80]})"
     return None
 

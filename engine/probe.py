@@ -18,7 +18,6 @@ from longtake.methods.base import Method
 
 PROBED_CLIPS, PROBED_FRAMES = 2, 2  # of the first steps; their time is taken to grow with both
 ENOUGH = 1.5  # seconds of steps, after which no larger one is tried
-SLOW = 2.5  # seconds of the first step, after which one more has to do
 GROWTH = 4  # of the clips from one step to the next larger
 BESIDES = 1.3  # the time of a whole step over that of forward and backward: optimiser, teacher, log, waiting
 PICTURE = (360, 640)  # of a stored frame, whose views are timed
@@ -84,16 +83,13 @@ def _probe(config: Config) -> Probe:
     scale = config["method"]["num_frames"] / frames
     with torch.random.fork_rng(cuda):
         method = build_method(config, duration_of(config, config["batch_size"])).to(device)
-        began = time.perf_counter()
         flop, kept = _counted(config, method, frames)
-        first = time.perf_counter() - began
-        slow = device.type == "cpu" and first > SLOW  # on a GPU it is the start that takes long
         best, clips, began = float("inf"), PROBED_CLIPS, time.perf_counter()
-        while clips == PROBED_CLIPS or (
-            not slow and clips <= config["batch_size"] and time.perf_counter() - began < ENOUGH
-        ):
+        while clips <= max(PROBED_CLIPS, config["batch_size"]) and time.perf_counter() - began < ENOUGH:
             try:
-                best = min(best, *(_step(config, method, clips, frames) for _ in range(1 if slow else 2)))
+                best = min(best, _step(config, method, clips, frames))
+                if time.perf_counter() - began < ENOUGH:
+                    best = min(best, _step(config, method, clips, frames))
             except torch.cuda.OutOfMemoryError:
                 break
             clips *= GROWTH

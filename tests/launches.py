@@ -51,10 +51,10 @@ class Small(NamedTuple):
         (folder,) = self.output.glob("20*_dino_video*")
         return load_file(folder / "encoder.safetensors")
 
-    def rows(self) -> dict[str, dict[str, str]]:
+    def rows(self, seed: int = 0) -> dict[str, dict[str, str]]:
         """By method: metrics and what else has to be equal."""
         with (self.output / "leaderboards" / "knn_imagenet1k.csv").open() as stream:
-            rows = {row["method"]: row for row in csv.DictReader(stream)}
+            rows = {row["method"]: row for row in csv.DictReader(stream) if row["seed"] == str(seed)}
         kept = ("top1", "top5", "frames_seen", "checkpoint_hash", "epochs", "variant")
         return {method: {k: v for k, v in row.items() if k.startswith(kept)} for method, row in rows.items()}
 

@@ -86,6 +86,12 @@ class Frames(Source, name="frames"):
         return found
 
     @property
+    def samples(self) -> list[Path]:
+        """Pictures spread over all of them, by which this folder is told from another."""
+        paths = [Path(path) for folder in self.folders for path in folder.paths]
+        return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(int))]
+
+    @property
     def collection(self) -> bool:
         return len(self.folders) > 1
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from longtake.leaderboards.render import method_name
-from longtake.leaderboards.schema import RANDOM_INIT
-from longtake.tasks.compare.result import Comparison, is_label_free
+from longtake.tasks.compare.result import Comparison, is_init, is_label_free
 
 WIDTH, LINE, PANELS_A_ROW = 3.2, 0.3, 4  # inches
 LETTER = 0.07  # inches that a letter of a label takes at most
@@ -31,11 +30,11 @@ def draw(results: Sequence[Comparison], labels: Sequence[str], path: Path) -> No
         for y, label in enumerate(shown):
             if (one := result.of(label)) is None:
                 continue
-            colour = "0.45" if label == RANDOM_INIT else COLOURS[labels.index(label) % len(COLOURS)]
+            colour = "0.45" if is_init(label) else COLOURS[labels.index(label) % len(COLOURS)]
             axis.plot([one.score.low, one.score.high], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
             axis.plot(one.score.value, y, "o", color=colour, markersize=6)
             axis.annotate(one.letters, (one.score.high, y), (4, -3), textcoords="offset points", fontsize=8)
-            if label == RANDOM_INIT:
+            if is_init(label):
                 axis.axvline(one.score.value, color="0.5", linestyle=":", linewidth=1, zorder=0)
         title = f"{result.evaluation}\n{result.metric}{' (label-free)' if is_label_free(result.evaluation) else ''}"
         axis.set_title(title, fontsize=8, loc="left", parse_math=False)

@@ -12,12 +12,17 @@ from longtake.engine.boards import metrics_for, primary_for, task_of
 from longtake.leaderboards.outcomes import GROUPS, ITEMS, load_outcomes, sorted_by_item
 from longtake.leaderboards.ranking import Pair, RankedMethod, standings
 from longtake.leaderboards.render import empty_table, method_name
-from longtake.leaderboards.schema import Row, lower_is_better
+from longtake.leaderboards.schema import RANDOM_INIT, Row, lower_is_better
 
 
 def is_label_free(evaluation: str) -> bool:
     """Whether its metrics are not better when they are higher; a comparison shows all of them."""
     return task_of(evaluation).label_free
+
+
+def is_init(label: str) -> bool:
+    """Whether that is a random initialisation: of the one backbone, or of one of several."""
+    return label == RANDOM_INIT or label.startswith(f"{method_name(RANDOM_INIT)} ")
 
 
 class Found(NamedTuple):

@@ -23,7 +23,7 @@ from longtake.engine.length import in_time
 from longtake.engine.machine import writable
 from longtake.engine.plan import build_evaluation
 from longtake.files import whole
-from longtake.leaderboards.render import empty_table
+from longtake.leaderboards.render import empty_table, method_name
 from longtake.leaderboards.schema import RANDOM_INIT, Row
 from longtake.tasks.compare.contenders import Contender, Cost, cost_of, encoders, is_row_of, trainings
 from longtake.tasks.compare.picture import draw
@@ -34,12 +34,15 @@ Rows = dict[tuple[str, str, int | None], Found]  # contender, evaluation, seed
 
 
 class Compared(NamedTuple):
-    """What a comparison found: rows by contender and evaluation, its files, and whether every run ended well."""
+    """What a comparison found: rows by contender and evaluation, its files, and whether every run ended well.
+
+    After a dry run, and where nothing could be compared, there are no files.
+    """
 
     rows: dict[str, dict[str, list[Row]]]
     sentences: list[str]
-    report: Path
-    picture: Path
+    report: Path | None
+    picture: Path | None
     folder: Path
     well: bool
 
@@ -98,8 +101,9 @@ def protocols_of(contender: Contender) -> dict[str, str]:
 
 
 def rows_at_hand(contenders: Sequence[Contender], protocols: dict[str, str]) -> Rows:
-    """The fresh rows of the contenders, and of random init under the name of `RANDOM_INIT`."""
+    """The fresh rows of the contenders, and of the random initialisations of their backbones (`inits_of`)."""
     found: Rows = {}
+    inits: dict[tuple[str, str, int | None], Found] = {}  # by backbone
     for name, protocol in protocols.items():
         for contender in contenders:
             there = [
@@ -115,18 +119,29 @@ def rows_at_hand(contenders: Sequence[Contender], protocols: dict[str, str]) -> 
                 backbones = {pair.row.key.backbone for pair in mine}
                 for folder, row in there:
                     if row.key.method == RANDOM_INIT and row.key.backbone in backbones and seed in (None, row.key.seed):
-                        found.setdefault((RANDOM_INIT, name, row.key.seed), Found(folder, row))
+                        inits.setdefault((row.key.backbone, name, row.key.seed), Found(folder, row))
+    several = len({backbone for backbone, *_ in inits}) > 1
+    for (backbone, name, seed), pair in inits.items():
+        found[f"{method_name(RANDOM_INIT)} {backbone}" if several else RANDOM_INIT, name, seed] = pair
     return found
+
+
+def inits_of(contenders: Sequence[Contender], rows: Rows) -> list[str]:
+    """The labels of random initialisations: `RANDOM_INIT`, or one with its name for each of several backbones."""
+    return sorted({label for label, *_ in rows} - {contender.label for contender in contenders}) or [RANDOM_INIT]
 
 
 def _missing(contender: Contender, seed: int | None, protocols: dict[str, str], rows: Rows) -> list[str]:
     """The evaluations that a contender lacks, or whose random init is not there."""
     beside = contender.config(seed)["baseline"]
+
+    def has_init(name: str, backbone: str) -> bool:
+        inits = [key for key, (_, row) in rows.items() if (row.key.method, row.key.backbone) == (RANDOM_INIT, backbone)]
+        return any(key[1] == name and seed in (None, key[2]) for key in inits)
+
+    there = {name: rows.get((contender.label, name, seed)) for name in protocols}
     return [
-        name
-        for name in protocols
-        if (contender.label, name, seed) not in rows
-        or (beside and not any(key[:2] == (RANDOM_INIT, name) and seed in (None, key[2]) for key in rows))
+        name for name, pair in there.items() if pair is None or (beside and not has_init(name, pair.row.key.backbone))
     ]
 
 
@@ -201,28 +216,29 @@ def _run_missing(
 
 
 def _tell(
-    contenders: Sequence[Contender], costs: dict[str, Cost], protocols: dict[str, str], rows: Rows, folder: Path, well: bool,
+    contenders: Sequence[Contender], costs: dict[str, Cost], protocols: dict[str, str], rows: Rows, folder: Path, all_well: bool,
     dry: bool,
 ) -> Compared:  # fmt: skip
     """Print the result and write it, where there is one."""
-    labels = [contender.label for contender in contenders]
-    found: Measured = measured([*labels, RANDOM_INIT], list(protocols), rows)
+    labels = [*(contender.label for contender in contenders), *inits_of(contenders, rows)]
+    found: Measured = measured(labels, list(protocols), rows)
     results: list[Comparison] = compared_by(found)
-    report, picture = folder / "comparison.md", folder / "comparison.png"
+    report, picture = None, None
     said = sentences(results)
     if results:
-        console.print(table_of(results, [*labels, RANDOM_INIT]))
+        console.print(table_of(results, labels))
         for line in said:
             console.print(line, soft_wrap=True)
     if results and not dry:
+        report, picture = folder / "comparison.md", folder / "comparison.png"
         folder.mkdir(parents=True, exist_ok=True)
-        draw(results, [*labels, RANDOM_INIT], picture)
+        draw(results, labels, picture)
         cost = cost_cells(costs) if costs else []
         with whole(report) as part:
-            part.write_text(markdown(results, [*labels, RANDOM_INIT], said, cost, picture.name), encoding="utf-8")
+            part.write_text(markdown(results, labels, said, cost, picture.name), encoding="utf-8")
         console.print(f"\nas Markdown: {report}\na picture: {picture}", soft_wrap=True)
     by_label = {
         label: {name: [row.row for key, row in rows.items() if key[:2] == (label, name)] for name in protocols}
-        for label in [*labels, RANDOM_INIT]
+        for label in labels
     }
-    return Compared(by_label, said, report, picture, folder, well)
+    return Compared(by_label, said, report, picture, folder, all_well)

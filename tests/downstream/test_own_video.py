@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from eval_cases import own_video, vit
+from PIL import Image
 
 from longtake.downstream.own_video import OwnVideo, cluster_overlap, map_overlap, rank_share
 from longtake.engine.config import plainly
@@ -31,6 +32,19 @@ def test_clusters_that_are_found_again():
     assert cluster_overlap(first, moved, 3, seed=0) == 1.0
     other = np.where(np.arange(24)[:, None] % 2, eye[0], eye[0] * 1.5) + 0.001 * draw.normal(size=(24, 3))
     assert cluster_overlap(first, other, 3, seed=0) < 0.5  # all near one centre: its clusters are new ones
+
+
+def test_folders_of_pictures_are_told_apart_by_what_is_in_them(tmp_path: Path):
+    """Those of one name, too: their numbers are never compared."""
+    found = []
+    for place, grey in (("a", 50), ("b", 200), ("c", 50)):
+        (tmp_path / place / "walk").mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(np.full((32, 32, 3), grey + i, np.uint8)).save(tmp_path / place / "walk" / f"{i}.png")
+        root = str(tmp_path / place / "walk")
+        found.append(OwnVideo(preset="own-video", root=root, kind="frames", frames_per_second=2.0).protocol)
+    assert found[0] != found[1]
+    assert found[0] == found[2]
 
 
 def test_maps_that_meet():

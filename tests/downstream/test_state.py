@@ -28,6 +28,17 @@ def test_a_state_that_was_cut_short_begins_anew(tmp_path: Path, kept: int) -> No
         assert read_state(path, "mine") is None
 
 
+def test_so_does_one_with_zeros_in_the_middle(tmp_path: Path) -> None:
+    """Of its full length, as a power cut leaves it: PyTorch alone would read weights of zero."""
+    path = tmp_path / "training.ckpt"
+    write_state(path, "mine", {"done": 3, "weights": torch.ones(5000)})
+    content = bytearray(path.read_bytes())
+    content[8192:16384] = bytes(8192)
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"training.ckpt is damaged .*: starting at step 0"):
+        assert read_state(path, "mine") is None
+
+
 def test_identity_follows_facts_and_weights() -> None:
     encoder = nn.Linear(2, 2)
     before = identity_of({"lr": 1}, ["a.png"], encoder)

@@ -1,16 +1,17 @@
 """A budget of time picks words: what this machine trains in it, equal frames for the methods of a sweep; what is given stays."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from longtake.engine import budget, description, forecast
+from longtake.engine import budget, forecast, probe
 from longtake.engine.budget import picks
 from longtake.engine.config import plainly
 from longtake.engine.description import cannot
 from longtake.engine.folders import NoRun, interrupted_run, run_folder
-from longtake.engine.machine import resolve_machine
+from longtake.engine.machine import on_this_machine, resolve_machine
 from longtake.engine.plan import make_plan
 from longtake.engine.probe import Probe, probed
 
@@ -145,6 +146,15 @@ def test_a_budget_of_an_experiment_s_yaml_picks_as_well(said: Said, tmp_path: Pa
     assert "20min: picked frames=" in " ".join(shown.split())
 
 
+def test_a_slow_first_step_is_not_the_speed(data: list[str], monkeypatch: pytest.MonkeyPatch):
+    """It imports and allocates; neither counts with the clips."""
+    counted = probe._counted
+    monkeypatch.setattr(probe, "PROBED", {})
+    monkeypatch.setattr(probe, "_counted", lambda *arguments: time.sleep(3) or counted(*arguments))
+    config = on_this_machine([*data, "method=dino", "backbone=vit_mini", "recipe=mini", "eval=[]"])
+    assert probed(config).seconds < 1
+
+
 def test_a_sweep_has_one_budget(data: list[str]):
     with pytest.raises(ValueError, match="budget: got 15min, 2h, expected one for all runs of a sweep"):
         picks([*data, "budget=15min,2h"])
@@ -164,7 +174,6 @@ def test_the_plan_says_what_was_picked_and_what_it_takes(said: Said, data: list[
 
 
 def test_a_disk_without_room_is_one_line(said: Said, data: list[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(description, "check_disk", forecast.check_disk)
     monkeypatch.setattr(forecast, "store_bytes", lambda source: 1e18)
     code, _, error = said(*data, "method=dino", "dry_run=true")
     assert code == 2

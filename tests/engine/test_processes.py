@@ -95,8 +95,8 @@ def test_a_sweep_over_two_processes_trains_each_run_once(place, two, tiny_video,
     run = small(place / "sweep", tiny_video, tiny_folder, "epochs=2", "seed=0,1", "trainer.devices=2", "-m")
     run.run()
     assert len(list(run.output.glob("20*_dino_video*_seed*"))) == 2
-    found, expected = run.rows(), two.rows()
-    assert found["dino"].keys() == expected["dino"].keys()
+    assert run.rows(seed=0) == two.rows(seed=0)
+    assert run.rows(seed=1)["dino"] != run.rows(seed=0)["dino"]
 
 
 def test_a_mistake_is_one_line_in_one_process(place, tiny_video, tiny_folder):

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from launches import FAKE, RUN, Small, in_slurm, same, small
 
 pytest.importorskip("submitit")
-STEPS = 40  # epochs of two steps
+STEPS = 80  # epochs of two steps
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,8 @@ def test_a_job_stopped_and_requeued_twice_is_one_run(place, tiny_video, tiny_fol
     for attempt in (1, 2):
         waited_for(lambda attempt=attempt: in_its_steps(run, attempt))
         for process in processes_of(run):
-            os.kill(process, signal.SIGUSR2)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGUSR2)
         waited_for((queue / "4001.0.rc").is_file)
         assert (queue / "scontrol.log").read_text().count("requeue 4001") == attempt
         (folder,) = run.output.glob("20*_dino_video*")

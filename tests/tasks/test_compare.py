@@ -23,6 +23,7 @@ from longtake.engine.probe import probed
 from longtake.leaderboards.outcomes import load_outcomes, sorted_by_item
 from longtake.leaderboards.ranking import standings
 from longtake.leaderboards.rows import upsert
+from longtake.tasks.compare import session
 from longtake.tasks.compare.contenders import Contender, trainings
 
 
@@ -104,7 +105,7 @@ def test_frames_are_equal_and_flop_stand_beside(said, started: Started):
     frames = {name: int(cells[1].replace(",", "")) for name, cells in lines.items()}
     assert max(frames.values()) <= 1.02 * min(frames.values())  # of the recipes: 25,344, 21,600 and 25,344
     relative = {name: float(cells[5]) for name, cells in lines.items()}
-    assert min(relative.values()) == 1.0
+    assert relative["dino"] > relative["dora"] == 1.0
     assert "DoRA shows the student each global view once for each of its 1 object(s)" in " ".join(shown.split())
     assert "runs 3, of which 0 are done" in " ".join(shown.split())
     assert not list(Path("outputs").glob("compare/*"))
@@ -300,6 +301,23 @@ def test_encoders_are_compared_by_their_labels(said, tmp_path: Path, tiny_folder
     (report,) = Path("out").glob("compare/mine_theirs_*/comparison.md")
     assert "mine" in report.read_text()
     assert report.with_suffix(".png").is_file()
+
+
+def test_encoders_of_two_backbones_have_an_init_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Seeds of one backbone's are never stacked with those of the other's."""
+    monkeypatch.setattr(Contender, "config", lambda self, seed: {"baseline": True})
+    contenders = []
+    for label, backbone in (("small", "vit_mini_8"), ("large", "vit_tiny_8")):
+        rows = make_rows(tmp_path / label / "leaderboards", {"dino": 0.5, "none": 0.4}, seeds=1, backbone=backbone)
+        weights = {row.key.method: row.provenance.checkpoint_hash for row in rows}["dino"]
+        contenders.append(Contender(label, (), (None,), tmp_path / label, weights))
+    monkeypatch.setattr(session, "is_row_of", lambda contender, seed, row: row.key.method == "dino")
+    monkeypatch.setattr(session, "reasons", lambda path, row: [])
+    rows = session.rows_at_hand(contenders, {"knn_mini": "knn-mini-v1"})
+    assert session.inits_of(contenders, rows) == ["random init vit_mini_8", "random init vit_tiny_8"]
+    assert not any(session._missing(contender, None, {"knn_mini": ""}, rows) for contender in contenders)
+    alone = session.rows_at_hand(contenders[:1], {"knn_mini": "knn-mini-v1"})
+    assert session.inits_of(contenders[:1], alone) == ["none"]
 
 
 def test_the_function_returns_rows_and_paths(started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
