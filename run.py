@@ -29,7 +29,8 @@ def main() -> None:
         adopt()
         if given.shell_completion:
             flags.for_completion(given)
-        use(flags.sources(given))
+        sources = flags.sources(given)
+        use(sources)
         if given.help and not words:
             print(overview())
             return
@@ -42,7 +43,6 @@ def main() -> None:
             raise SystemExit(submit(words))
     except Exception as error:
         end(error)
-    sources = flags.sources(given)
     sys.argv = [sys.argv[0], *flags.written(given), *allow_keywords(words), *outside_overrides()]
     hydra.main(config_path=sources.config_path, config_name=sources.config_name, version_base="1.3")(job)()
     end_of_sweep()

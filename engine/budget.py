@@ -66,7 +66,7 @@ def fitted(words: Sequence[str], jobs: list[list[str]], first: Config) -> list[s
         raise ValueError(f"budget={time}: started as several processes; give them frames=N, or budget=null")
     if goes_on(first["resume"]) and (before := _picked_before(jobs[0], found, first)):
         return [*found, *before]
-    trained = [on_this_machine([*job, *found]) for job in jobs if on_this_machine(job)["method"]["name"] != RANDOM_INIT]
+    trained = [on_this_machine([*job, *found]) for job in jobs if plainly(job)["method"]["name"] != RANDOM_INIT]
     if "batch_size" not in given:
         sizes = [_batch(config, _seconds(config, time)) for config in trained]
         if any(size < config["batch_size"] for size, config in zip(sizes, trained, strict=True)):
@@ -80,7 +80,7 @@ def keys_of(words: Sequence[str]) -> set[str]:
 
 
 def _may_pick(word: str, given: set[str]) -> bool:
-    key = word.partition("=")[0]
+    key = key_of(word)
     chosen = {"backbone", "experiment"} | ({"recipe"} if key == "recipe" else set())
     return not any(name.split(".")[0] in chosen for name in given)
 

@@ -23,7 +23,7 @@ from longtake.engine.config import choices, composed, plain
 from longtake.engine.description import description
 from longtake.engine.folders import ENCODER
 from longtake.engine.identity import variant
-from longtake.engine.keys import plain_value
+from longtake.engine.keywords import plain_value
 from longtake.engine.machine import resolve_machine
 from longtake.engine.plan import build_evaluation, make_plan
 from longtake.engine.pretraining import open_clips

@@ -9,7 +9,7 @@ import torch
 from longtake.engine.config import plainly
 from longtake.engine.devices import num_processes, resolve_devices
 from longtake.engine.identity import Config
-from longtake.engine.keys import OF_MACHINE
+from longtake.engine.keywords import OF_MACHINE
 from longtake.engine.launch import launched
 
 AUTO_PRECISIONS = ("32-true", "bf16-mixed")  # what `auto` becomes, by the device
@@ -30,6 +30,11 @@ def to_be_checked(words: Sequence[str]) -> Config:
     config["trainer"]["precision"] = "auto"
     resolve_machine(config)
     return config
+
+
+def of_process(words: Sequence[str]) -> Config:
+    """The configuration of a run that is to be a process of its own, here or as a job."""
+    return to_be_checked(words) if "launcher=slurm" in words else on_this_machine(words)
 
 
 def resolve_machine(config: Config) -> None:

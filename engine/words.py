@@ -133,7 +133,7 @@ def hint_of(key: str, words: Sequence[str]) -> Any:
         return get_type_hints(types, include_extras=True).get(key.partition(".")[2])
     if not KEYWORD.match(f"{key}="):
         return None
-    from longtake.engine.keys import keywords  # imports classes: not for words that are plain
+    from longtake.engine.keywords import keywords  # imports classes: not for words that are plain
 
     name = key.rpartition(".")[2]
     hints = [keywords(cls)[name].hint for cls in _classes(key, words) if name in keywords(cls)]

@@ -10,7 +10,7 @@ from longtake.console import console
 from longtake.engine.config import GROUPS
 from longtake.engine.hints import in_words
 from longtake.engine.identity import Config
-from longtake.engine.keys import NO_DEFAULT, Section, of_no_class, plain_value, sections
+from longtake.engine.keywords import NO_DEFAULT, Section, of_no_class, plain_value, sections
 from longtake.engine.overview import head
 from longtake.engine.settings import GROUPS as TYPED
 from longtake.tasks import TASKS

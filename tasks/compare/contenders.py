@@ -13,13 +13,12 @@ from longtake.engine.config import choices, plainly
 from longtake.engine.encoders import check_label
 from longtake.engine.folders import ENCODER
 from longtake.engine.identity import Config, config_hash
-from longtake.engine.machine import AUTO_PRECISIONS, on_this_machine, to_be_checked
-from longtake.engine.plan import duration_of
-from longtake.engine.probe import clips_of, measure_cost, probed
+from longtake.engine.machine import AUTO_PRECISIONS, of_process
 from longtake.engine.words import word_of
 from longtake.files import whole
-from longtake.leaderboards.schema import RANDOM_INIT
+from longtake.leaderboards.schema import RANDOM_INIT, Row
 from longtake.registry import unknown
+from longtake.tasks.compare.cost import cost_of, steps_and_frames
 from longtake.tasks.table.cells import chosen_seeds
 
 SAME_FLOP = 0.02  # relative: a training as dear as the cheapest is not repeated
@@ -37,7 +36,7 @@ class Contender:
 
     def config(self, seed: int | None) -> Config:
         """The configuration of its run, as the process will see it; for a job, whose GPUs are not here, but for the device."""
-        return (to_be_checked if "launcher=slurm" in self.words else on_this_machine)(self._words(seed))
+        return of_process(self._words(seed))
 
     def _words(self, seed: int | None) -> list[str]:
         return [*self.words, *([] if seed is None else [f"seed={seed}"])]
@@ -53,23 +52,16 @@ class Contender:
         """What it was trained with; "" of a checkpoint."""
         return self.words[0].partition("=")[2] if self.words[0].startswith("method=") else ""
 
+    def has(self, row: Row, seed: int | None) -> bool:
+        """Whether a leaderboard's row is this contender's; random init beside a training has that training's hash, too."""
+        if self.weights:
+            return row.provenance.checkpoint_hash == self.weights
+        mine = (row.key.method, row.key.seed) == (self.method, seed)
+        return mine and row.provenance.config_hash in self.hashes(seed)
+
     @property
     def leaderboards(self) -> Path:
         return self.output / "leaderboards"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The cost of a contender's training: frames, steps, FLOP of a frame, hours of one seed."""
-
-    frames: int
-    steps: int
-    flop_per_frame: float
-    hours: float
-
-    @property
-    def flop(self) -> float:
-        return self.frames * self.flop_per_frame
 
 
 def trainings(config: Config, words: Sequence[str], folder: Path) -> list[Contender]:
@@ -77,7 +69,7 @@ def trainings(config: Config, words: Sequence[str], folder: Path) -> list[Conten
 
     Raises `ValueError` for names, seeds or a match that there is not, and where the frames would not be equal.
     """
-    methods, seeds = _methods(config), _seeds(config["seeds"], config["seed"])
+    methods, seeds = _methods(config), chosen_seeds(config["seeds"]) or (config["seed"],)
     shared = words_of_runs(words)
     shared += _picked(methods, shared, folder, config["dry_run"])
     shared += _equal_frames(methods, shared)
@@ -100,10 +92,6 @@ def _methods(config: Config) -> list[str]:
             f"task=compare: got method=[{','.join(methods)}], expected two or more different ones: method=[dora,dino]"
         )
     return trained
-
-
-def _seeds(seeds: object, seed: int) -> tuple[int, ...]:
-    return chosen_seeds(seeds) or (seed,)
 
 
 def _picked(methods: Sequence[str], shared: list[str], folder: Path, dry: bool) -> list[str]:
@@ -129,21 +117,16 @@ def _equal_frames(methods: Sequence[str], shared: list[str]) -> list[str]:
     configs = [plainly([f"method={method}", *shared]) for method in methods]
     if configs[0]["frames"] is not None:
         return []
-    frames = min(_steps(config)[1] for config in configs)
+    frames = min(steps_and_frames(config)[1] for config in configs)
     rest = [word for word in shared if word.startswith("pretrain.clips_per_epoch=")]
     if rest:
         raise ValueError(f"task=compare: {rest[0]} is another number of frames for each method; give frames={frames}")
     return [f"frames={frames}"]
 
 
-def _steps(config: Config) -> tuple[int, int]:
-    duration = duration_of(config, clips_of(config))
-    return duration.num_steps, duration.num_steps * duration.batch_size * config["method"]["num_frames"]
-
-
 def _of_equal_flop(equal: list[Contender], alone: bool) -> list[Contender]:
     """The same FLOP as the cheapest at equal frames; `alone`: the cheapest, too, and every label as it is."""
-    costs = {contender: cost_of(contender) for contender in equal}
+    costs = {contender: cost_of(contender.config(contender.seeds[0])) for contender in equal}
     least = min(cost.flop for cost in costs.values())
     found = []
     for contender, cost in costs.items():
@@ -155,13 +138,6 @@ def _of_equal_flop(equal: list[Contender], alone: bool) -> list[Contender]:
         label = contender.label if alone else f"{contender.label} at equal FLOP"
         found.append(replace(contender, label=label, words=(*words, frames)))
     return found
-
-
-def cost_of(contender: Contender) -> Cost:
-    """By a probe of the model, on this machine."""
-    config = contender.config(contender.seeds[0])
-    steps, frames = _steps(config)
-    return Cost(frames, steps, probed(config).flop / config["method"]["num_frames"], measure_cost(config).hours)
 
 
 def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contender]:
@@ -194,12 +170,3 @@ def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contend
 def _called(path: Path) -> str:
     """The name of a file, or of the run's folder that it lies in."""
     return path.resolve().parent.name if path.name == ENCODER else path.stem
-
-
-def is_row_of(contender: Contender, seed: int | None, row: object) -> bool:
-    """Whether a leaderboard's row is this contender's; random init beside a training has that training's hash, too."""
-    provenance = row.provenance  # type: ignore[attr-defined]
-    if contender.weights:
-        return bool(provenance.checkpoint_hash == contender.weights)
-    mine = (row.key.method, row.key.seed) == (contender.method, seed)  # type: ignore[attr-defined]
-    return mine and provenance.config_hash in contender.hashes(seed)

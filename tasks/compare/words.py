@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from longtake.leaderboards.ranking import Pair, RankedMethod
 from longtake.leaderboards.render import escape_markdown, markdown_rows, method_name
+from longtake.tasks.compare.cost import COST_HEAD
 from longtake.tasks.compare.result import Comparison, cells_of, is_label_free
 
-COST_HEAD = ["training", "frames", "steps", "FLOP per frame", "FLOP in all", "relative", "time, about"]
 FREE = "label-free numbers say how encoders differ on this video, not which is better"
 
 

@@ -11,7 +11,7 @@ from longtake.engine.config import CONFIG_MODULE
 from longtake.engine.identity import Config
 from longtake.engine.launch import alone
 from longtake.engine.length import in_time
-from longtake.engine.machine import on_this_machine
+from longtake.engine.machine import of_process
 from longtake.engine.probe import measure_cost
 from longtake.engine.resuming import has_begun
 from longtake.leaderboards.schema import RANDOM_INIT
@@ -33,7 +33,7 @@ def fill_table(config: Config, launcher: Sequence[str]) -> bool:
     console.print(states(plan, found))
     _say_why(found)
     wanted = [cell for cell in found if cell.status in (*RUNNABLE, NO_DATA)]
-    _say_cost(wanted, config)
+    _say_cost(wanted, config, launcher)
     failed: dict[str, int] = {}
     if not config["dry_run"]:
         failed = _run([cell for cell in found if cell.status in RUNNABLE], config, launcher)
@@ -54,17 +54,16 @@ def _say_why(found: Sequence[Cell]) -> None:
         console.print(f"{status} ({count} cell{'s' * (count > 1)}): {why}", soft_wrap=True)
 
 
-def _say_cost(wanted: Sequence[Cell], config: Config) -> None:
+def _say_cost(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> None:
     """Print the cost of every training and evaluation that is wanted, whether or not its data are here."""
     total = 0.0
     trainings = dict.fromkeys((cell.encoder, cell.seed) for cell in wanted)
     for encoder in dict.fromkeys(encoder for encoder, _ in trainings):
-        seeds = [
-            seed for other, seed in trainings if other is encoder and not has_begun(_machine(encoder, seed, config))
-        ]
+        found = {seed: _machine(encoder, seed, config, launcher) for other, seed in trainings if other is encoder}
+        seeds = [seed for seed, machine in found.items() if not has_begun(machine)]
         if encoder.identity[0] == RANDOM_INIT or not seeds:
             continue
-        cost = measure_cost(_machine(encoder, seeds[0], config))
+        cost = measure_cost(found[seeds[0]])
         total += cost.hours * len(seeds)
         times = f" x {len(seeds)} seeds" if len(seeds) > 1 else ""
         console.print(
@@ -87,9 +86,9 @@ def cost_of(evaluation: str) -> str:
     return rest.split(". ")[0].rstrip(".") if found else "not known"
 
 
-def _machine(encoder: TableLine, seed: int, config: Config) -> Config:
+def _machine(encoder: TableLine, seed: int, config: Config, launcher: Sequence[str]) -> Config:
     """The configuration of a training, as its process will see it."""
-    return on_this_machine([*training_words(encoder, seed, config), "eval=[]"])
+    return of_process([*training_words(encoder, seed, config), "eval=[]", *launcher])
 
 
 def _run(wanted: Sequence[Cell], config: Config, launcher: Sequence[str]) -> dict[str, int]:

@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 import longtake.configs
 from longtake.backbones.vit import ViT
 from longtake.downstream.base import DOWNSTREAM
-from longtake.engine.config import allow_keywords, choices, composed, plain, plainly
+from longtake.engine.config import NOT_ARGUMENTS, allow_keywords, choices, composed, plain, plainly
 from longtake.engine.hints import fits, in_words
 from longtake.engine.identity import config_hash, protocol_suffix, variant
-from longtake.engine.keys import NO_DEFAULT, NOT_ARGUMENTS, keywords, plain_value, sections
+from longtake.engine.keywords import NO_DEFAULT, keywords, plain_value, sections
 from longtake.engine.words import as_typed
 from longtake.methods.base import METHODS, Method
 from longtake.methods.dora import DoRA

@@ -23,7 +23,7 @@ from longtake.engine.probe import probed
 from longtake.leaderboards.outcomes import load_outcomes, sorted_by_item
 from longtake.leaderboards.ranking import standings
 from longtake.leaderboards.rows import upsert
-from longtake.tasks.compare import session
+from longtake.tasks.compare import rows as comparison
 from longtake.tasks.compare.contenders import Contender, trainings
 
 
@@ -311,13 +311,13 @@ def test_encoders_of_two_backbones_have_an_init_each(tmp_path: Path, monkeypatch
         rows = make_rows(tmp_path / label / "leaderboards", {"dino": 0.5, "none": 0.4}, seeds=1, backbone=backbone)
         weights = {row.key.method: row.provenance.checkpoint_hash for row in rows}["dino"]
         contenders.append(Contender(label, (), (None,), tmp_path / label, weights))
-    monkeypatch.setattr(session, "is_row_of", lambda contender, seed, row: row.key.method == "dino")
-    monkeypatch.setattr(session, "reasons", lambda path, row: [])
-    rows = session.rows_at_hand(contenders, {"knn_mini": "knn-mini-v1"})
-    assert session.inits_of(contenders, rows) == ["random init vit_mini_8", "random init vit_tiny_8"]
-    assert not any(session._missing(contender, None, {"knn_mini": ""}, rows) for contender in contenders)
-    alone = session.rows_at_hand(contenders[:1], {"knn_mini": "knn-mini-v1"})
-    assert session.inits_of(contenders[:1], alone) == ["none"]
+    monkeypatch.setattr(Contender, "has", lambda self, row, seed: row.key.method == "dino")
+    monkeypatch.setattr(comparison, "reasons", lambda path, row: [])
+    rows = comparison.rows_at_hand(contenders, {"knn_mini": "knn-mini-v1"})
+    assert comparison.inits_of(contenders, rows) == ["random init vit_mini_8", "random init vit_tiny_8"]
+    assert not any(comparison.missing(contender, None, {"knn_mini": ""}, rows) for contender in contenders)
+    alone = comparison.rows_at_hand(contenders[:1], {"knn_mini": "knn-mini-v1"})
+    assert comparison.inits_of(contenders[:1], alone) == ["none"]
 
 
 def test_the_function_returns_rows_and_paths(started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

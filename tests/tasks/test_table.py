@@ -176,7 +176,7 @@ def test_what_was_begun_goes_on_and_costs_nothing_new(tmp_path: Path, monkeypatc
 def test_an_interrupted_run_is_known_by_its_configuration(tmp_path: Path) -> None:
     (encoder,) = [e for e in table("mini", None).encoders if e.label == "simclr"]
     config = plainly(["task=table", f"output={tmp_path}"])
-    begun = lambda seed: has_begun(fill_table._machine(encoder, seed, config))  # noqa: E731
+    begun = lambda seed: has_begun(fill_table._machine(encoder, seed, config, []))  # noqa: E731
     assert not begun(1)
     trained = plainly([*encoder.overrides, "seed=1"])
     resolve_machine(trained)
@@ -284,3 +284,12 @@ def test_data_that_are_not_there_have_the_papers_frames() -> None:
     assert clips_of(plainly(["method=dora", "pretrain=wt_venice"])) == 200_000
     assert clips_of(plainly(["method=dino", "pretrain=imagenet1k"])) == 1_281_167
     assert clips_of(plainly(["method=dino", "pretrain=wt_all"])) == 1_500_000
+
+
+def test_jobs_are_not_held_against_the_machine_that_submits_them() -> None:
+    """Half precision is refused on a CPU, which a login node has."""
+    (encoder,) = [e for e in table("mini", None).encoders if e.label == "simclr"]
+    config = plainly(["task=table", "trainer.precision=16-mixed", "device=cpu"])
+    with pytest.raises(ValueError, match="16-mixed: not on a CPU"):
+        fill_table._machine(encoder, 0, config, [])
+    assert fill_table._machine(encoder, 0, config, ["launcher=slurm"])["device"] == "cpu"
