@@ -7,6 +7,7 @@ is no room is lost: the training would wait for it for ever.
 import multiprocessing.queues
 import os
 import re
+import signal
 import sys
 import traceback
 from functools import cache
@@ -106,11 +107,21 @@ def death(error: BaseException) -> str | None:
     found = DIED.search(str(error))
     if found is None and not _hung_up(error):
         return None
-    how = f"was killed ({found[1].strip()})" if found and found[1] else "has ended"
+    by = found[1].strip() if found and found[1] else _signal_behind(error)
+    how = f"was killed ({by})" if by else "has ended"
     return (
         f"a data worker {how}: most often there is too little memory, or shared memory ({SHARED}; docker run --shm-size=...); "
         "fewer num_workers need less"
     )
+
+
+def _signal_behind(error: BaseException) -> str | None:
+    """Which signal has ended a worker of the loader that raised; PyTorch does not say it where it was not the first to notice."""
+    loaders = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    codes = [worker.exitcode or 0 for loader in loaders for worker in getattr(loader, "_workers", ())]
+    killed = [-code for code in codes if code < 0]
+    killed.sort(key=lambda number: number == signal.SIGTERM)  # by which the loader ends the rest
+    return signal.strsignal(killed[0]) if killed else None
 
 
 def _hung_up(error: BaseException) -> bool:

@@ -118,6 +118,25 @@ def children(process: int) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [((-15, -9), "was killed (Killed)"), ((None, 1), "has ended"), ((-15,), "was killed (Terminated)")],
+)
+def test_who_died_of_what_is_asked_of_the_workers(codes, said):
+    """Where PyTorch has noticed the end of one in another way than by the signal, and does not name that."""
+
+    class Loader:
+        def __init__(self) -> None:
+            self._workers = [SimpleNamespace(exitcode=code) for code in codes]
+
+        def fetch(self) -> None:
+            raise RuntimeError("DataLoader worker (pid(s) 5) exited unexpectedly")
+
+    with pytest.raises(RuntimeError) as caught:
+        Loader().fetch()
+    assert f"a data worker {said}: " in workers.death(caught.value)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs a list of processes")
 def test_a_killed_worker_ends_the_run_in_a_sentence(said, tiny_video, tmp_path):
     """As the kernel kills one where memory is short; what was saved is said, and goes on to the end."""
