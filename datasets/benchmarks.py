@@ -1,16 +1,23 @@
 """Open the data that an evaluation's `root` names: a folder, or a procedural world, which is rendered when it is first needed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from longtake.datasets.ade20k import ADE20K
+from longtake.datasets.ade20k import EXPECTED as PUBLISHED_ADE20K
 from longtake.datasets.coco import COCO
+from longtake.datasets.coco import EXPECTED as PUBLISHED_COCO
+from longtake.datasets.content import Content, as_published, content_of, content_of_world
 from longtake.datasets.davis import DAVIS
+from longtake.datasets.davis import EXPECTED as PUBLISHED_DAVIS
+from longtake.datasets.got10k import EXPECTED as PUBLISHED_GOT10K
 from longtake.datasets.got10k import GOT10k
 from longtake.datasets.mini.dense import CLASSES_OF_PIXELS, prepare_ade20k, prepare_coco
 from longtake.datasets.mini.formats import VOC_CLASSES, prepare_davis, prepare_voc
 from longtake.datasets.mini.tracks import prepare_got10k
 from longtake.datasets.mini.worlds import WORLDS
 from longtake.datasets.roots import data_root, expanded
+from longtake.datasets.voc import EXPECTED as PUBLISHED_VOC
 from longtake.datasets.voc import VOC
 
 
@@ -74,3 +81,83 @@ def missing_got10k(root: str, split: str, exclude: Sequence[str]) -> list[str]:
 def open_got10k(root: str, split: str, exclude: Sequence[str], progress: bool = True) -> GOT10k:
     folder = prepare_got10k(WORLDS[root], data_root(), progress=progress) if root in WORLDS else expanded(root)
     return GOT10k(folder, split, exclude)
+
+
+def content_of_voc(root: str, lists: Sequence[str]) -> Content:
+    """What is in the lists' pictures, boxes and masks, or a world. For data that `missing_voc` accepts."""
+    if root in WORLDS:
+        return content_of_world(root)
+    voc = VOC(expanded(root))
+    names = {image_list: voc.names(image_list) for image_list in lists}
+    every = list(dict.fromkeys(name for listed in names.values() for name in listed))
+    masks = [path for name in every if (path := voc.root / "SegmentationClass" / f"{name}.png").is_file()]
+    boxes = [path for name in every if (path := voc.root / "Annotations" / f"{name}.xml").is_file()]
+    lists_of = [voc.root / "ImageSets" / f"{image_list}.txt" for image_list in lists]
+    published: dict[str, dict[str, int]] = {}
+    for (year, image_list), count in PUBLISHED_VOC.items():
+        published.setdefault(year, {})[image_list] = count
+    counts = {image_list: len(listed) for image_list, listed in names.items()}
+    pictures = [*map(voc.image, every), *masks]
+    return content_of(voc.root, counts, pictures, [*lists_of, *boxes], as_published(counts, published))
+
+
+def content_of_ade20k(root: str, lists: Sequence[str]) -> Content:
+    """What is in the splits' pictures and masks, or a world. For data that `missing_ade20k` accepts."""
+    if root in WORLDS:
+        return content_of_world(root)
+    data = ADE20K(expanded(root))
+    names = {split: data.names(split) for split in lists}
+    counts = {split: len(found) for split, found in names.items()}
+    files = [path(name) for found in names.values() for name in found for path in (data.image, data.mask_file)]
+    return content_of(
+        data.root, counts, files, original=as_published(counts, {"ADEChallengeData2016": PUBLISHED_ADE20K})
+    )
+
+
+def content_of_segmentation(layout: str, root: str, lists: Sequence[str]) -> Content:
+    return (content_of_voc if layout == "voc" else content_of_ade20k)(root, lists)
+
+
+def content_of_coco(root: str, splits: Sequence[str]) -> Content:
+    """What is in the splits' pictures and annotations, or a world. For data that `missing_coco` accepts."""
+    if root in WORLDS:
+        return content_of_world(root)
+    data = COCO(expanded(root))
+    names = {split: [image["file_name"] for image in data.read(split)["images"]] for split in splits}
+    counts = {split: len(found) for split, found in names.items()}
+    pictures = [data.images(split) / name for split, found in names.items() for name in found]
+    annotations = map(data.annotation_file, splits)
+    return content_of(data.root, counts, pictures, annotations, as_published(counts, {"coco": PUBLISHED_COCO}))
+
+
+def content_of_davis(root: str, split: str, binary_masks: bool) -> Content:
+    """What is in the sequences' frames and masks, or a world. For data that `missing_davis` accepts."""
+    if root in WORLDS:
+        return content_of_world(root)
+    data = DAVIS(expanded(root), split, binary_masks=binary_masks)
+    sequences = data.sequences()
+    files = [path for sequence in sequences for path in (*sequence.frames, *sequence.masks)]
+    counts = {split: len(sequences)}
+    published = {"DAVIS": {of: count for (year, of), count in PUBLISHED_DAVIS.items() if year == data.year}}
+    return content_of(data.root, counts, files, [data.list_file], as_published(counts, published))
+
+
+def content_of_got10k(root: str, splits: Sequence[str], exclude: Sequence[str]) -> Content:
+    """What is in the sequences' boxes, labels and first frames, or a world. For data that `missing_got10k` accepts."""
+    if root in WORLDS:
+        return content_of_world(root)
+    counts, annotations, frames = {}, list[Path](), list[Path]()
+    for split in splits:
+        data = GOT10k(expanded(root), split, exclude)
+        tracks = data.tracks()
+        counts[split] = len(tracks)
+        annotations += [
+            path for track in tracks for path in sorted(track.folder.iterdir()) if path.suffix in (".txt", ".label")
+        ]
+        frames += [track.frame(0) for track in tracks]
+    whole = {split: count + len(set(exclude) & _listed(expanded(root), split)) for split, count in counts.items()}
+    return content_of(expanded(root), counts, frames, annotations, as_published(whole, {"GOT-10k": PUBLISHED_GOT10K}))
+
+
+def _listed(root: Path, split: str) -> set[str]:
+    return set(GOT10k(root, split).list_file.read_text().split())

@@ -28,6 +28,7 @@ class Cars(ImageSet):
     """A folder in either layout; the combined one is taken when both are there."""
 
     title: ClassVar[str] = "Stanford Cars"
+    folder: ClassVar[str] = "stanford_cars"
     how_to_get: ClassVar[str] = (
         "Stanford Cars: the original host is gone; a mirror's cars_annos.mat with car_ims/, or torchvision's stanford_cars "
         "folder, under the data root; or root=FOLDER"

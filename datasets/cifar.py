@@ -65,6 +65,7 @@ class CIFAR10(CIFAR):
     """Ten classes; 50 000 and 10 000 images."""
 
     title: ClassVar[str] = "CIFAR-10"
+    folder: ClassVar[str] = "cifar-10-batches-py"
     how_to_get: ClassVar[str] = (
         "CIFAR-10: cifar-10-python.tar.gz from cs.toronto.edu/~kriz/cifar.html, unpacked under the data root; or root=FOLDER"
     )
@@ -82,6 +83,7 @@ class CIFAR100(CIFAR):
     """The hundred fine classes."""
 
     title: ClassVar[str] = "CIFAR-100"
+    folder: ClassVar[str] = "cifar-100-python"
     how_to_get: ClassVar[str] = (
         "CIFAR-100: cifar-100-python.tar.gz from cs.toronto.edu/~kriz/cifar.html, unpacked under the data root; or root=FOLDER"
     )

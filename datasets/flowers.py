@@ -28,6 +28,7 @@ class Flowers(ImageSet):
     """A folder in that layout."""
 
     title: ClassVar[str] = "Flowers-102"
+    folder: ClassVar[str] = "flowers-102"
     how_to_get: ClassVar[str] = (
         "Flowers-102: 102flowers.tgz (jpg/), imagelabels.mat and setid.mat from robots.ox.ac.uk/~vgg/data/flowers/102, "
         "under the data root; or root=FOLDER"

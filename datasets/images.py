@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from longtake.datasets.content import Content, as_published, content_of, content_of_world
 from longtake.datasets.draws import drawn_from
 from longtake.datasets.mini.world import prepare
 from longtake.datasets.mini.worlds import WORLDS
@@ -199,6 +200,18 @@ def odd_splits(root: str | None, splits: Sequence[str]) -> list[str]:
             except UnreadableImage as error:
                 found.append(str(error))
     return found
+
+
+def content_of_splits(root: str | None, splits: Sequence[str]) -> Content:
+    """What is in the splits, or a world. For data that `missing_splits` accepts."""
+    if root in WORLDS:
+        return content_of_world(root)
+    folder = _root_folder(root)
+    images = {split: images_in(folder / split) for split in splits}
+    counts = {split: len(found) for split, found in images.items()}
+    all_classes = all(found[-1][1] + 1 == IMAGENET_CLASSES for found in images.values())
+    original = as_published(counts, {"imagenet1k": IMAGENET_IMAGES}) if all_classes else None
+    return content_of(folder, counts, [path for found in images.values() for path, _ in found], original=original)
 
 
 def _check_same_classes(folder: Path, classes: list[str], other_folder: Path, other_classes: list[str]) -> None:

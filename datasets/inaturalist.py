@@ -26,6 +26,7 @@ class INat18(ImageSet):
     """A folder in that layout; the public labels are those of train and val."""
 
     title: ClassVar[str] = "iNaturalist 2018"
+    folder: ClassVar[str] = "inat2018"
     how_to_get: ClassVar[str] = (
         "iNaturalist 2018: train_val2018.tar.gz, train2018.json.tar.gz, val2018.json.tar.gz and categories.json named on "
         "github.com/visipedia/inat_comp (120 GB), unpacked under the data root; or root=FOLDER"

@@ -79,6 +79,7 @@ class ImageSet(ABC):
     root: Path
 
     title: ClassVar[str]
+    folder: ClassVar[str]  # the name of the original's, under the data root
     how_to_get: ClassVar[str]
     expected: ClassVar[Mapping[str, int]]  # images of the original's splits
 

@@ -10,6 +10,9 @@ MIRROR = 25189275  # the article at figshare that has all ten
 # As people who fetched all ten report it (25 GB for the ten in 720p); a tour lasts 98 minutes on average (paper, section 3.1).
 TOUR_SIZE = "28 GB in 4K, 2.5 GB in 720p"
 # Of whole sources, by their yamls' names: table 2a of https://arxiv.org/abs/2310.08584 and table 5, rounded.
+SHORTEST, LONGEST = 59, 175  # minutes of the ten tours (paper, section 3.1)
+TOO_LONG = 0.02  # a video lasts longer, or shorter, than published by at most this share
+NUM_VIDEOS = {"epic_kitchens": 700}  # of whole collections (https://arxiv.org/abs/2006.13256, abstract)
 FRAMES = {"wt_all": 1_500_000, "movie": 190_000}
 MIRROR_PAGE = f"https://uvaauas.figshare.com/articles/dataset/Dora_WalkingTours_Dataset_ICLR_2024_/{MIRROR}"
 
@@ -24,17 +27,33 @@ class Origin:
     figshare: int | None = None  # number of the article
     page: str | None = None  # where it is described
     minutes: int | None = None
+    mirrored: int | None = None  # minutes that the mirror's file lasts, where that is another number
     size: str | None = None  # of the file, about
     aliases: tuple[str, ...] = ()  # other names of its file
     notes: tuple[str, ...] = ()
+
+    def lasts(self, seconds: float) -> bool:
+        """Whether a video can be this one, by its duration: as published, or between the shortest and the longest tour."""
+        if self.minutes is None:
+            return seconds / 60 + 1 >= SHORTEST and seconds / 60 - 1 <= LONGEST
+        return any(abs(seconds / 60 - m) <= max(1.0, TOO_LONG * m) for m in (self.minutes, self.mirrored) if m)
 
     @property
     def watch(self) -> str | None:
         return f"https://www.youtube.com/watch?v={self.youtube}" if self.youtube else None
 
 
-def _tour(city: str, youtube: str, minutes: int | None = None, aliases: tuple[str, ...] = (), *notes: str) -> Origin:
-    return Origin(f"Walking Tours, {city}", "CC BY 4.0", youtube, MIRROR, None, minutes, TOUR_SIZE, aliases, notes)
+def _tour(
+    city: str,
+    youtube: str,
+    minutes: int | None = None,
+    aliases: tuple[str, ...] = (),
+    *notes: str,
+    mirrored: int | None = None,
+) -> Origin:
+    return Origin(
+        f"Walking Tours, {city}", "CC BY 4.0", youtube, MIRROR, None, minutes, mirrored, TOUR_SIZE, aliases, notes
+    )
 
 
 ORIGINS: dict[str, Origin] = {
@@ -53,6 +72,7 @@ ORIGINS: dict[str, Origin] = {
         110,
         (),
         "the mirror's file lasts 3 h 40 min but is blank after 1 h 50 min; blank frames are never sampled",
+        mirrored=220,
     ),
     "wildlife": _tour(
         "Wildlife safari", "Q0ML5oAjX_w", 59, (), "the authors replaced YcI_UXfMTgo by this video on 2024-01-28"

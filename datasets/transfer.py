@@ -7,8 +7,9 @@ import numpy as np
 
 from longtake.datasets.cars import Cars
 from longtake.datasets.cifar import CIFAR10, CIFAR100
+from longtake.datasets.content import Content, as_published, content_of, content_of_world
 from longtake.datasets.flowers import Flowers
-from longtake.datasets.images import eval_transform, missing_splits, odd_splits, open_splits
+from longtake.datasets.images import content_of_splits, eval_transform, missing_splits, odd_splits, open_splits
 from longtake.datasets.inaturalist import INat18
 from longtake.datasets.labelled import FileImages, ImageSet, LabelledImages
 from longtake.datasets.mini.worlds import WORLDS
@@ -50,6 +51,20 @@ def open_images(
         folders = open_splits(root, splits, eval_transform(), progress)
         return tuple(FileImages(f.items, np.array(f.targets), f.classes, Path(f.root)) for f in folders)
     return tuple(found.open_all(splits))
+
+
+def content_of_images(layout: str, root: str | None, splits: Sequence[str]) -> Content:
+    """What is in the splits, or a world. For data that `missing_images` accepts."""
+    if root in WORLDS:
+        return content_of_world(str(root))
+    found = _set(layout, root)
+    if found is None:
+        return content_of_splits(root, splits)
+    opened = found.open_all(splits)
+    counts = {split: len(images) for split, images in zip(splits, opened, strict=True)}
+    pictures = [images.root / item for images in opened if isinstance(images, FileImages) for item in images.items]
+    files = [path for split in splits for name in found.needed(split) if (path := found.root / name).is_file()]
+    return content_of(found.root, counts, pictures, files, as_published(counts, {found.folder: found.expected}))
 
 
 def is_rendered(root: str | None) -> bool:

@@ -4,12 +4,10 @@ import glob
 from pathlib import Path
 
 from longtake.datasets.roots import expanded
-from longtake.datasets.tours import origin_of, tour_name
+from longtake.datasets.tours import TOO_LONG, origin_of, tour_name
 from longtake.datasets.video import VideoInfo
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg", ".mpeg", ".h264")
-# A file lasts longer than its video, or than published, by more than this share: half of a mirror's file can be blank.
-TOO_LONG = 0.02
 
 
 def files_of(word: str) -> list[Path]:

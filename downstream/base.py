@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.backbones.vit import Tokens
+from longtake.datasets.content import Content, content_of_folder
 from longtake.files import whole
 from longtake.parallel import is_first
 from longtake.registry import Registry
@@ -72,6 +73,13 @@ class Downstream(ABC):
 
         Raises ValueError when the data are there but wrong.
         """
+
+    def data(self) -> Content | None:
+        """What is in the data that it learns from and is tested on; None where it has none, or its protocol says it.
+
+        For data that `check` accepts. This one looks at everything in the folder `root`.
+        """
+        return None if self.names_its_data else content_of_folder(getattr(self, "root", None))
 
     def validate(self) -> list[str]:
         """List what is odd about data that `check` accepts, after looking at every file; [] when nothing is. Slow."""

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from longtake.console import progress_bar
-from longtake.datasets.benchmarks import missing_coco, open_coco
+from longtake.datasets.benchmarks import content_of_coco, missing_coco, open_coco
 from longtake.datasets.coco import COCO, classes_of
+from longtake.datasets.content import Content
 from longtake.datasets.palette import PALETTE
 from longtake.datasets.pictures import read_rgb
 from longtake.downstream import mm
@@ -60,6 +61,9 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
     def check(self) -> list[str]:
         Widths(**self.widths)
         return super().check() + missing_coco(self.root, (self.train_split, self.test_split))
+
+    def data(self) -> Content:
+        return content_of_coco(self.root, (self.train_split, self.test_split))
 
     def validate(self) -> list[str]:
         return open_coco(self.root, self.progress).validate((self.train_split, self.test_split))

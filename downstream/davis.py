@@ -18,7 +18,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from longtake.console import progress_bar
-from longtake.datasets.benchmarks import missing_davis, open_davis
+from longtake.datasets.benchmarks import content_of_davis, missing_davis, open_davis
+from longtake.datasets.content import Content
 from longtake.datasets.davis import Sequence, write_mask
 from longtake.datasets.pictures import IMAGENET_STD, normalized
 from longtake.datasets.roots import Place
@@ -54,6 +55,9 @@ class DAVIS(Downstream, name="davis"):
 
     def check(self) -> list[str]:
         return missing_davis(self.root, self.split, self.binary_masks)
+
+    def data(self) -> Content:
+        return content_of_davis(self.root, self.split, self.binary_masks)
 
     def validate(self) -> list[str]:
         return open_davis(self.root, self.split, self.binary_masks, self.progress).validate()

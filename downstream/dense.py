@@ -98,8 +98,8 @@ class DenseTuning(Downstream):
             prefix="backbone.encoder.", decay_tables=self.decay_tables,
         )  # fmt: skip
         optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
-        identity, checkpoint = identity_of(dataclasses.asdict(self), items, encoder), workdir / "training.ckpt"
-        tuning = Tuning(model, optimizer, factor, checkpoint, identity)
+        identity = identity_of(dataclasses.asdict(self), items, encoder, self.data())
+        tuning = Tuning(model, optimizer, factor, workdir / "training.ckpt", identity)
         samples, budget = mm.build_dataset(self.scope, dataset), self.budget
         data = batches(samples, budget, self.seed, tuning.done, mm.collate, self.num_workers)
         passes = Passes(model, mm.losses, data, budget, self.seed)

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from longtake.console import progress_bar
 from longtake.datasets.ade20k import ADE20K
-from longtake.datasets.benchmarks import missing_segmentation, open_segmentation
+from longtake.datasets.benchmarks import content_of_segmentation, missing_segmentation, open_segmentation
+from longtake.datasets.content import Content
 from longtake.datasets.pictures import normalized, read_rgb
 from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
@@ -55,6 +56,9 @@ class DenseKNN(Downstream, name="dense_knn"):
 
     def check(self) -> list[str]:
         return missing_segmentation(self.layout, self.root, (self.train_list, self.test_list))
+
+    def data(self) -> Content:
+        return content_of_segmentation(self.layout, self.root, (self.train_list, self.test_list))
 
     def check_encoder(self, encoder: Encoder) -> None:
         check_size(self.size, encoder)

@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from longtake.console import progress_bar
+from longtake.datasets.content import Content
 from longtake.datasets.images import (
     ImageFolder,
+    content_of_splits,
     eval_transform,
     missing_splits,
     odd_splits,
@@ -55,6 +57,9 @@ class FrozenClassification(Downstream):
     def check(self) -> list[str]:
         short_side(self.size, self.resize)
         return missing_splits(self.root, (self.train_split, self.test_split))
+
+    def data(self) -> Content:
+        return content_of_splits(self.root, (self.train_split, self.test_split))
 
     def validate(self) -> list[str]:
         return odd_splits(self.root, (self.train_split, self.test_split))

@@ -21,10 +21,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from longtake.datasets.content import Content
 from longtake.datasets.images import eval_transform, short_side
 from longtake.datasets.labelled import LabelledImages
 from longtake.datasets.roots import Place
-from longtake.datasets.transfer import is_rendered, missing_images, odd_images, open_images
+from longtake.datasets.transfer import content_of_images, is_rendered, missing_images, odd_images, open_images
 from longtake.downstream.augmented import Transformed, augmentation, epoch_order
 from longtake.downstream.base import Downstream, Encoder, check_size, save_outcomes
 from longtake.downstream.finetune_training import Batch, ClassifierTraining, Recipe, plot
@@ -72,6 +73,9 @@ class Finetune(Recipe, Downstream, name="finetune"):
             self.open()
         return missing
 
+    def data(self) -> Content:
+        return content_of_images(self.layout, self.root, (self.train_split, self.test_split))
+
     def validate(self) -> list[str]:
         return odd_images(self.layout, self.root, (self.train_split, self.test_split))
 
@@ -113,7 +117,8 @@ class Finetune(Recipe, Downstream, name="finetune"):
         cuda = [torch.device(self.device)] if torch.device(self.device).type == "cuda" else []
         with torch.random.fork_rng(cuda):
             training = ClassifierTraining(self, encoder, len(train.classes), steps)
-            tuning = training.tuning(workdir / "training.ckpt", identity_of(dataclasses.asdict(self), listed, encoder))
+            identity = identity_of(dataclasses.asdict(self), listed, encoder, self.data())
+            tuning = training.tuning(workdir / "training.ckpt", identity)
             epochs = range(tuning.done // steps, self.num_epochs)
             groups = chain.from_iterable(self.train_groups(train, epoch) for epoch in epochs)
             gradients, after = partial(training.gradients, groups), self._between_epochs(training, test)

@@ -74,7 +74,8 @@ class Linear(FrozenClassification, name="linear"):
         workdir.mkdir(parents=True, exist_ok=True)
         assert isinstance(encoder, nn.Module)
         items = [list(train.items), list(test.items)]
-        checkpoint, identity = workdir / "heads.ckpt", identity_of(dataclasses.asdict(self), items, encoder)
+        checkpoint = workdir / "heads.ckpt"
+        identity = identity_of(dataclasses.asdict(self), items, encoder, self.data())
         if (saved := read_state(checkpoint, identity)) is not None:
             sweep.load_state_dict(saved["sweep"])
         steps = math.ceil(len(fit) / self.train_batch_size)

@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from longtake.backbones.vit import Tokens, cls_attention
 from longtake.console import progress_bar
-from longtake.datasets.benchmarks import missing_voc, open_voc
+from longtake.datasets.benchmarks import content_of_voc, missing_voc, open_voc
+from longtake.datasets.content import Content
 from longtake.datasets.pictures import normalized, read_rgb
 from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
@@ -152,6 +153,9 @@ class LOST(Downstream, name="lost"):
 
     def check(self) -> list[str]:
         return missing_voc(self.root, self.lists)
+
+    def data(self) -> Content:
+        return content_of_voc(self.root, self.lists)
 
     def validate(self) -> list[str]:
         return open_voc(self.root, self.progress).validate(self.lists)

@@ -13,7 +13,6 @@ and those of one stretch of it count as one group. All three are shares, in per 
 The frames are those that the training has seen; it has no labels. Letters: n patches, d width, h heads, k clusters.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -30,7 +29,6 @@ from torch import Tensor
 from longtake.backbones.vit import Tokens, cls_attention
 from longtake.console import progress_bar
 from longtake.datasets.clips import Clips
-from longtake.datasets.frames import file_hash
 from longtake.datasets.pictures import normalized
 from longtake.datasets.sources.frames import Frames
 from longtake.datasets.sources.video import Video
@@ -74,10 +72,8 @@ class OwnVideo(Downstream, name="own_video"):
         if self.root is None or self.check():
             return super().protocol
         source = self.source
-        files = source.paths if isinstance(source, Video) else source.samples
-        content = hashlib.sha256(" ".join(map(file_hash, files)).encode()).hexdigest()[:6]
         name = re.sub(r"[^\w.-]+", "-", source.label.partition(":")[2])
-        return f"{self.preset}-{name}-{content}-v{self.version}"
+        return f"{self.preset}-{name}-{source.digest()}-v{self.version}"
 
     def check(self) -> list[str]:
         if self.root is None:

@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from longtake.console import progress_bar
-from longtake.datasets.benchmarks import missing_got10k, open_got10k
+from longtake.datasets.benchmarks import content_of_got10k, missing_got10k, open_got10k
+from longtake.datasets.content import Content
 from longtake.datasets.got10k import HIDDEN_TRUTH, GOT10k, Track, check_given
 from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
@@ -66,6 +67,9 @@ class SeqTrack(SeqTrackRecipe, Tracking, Downstream, name="seqtrack"):
         self.check_processes(1)
         return [line for split in self.splits for line in missing_got10k(self.root, split, self.exclude)]
 
+    def data(self) -> Content:
+        return content_of_got10k(self.root, (self.train_split, self.split), self.exclude)
+
     def validate(self) -> list[str]:
         return [line for split in self.splits for line in self._open(split).validate()]
 
@@ -81,7 +85,7 @@ class SeqTrack(SeqTrackRecipe, Tracking, Downstream, name="seqtrack"):
         check_given(tracks[self.split] + (tracks[HIDDEN_TRUTH] if self.submission else []))
         samples, results = Samples(tracks[self.train_split], self), workdir / "GOT-10k" / "SeqTrack"
         with frozen(encoder, self.device):
-            training = Training(vit if self.freeze else deepcopy(vit), self, self.device)
+            training = Training(vit if self.freeze else deepcopy(vit), self, self.device, self.data())
             training.run(samples, workdir / "seqtrack.ckpt", self.save_every, self.num_workers, self.progress)
             tracker = SequenceTracker(training.network.encoder, training.network.decoder, self, self, self.device)
             followed = tracks[self.split] + (tracks[HIDDEN_TRUTH] if self.submission else [])

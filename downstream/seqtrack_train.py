@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longtake.backbones.vit import ViT
+from longtake.datasets.content import Content
 from longtake.downstream.drawing import Budget, at_once, batches, seeded
 from longtake.downstream.seqtrack_model import SeqTrackDecoder, joint_tokens, sequence_loss
 from longtake.downstream.seqtrack_samples import Sample, Samples, SeqTrackRecipe
@@ -50,10 +51,10 @@ class Network(nn.Module):
 
 
 class Training:
-    """A network and its optimiser; `run` goes on from `checkpoint`, if that is of the same training."""
+    """A network and its optimiser; `run` goes on from `checkpoint`, if that is of the same training on the same data."""
 
-    def __init__(self, encoder: ViT, recipe: SeqTrackRecipe, device: str) -> None:
-        self.recipe, self.device = recipe, device
+    def __init__(self, encoder: ViT, recipe: SeqTrackRecipe, device: str, content: Content | None = None) -> None:
+        self.recipe, self.device, self.content = recipe, device, content
         self.network = Network(encoder.to(device), recipe).to(device)
         groups: list[dict[str, Any]] = [{"params": list(self.network.decoder.parameters())}]
         if not recipe.freeze:
@@ -86,7 +87,7 @@ class Training:
         """Return what must agree for a checkpoint to be continued: recipe, the encoder it began with, sequences."""
         names = [(track.name, track.num_frames) for track in data.tracks]
         settings = {field.name: getattr(self.recipe, field.name) for field in dataclasses.fields(SeqTrackRecipe)}
-        return identity_of(settings, names, self.network.encoder)
+        return identity_of(settings, names, self.network.encoder, self.content)
 
 
 def budget_of(recipe: SeqTrackRecipe, save_every: int) -> Budget:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from longtake.backbones.weights import weights_hash
+from longtake.datasets.content import Content
 from longtake.downstream.base import HARMLESS
 from longtake.files import check_archive, whole
 from longtake.parallel import collected, is_first
@@ -22,10 +23,13 @@ from longtake.parallel import collected, is_first
 FREE = {*HARMLESS, "root"}  # settings that may differ between a training and its continuation
 
 
-def identity_of(settings: Mapping[str, Any], items: Any, encoder: nn.Module) -> str:
-    """Return what must agree to continue a training: settings that move the numbers, items (what JSON takes), the encoder."""
+def identity_of(settings: Mapping[str, Any], items: Any, encoder: nn.Module, content: Content | None = None) -> str:
+    """Return what must agree to continue a training: settings that move the numbers, items (what JSON takes), the encoder, and
+    what is in the data, wherever they lie now."""
     kept = {key: value for key, value in settings.items() if key not in FREE}
-    return hashlib.sha256(json.dumps([kept, items, weights_hash(encoder)], default=str).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([kept, items, weights_hash(encoder), content and content.digest], default=str).encode()
+    ).hexdigest()
 
 
 def write_state(path: Path, identity: str, state: dict[str, Any]) -> None:

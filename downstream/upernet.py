@@ -17,7 +17,8 @@ from jaxtyping import Int, UInt8
 
 from longtake.console import progress_bar
 from longtake.datasets.ade20k import ADE20K
-from longtake.datasets.benchmarks import missing_ade20k, open_ade20k
+from longtake.datasets.benchmarks import content_of_ade20k, missing_ade20k, open_ade20k
+from longtake.datasets.content import Content
 from longtake.datasets.pictures import read_rgb
 from longtake.downstream import mm
 from longtake.downstream.base import Encoder, save_outcomes
@@ -52,6 +53,9 @@ class UperNet(DenseTuning, name="upernet"):
 
     def check(self) -> list[str]:
         return super().check() + missing_ade20k(self.root, (self.train_list, self.test_list))
+
+    def data(self) -> Content:
+        return content_of_ade20k(self.root, (self.train_list, self.test_list))
 
     def validate(self) -> list[str]:
         return open_ade20k(self.root, self.progress).validate((self.train_list, self.test_list))

@@ -16,7 +16,8 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from longtake.console import progress_bar
-from longtake.datasets.benchmarks import missing_davis, open_davis
+from longtake.datasets.benchmarks import content_of_davis, missing_davis, open_davis
+from longtake.datasets.content import Content
 from longtake.datasets.davis import Sequence
 from longtake.datasets.pictures import normalized, read_rgb
 from longtake.datasets.roots import Place
@@ -46,6 +47,9 @@ class VideoKMeans(Downstream, name="video_kmeans"):
 
     def check(self) -> list[str]:
         return missing_davis(self.root, self.split, self.binary_masks)
+
+    def data(self) -> Content:
+        return content_of_davis(self.root, self.split, self.binary_masks)
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         folder = open_davis(self.root, self.split, self.binary_masks, self.progress)

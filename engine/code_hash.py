@@ -9,6 +9,7 @@ that keeps its name.
 import hashlib
 import inspect
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def training_hash(method: str, pretrain: str, backbone: str, variant: str = "") 
 
     Raises `UnknownName` for a method that is not installed.
     """
-    kind = pretrain.partition(":")[0]  # what follows is the user's own: video:walk
+    kind = re.split("[:@]", pretrain)[0]  # what follows is the user's own: video:walk@3f2a1c04
     known = kind if kind in choices("pretrain") else "video"
     named = [word.partition("=")[2] for word in variant.split() if word.startswith("recipe=")]
     return _training_hash(method, known, backbone, *(name for name in named if name in choices("recipe")))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from longtake.datasets.content import Content
 from longtake.engine.forecast import WORKER_GB, Forecast, check_disk, forecast, in_bytes
 from longtake.engine.length import in_time, seconds_in
 from longtake.engine.plan import Plan
@@ -28,7 +29,9 @@ def description(plan: Plan, recipe: str, picked: Sequence[str] = (), where: str 
         table.add_row("train", f"{config['method']['name']} on {config['backbone']['name']}: {_length(plan)}")
         if recipe:
             table.add_row("recipe", recipe)
-        table.add_row("data", Text(plan.data))
+        assert plan.source is not None
+        named = f", {plan.source.title} in rows" if plan.source.digest() else ""
+        table.add_row("data", Text(f"{plan.data}{named}"))
         where = where or f"{config['device']}, {config['trainer']['precision']}, {data_workers(config['num_workers'])}"
         table.add_row("on", f"{where}, seed {config['seed']}")
         _add_cost(table, plan, picked)
@@ -37,9 +40,20 @@ def description(plan: Plan, recipe: str, picked: Sequence[str] = (), where: str 
     else:
         table.add_row("encoder", f"{config['backbone']['name']}, randomly initialised, seed {config['seed']}")
     table.add_row("evaluate", ", ".join(plan.runnable) or "nothing")
+    for content, names in tested_on(plan.contents).items():
+        table.add_row("tested on", Text(f"{content} ({', '.join(names)})"))
     for line in cannot(plan.missing):
         table.add_row("cannot", Text(line))
     return table
+
+
+def tested_on(contents: Mapping[str, Content | None]) -> dict[str, list[str]]:
+    """The evaluations by what is in their data, where that has been counted."""
+    found: dict[str, list[str]] = {}
+    for name, content in contents.items():
+        if content is not None and content.counts:
+            found.setdefault(str(content), []).append(name)
+    return found
 
 
 def data_workers(count: int) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from longtake.downstream.base import DOWNSTREAM, HARMLESS
+from longtake.datasets.content import Content
+from longtake.downstream.base import HARMLESS, Downstream
 
 Config = dict[str, Any]  # run.yaml, resolved
 
@@ -16,6 +17,7 @@ TRAINING = ("method", "backbone", "pretrain", "epochs", "batch_size", "seed")
 OPENED: Config = {"strategy": "auto", "callbacks": []}
 IN_KEY = ("epochs", "seed", "pretrain.path", "pretrain.name")  # of a row already
 DEFAULT_FIDELITY = "paper"
+IMAGENET = "imagenet1k"  # of evaluations whose preset names no folder
 
 
 def config_hash(config: Config) -> str:
@@ -43,13 +45,18 @@ def variant(config: Config, recipe: Config) -> str:
     return _words({key.removeprefix("method."): value for key, value in changed.items() if key not in IN_KEY})
 
 
-def protocol_suffix(keys: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    """Return what differs from an evaluation's preset, so that rows with other settings are never taken for one another."""
-    said = ("root", "kind") if DOWNSTREAM[keys["task"]].names_its_data else ()
+def protocol_of(
+    task: Downstream, keys: Mapping[str, Any], recipe: Mapping[str, Any], content: Content | None = None
+) -> str:
+    """The whole protocol of an evaluation: what differs from its preset, and the data where they are not the preset's.
+
+    So that rows with other settings, or of other data, are never taken for one another. `content` is the task's `data()`.
+    """
+    said = ("root", "kind") if task.names_its_data else ("root",) if content else ()
     changed = {key: value for key, value in changes(keys, recipe).items() if key not in (*HARMLESS, *said)}
-    if changed.get("root"):
-        changed["root"] = Path(changed["root"]).name
-    return f" {_words(changed)}" if changed else ""
+    if content and not (content.original and content.name == Path(recipe.get("root") or IMAGENET).name):
+        changed["data"] = content.title
+    return f"{task.protocol} {_words(changed)}".rstrip()
 
 
 def changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:

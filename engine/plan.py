@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from longtake.backbones.vit import ViT
+from longtake.datasets.content import Content
 from longtake.datasets.sources.base import Source, build_source
 from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
@@ -38,6 +40,11 @@ class Plan:
     @property
     def runnable(self) -> dict[str, Downstream]:
         return {name: task for name, task in self.evaluations.items() if name not in self.missing}
+
+    @cached_property
+    def contents(self) -> dict[str, Content | None]:
+        """What is in the data of the evaluations that can run."""
+        return {name: task.data() for name, task in self.runnable.items()}
 
 
 def make_plan(config: Config) -> Plan:

@@ -106,7 +106,7 @@ def identity_of(plan: Plan, changed: str) -> dict[str, Any]:
     """What a row's key and its provenance say of a training; a method without a yaml has no recipe that a hash could cover."""
     config = plan.config
     assert plan.source is not None
-    method, label, backbone = config["method"]["name"], plan.source.label, config["backbone"]["name"]
+    method, label, backbone = config["method"]["name"], plan.source.title, config["backbone"]["name"]
     return {
         "method": method,
         "variant": changed,

@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import weights_hash
 from longtake.console import console
+from longtake.datasets.content import Content
 from longtake.downstream.base import Downstream
 from longtake.engine.boards import TRACKED
 from longtake.engine.code_hash import UNKNOWN_TRAINING as UNKNOWN_CODE
@@ -35,6 +36,7 @@ class Leaderboard(NamedTuple):
     name: str
     task: Downstream
     protocol: str
+    content: Content | None = None  # of the data
 
     @property
     def path(self) -> Path:
@@ -59,6 +61,7 @@ def evaluate(
         command=command_line(),
         code_hash=f"{trained_by}-{evaluation_hash(board.name)}",
         data_hash=items_hash(outcomes),
+        data=_data(board.content, len(outcomes["items"])),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **cost,
     )
@@ -67,6 +70,13 @@ def evaluate(
     keep_outcomes(board.folder, board.name, key, outcomes)
     upsert(board.path, [row], board.task.metrics)
     return row
+
+
+def _data(content: Content | None, tested: int) -> str:
+    """What was learnt from and tested on, for a row; where nobody has counted before, the items tested."""
+    if content is not None and content.counts:
+        return str(content)
+    return f"{content.title}: {tested:,} items" if content else f"{tested:,} items"
 
 
 def command_line() -> str:
@@ -91,7 +101,7 @@ def known(board: Leaderboard, key: Key, trained_by: str, weights: str) -> Row | 
     """
     for folder in (board.folder, TRACKED):
         row = _made(folder, board, key, trained_by)
-        if row is not None and row.provenance.checkpoint_hash == weights:
+        if row is not None and row.provenance.checkpoint_hash == weights and _of_the_same(row, board):
             if folder != board.folder:
                 keep_outcomes(board.folder, board.name, key, load_outcomes(folder, board.name, key))
                 upsert(board.path, [row], board.task.metrics)
@@ -100,6 +110,11 @@ def known(board: Leaderboard, key: Key, trained_by: str, weights: str) -> Row | 
                 )
             return row
     return None
+
+
+def _of_the_same(row: Row, board: Leaderboard) -> bool:
+    """Whether a row is of the data that are there now. Rows of one protocol may not be: a published set can be changed in part."""
+    return row.provenance.digest == (board.content.digest if board.content else "")
 
 
 def _made(folder: Path, board: Leaderboard, key: Key, trained_by: str) -> Row | None:
@@ -119,5 +134,9 @@ def print_row(board: Leaderboard, row: Row, baseline: Row | None) -> None:
     console.print(console_table(board.name, [row] if baseline is None else [row, baseline], shown))
     if baseline is not None:
         for metric in (m for m in board.task.primary or shown[:1] if m in row.metrics):
-            difference = compare(board.folder, board.name, metric, row.key, baseline.key)
+            try:
+                difference = compare(board.folder, board.name, metric, row.key, baseline.key)
+            except ValueError as error:  # the rows are there: a run of hours does not end for this
+                console.print(f"{board.name} {metric}: not compared with random init: {error}", soft_wrap=True)
+                continue
             console.print(comparison(board.name, metric, row, baseline, difference))

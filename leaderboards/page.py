@@ -17,13 +17,13 @@ TEMPLATE = Path(__file__).with_name("page.html")
 FACTS = {"source": "source", "protocol": "protocol"}  # of the key
 PROOFS = {
     "code_commit": "commit", "date": "date", "device": "device", "config_hash": "configuration", "checkpoint_hash": "encoder",
-    "code_hash": "code", "data_hash": "items", "note": "note",
+    "code_hash": "code", "data_hash": "items", "data": "data", "note": "note",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class EvaluationEntries:
-    """An evaluation's entries, what is wrong with some of their rows, and which commits vouch for those of older code."""
+    """An evaluation's entries on the same data, what is wrong with some of their rows, and which commits vouch for those of older code."""
 
     name: str
     metrics: tuple[str, ...]
@@ -31,6 +31,11 @@ class EvaluationEntries:
     entries: Sequence[Entry]
     stale: Mapping[Key, Sequence[str]] = field(default_factory=dict)  # by the row's key
     vouched: Mapping[Key, Sequence[str]] = field(default_factory=dict)  # OLD..NEW, by the row's key
+    data: str = ""  # where they are not the evaluation's own
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} on {self.data}" if self.data else self.name
 
 
 def page(
@@ -79,7 +84,7 @@ def _board(board: EvaluationEntries) -> dict[str, Any]:
             at.setdefault(entry.key, []).append(number)
     best = {metric: _best(entries, metric) for metric in metrics}
     return {
-        "name": board.name,
+        "name": board.title,
         "metrics": metrics,
         "lower": [metric for metric in metrics if lower_is_better(metric)],
         "primary": board.primary if board.primary in metrics else (metrics or [""])[0],

@@ -23,6 +23,7 @@ from longtake.leaderboards.statistics import Estimate
 
 RANDOM_INIT = "none"  # as a method: the randomly initialised encoder
 PAPER = "paper:"  # what the source of a number that we read begins with
+DATA = re.compile(r" data=(\S+)")  # in a protocol
 # Of a key: what tells an encoder from others, but for its seed.
 IDENTITY = ("method", "variant", "pretrain", "backbone", "epochs")
 
@@ -38,6 +39,12 @@ class Key(NamedTuple):
     protocol: str  # preset and version of the evaluation
     seed: int | None  # None when unknown
     source: str  # "run", or the place the numbers were read from: "paper:table5"
+
+    @property
+    def data(self) -> str:
+        """The data, where they are not the protocol's own: `birds@3f2a1c04`; else ""."""
+        found = DATA.search(self.protocol)
+        return found[1] if found else ""
 
     @property
     def identity(self) -> tuple:
@@ -65,8 +72,14 @@ class Provenance(NamedTuple):
     device: str = ""
     command: str = ""  # that made the row
     code_hash: str = ""  # of the modules that method and evaluation consist of
-    data_hash: str = ""  # of what was tested
+    data_hash: str = ""  # of which items were tested
+    data: str = ""  # what was learnt from and tested on, by content and counts: "birds@3f2a1c04: train 1,200, val 100"
     note: str = ""  # a known contradiction, a caveat
+
+    @property
+    def digest(self) -> str:
+        """Hex digits of what is in the data; "" of a world, which has none, and where nobody knows."""
+        return self.data.partition(":")[0].partition("@")[2]
 
 
 @dataclass(frozen=True)

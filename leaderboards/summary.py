@@ -171,10 +171,10 @@ def _unranked(entry: Entry, outcomes: Mapping[str, _Tested], metrics: Sequence[s
 
 
 def budgets(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """Ours of the same backbone, protocol and frames seen, each with the random inits of that backbone and protocol."""
+    """Ours of the same backbone, protocol, data and frames seen, each with the random inits of that backbone, protocol and data."""
     places: dict[tuple, list[Entry]] = {}
     for entry in (entry for entry in entries if not entry.is_paper):
-        places.setdefault((entry.key.backbone, entry.key.protocol), []).append(entry)
+        places.setdefault((entry.key.backbone, entry.key.protocol, entry.provenance.digest), []).append(entry)
     for there in places.values():
         untrained = [entry for entry in there if entry.key.method == RANDOM_INIT]
         trained = [entry for entry in there if entry not in untrained and entry.provenance.frames_seen]

@@ -86,12 +86,12 @@ def leaderboard(folder: Path, evaluations: Sequence[str] | None) -> None:
         if evaluations is None and all(entry.is_paper for entry in board.entries):
             continue  # the page has them; the console shows what is ours, or what was asked for
         rows = [as_row(entry) for entry in board.entries[:MOST_SHOWN]]
-        console.print(console_table(board.name, rows, _shown(board)))
+        console.print(console_table(board.title, rows, _shown(board)))
         if len(board.entries) > MOST_SHOWN:
             console.print(f"... and {len(board.entries) - MOST_SHOWN:,} more, on the page\n")
     if lines:
         console.print(_console_overview(lines, columns))
-    if wrong := sum(len(board.stale) for board in boards):
+    if wrong := sum(len(stale) for stale in {board.name: board.stale for board in boards}.values()):
         console.print(
             f"{wrong:,} rows are stale, edited or of unknown code: `run task=leaderboard verify=true` says which"
         )
@@ -111,19 +111,25 @@ def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Eva
         vouched = {row.key: by for _, row in rows if row.key not in stale and (by := vouched_by(name, row))}
         if rows:
             entries = summarize(name, rows, metrics, [key for key, found in stale.items() if is_stale(found)])
-            boards.append(EvaluationEntries(name, metrics, primary_for(name)[0], entries, stale, vouched))
+            primary = primary_for(name)[0]
+            for data in sorted(
+                {entry.key.data for entry in entries}
+            ):  # numbers of other data stand in a table of their own
+                mine = [entry for entry in entries if entry.key.data == data]
+                boards.append(EvaluationEntries(name, metrics, primary, mine, stale, vouched, data))
     return sorted(boards, key=lambda board: all(entry.is_paper for entry in board.entries))  # what is ours first
 
 
 def compared(boards: Sequence[EvaluationEntries]) -> tuple[list[Column], list[Line]]:
-    """Our encoders, the best `MOST_COMPARED` of them, by the primary metrics of the evaluations that have any."""
+    """Our encoders, the best `MOST_COMPARED` of them, by the primary metrics of the evaluations that have any, on their own data."""
+    own = [board for board in boards if not board.data]
     counts = {
         Column(board.name, metric): sum(comparable(entry, metric) for entry in board.entries)
-        for board in boards
+        for board in own
         for metric in primary_for(board.name)
     }
     fewest = 2 if max(counts.values(), default=0) > 1 else 1  # beside others, one encoder alone is compared with nobody
-    entries = {board.name: board.entries for board in boards}
+    entries = {board.name: board.entries for board in own}
     columns = [column for column, count in counts.items() if count >= fewest]
     lines = overview({column: entries[column.evaluation] for column in columns})[:MOST_COMPARED]
     return [column for column in columns if any(column in line.entries for line in lines)], lines
@@ -132,7 +138,7 @@ def compared(boards: Sequence[EvaluationEntries]) -> tuple[list[Column], list[Li
 def write(folder: Path, boards: Sequence[EvaluationEntries], columns: Sequence[Column], lines: Sequence[Line]) -> None:
     """`leaderboard.md`, `.tex`, `.html` and the pictures."""
     figures: dict[str, Path] = {}
-    texts = [markdown_table(b.name, [as_row(entry) for entry in b.entries[:MOST_SHOWN]], _shown(b)) for b in boards]
+    texts = [markdown_table(b.title, [as_row(entry) for entry in b.entries[:MOST_SHOWN]], _shown(b)) for b in boards]
     if lines:
         texts.insert(0, markdown_overview(lines, columns))
         (folder / "leaderboard.tex").write_text(latex_table(lines, columns), encoding="utf-8")
@@ -144,7 +150,7 @@ def write(folder: Path, boards: Sequence[EvaluationEntries], columns: Sequence[C
         draw_losses(losses, figures["Losses"])
     (folder / "leaderboard.md").write_text("\n".join(texts), encoding="utf-8")
     rows = sum(len(entry.rows) for board in boards for entry in board.entries)
-    about = f"{rows:,} rows of {len(boards)} evaluations, by commit {code_commit()}"
+    about = f"{rows:,} rows of {len({board.name for board in boards})} evaluations, by commit {code_commit()}"
     html = folder / "leaderboard.html"
     html.write_text(page(boards, lines, columns, figures, about), encoding="utf-8")
     console.print(f"page: {html}\nMarkdown, LaTeX, pictures: {folder}", soft_wrap=True)

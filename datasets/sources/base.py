@@ -59,6 +59,16 @@ class Source(ABC):
         """The source's name in a leaderboard row; the part after a colon is the user's own (`video:walk`)."""
         return self.name
 
+    def digest(self) -> str:
+        """Hex digits of what is in the data that `check` accepts; "" where the label says it: a world, a published set."""
+        return ""
+
+    @property
+    def title(self) -> str:
+        """The label and what is in the data, as a row has it: `video:walk@3f2a1c04`. For data that `check` accepts."""
+        digest = self.digest()
+        return f"{self.label}@{digest}" if digest else self.label
+
     @property
     def collection(self) -> bool:
         """Its videos were found, not named one by one: those shorter than a clip are left out."""

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float64, Int, Int32, Int64, UInt8
 from torch import Tensor
 
+from longtake.datasets.content import digest_of
 from longtake.datasets.pictures import EXTENSIONS, UnreadableImage, opened, read_picture
 from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import Source
@@ -58,6 +59,9 @@ class Frames(Source, name="frames"):
         """Own pictures by their folder's name."""
         return f"{self.name}:{self.folder.name}" if self.name == "frames" else self.name
 
+    def digest(self) -> str:
+        return digest_of(self.folder, [path for folder in self.folders for path in folder.paths])
+
     @property
     def folder(self) -> Path:
         """Raises `ValueError` where none is given."""
@@ -84,12 +88,6 @@ class Frames(Source, name="frames"):
         if not found:
             raise ValueError(f"{self.folder}: no picture in it or below; expected some like 000001.jpg")
         return found
-
-    @property
-    def samples(self) -> list[Path]:
-        """Pictures spread over all of them, by which this folder is told from another."""
-        paths = [Path(path) for folder in self.folders for path in folder.paths]
-        return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(int))]
 
     @property
     def collection(self) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from longtake.datasets.content import digest_of
 from longtake.datasets.image_store import ImageStore
 from longtake.datasets.images import IMAGENET_IMAGES
 from longtake.datasets.roots import Place, expanded
@@ -18,6 +19,12 @@ class Images(Source, name="images"):
         if num_frames > 1:
             raise ValueError(f"pretrain={self.name} has images, not clips: method.num_frames={num_frames}, expected 1")
         return f"{len(self.open()):,} images of {self.images}"
+
+    def digest(self) -> str:
+        """None for as many images as ImageNet's training split has, by its name."""
+        images = self.open()
+        published = self.name == "imagenet1k" and len(images) == IMAGENET_IMAGES["train"]
+        return "" if published else digest_of(images.folder, images.paths.tolist())
 
     def stored_frames(self) -> int:
         return len(self.open())

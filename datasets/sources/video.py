@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from longtake.console import notes
+from longtake.datasets.content import digest_of_files
 from longtake.datasets.fetch import FetchError, fetch
 from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.stored import Stored
-from longtake.datasets.tours import FRAMES, how_to_get, origin_of
+from longtake.datasets.tours import FRAMES, NUM_VIDEOS, how_to_get, origin_of
 from longtake.datasets.video import VideoInfo, probe
 from longtake.datasets.video_files import doubts, files_of
 
@@ -41,6 +42,20 @@ class Video(Stored, name="video"):
             return f"{self.name}:{hashlib.sha256(names.encode()).hexdigest()[:8]}"
         own = self.name == "video"
         return f"{self.name}:{'+'.join(path.stem for path in self.paths)}" if own else self.name
+
+    def digest(self) -> str:
+        """None for videos that last as long as the published ones of their names, and for a subset, whose label has one."""
+        return "" if self.subset_seconds or self.published else digest_of_files(self.paths)
+
+    @property
+    def published(self) -> bool:
+        """Whether these can be what the yaml is named after, by how many there are and how long they last."""
+        if self.name in NUM_VIDEOS:
+            return len(self.paths) == NUM_VIDEOS[self.name]
+        origins = [(path, origin_of(path.stem)) for path in self.paths]
+        return self.name != "video" and all(
+            origin and origin.lasts(self.probe(path).seconds) for path, origin in origins
+        )
 
     @property
     def words(self) -> Sequence[str]:

@@ -7,6 +7,7 @@ changed is listed with the reason; such rows are stale. Without `since` the line
 (`.ci/run` does).
 """
 
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -68,7 +69,8 @@ def subjects(folder: Path) -> list[str]:
 
 def _known(pretrain: str) -> str:
     """Return the source as a yaml calls it: a user's own video has its own name."""
-    return pretrain if pretrain == "none" or pretrain in choices("pretrain") else "video"
+    kind = re.split("[:@]", pretrain)[0]
+    return kind if kind == "none" or kind in choices("pretrain") else "video"
 
 
 def today(what: str) -> str:

@@ -13,7 +13,7 @@ from longtake.engine.boards import TRACKED, primary_for, rows_of
 from longtake.engine.code_hash import backbones
 from longtake.engine.config import choices, composed, plainly
 from longtake.engine.freshness import reasons
-from longtake.engine.identity import Config
+from longtake.engine.identity import Config, protocol_of
 from longtake.engine.machine import on_this_machine
 from longtake.engine.plan import build_evaluation
 from longtake.engine.words import word_of
@@ -136,7 +136,7 @@ def cells(plan: Table, folder: Path) -> list[Cell]:
     known: dict[tuple, tuple[Path, Row]] = {}
     folders = [place for place in (folder, TRACKED) if place.is_dir()]
     for name in plan.evaluations:
-        protocol = None if name == GOT10K_BOARD else _built(name).protocol
+        protocol = None if name == GOT10K_BOARD else _protocol(name)
         for place, row in rows_of(name, folders):
             if (row.key.source, row.key.protocol) == ("run", protocol) or row.key.source == GOT10K_SOURCE:
                 known.setdefault((name, row.key.identity, row.key.seed), (place, row))
@@ -146,6 +146,13 @@ def cells(plan: Table, folder: Path) -> list[Cell]:
         for seed in plan.seeds
         for name in plan.evaluations
     ]
+
+
+@cache
+def _protocol(evaluation: str) -> str:
+    """The protocol of the rows that can be made here: with the data where those in the preset's place are others."""
+    task, keys = _built(evaluation), on_this_machine([f"eval=[{evaluation}]"])["eval"][evaluation]
+    return task.protocol if _absent(evaluation) else protocol_of(task, keys, keys, task.data())
 
 
 @cache
