@@ -27,9 +27,8 @@ def identity_of(settings: Mapping[str, Any], items: Any, encoder: nn.Module, con
     """Return what must agree to continue a training: settings that move the numbers, items (what JSON takes), the encoder, and
     what is in the data, wherever they lie now."""
     kept = {key: value for key, value in settings.items() if key not in FREE}
-    return hashlib.sha256(
-        json.dumps([kept, items, weights_hash(encoder), content and content.digest], default=str).encode()
-    ).hexdigest()
+    facts = [kept, items, weights_hash(encoder), content and content.digest]
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
 
 
 def write_state(path: Path, identity: str, state: dict[str, Any]) -> None:

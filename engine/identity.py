@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake.datasets.content import Content
-from longtake.downstream.base import HARMLESS, Downstream
+from longtake.downstream.base import DOWNSTREAM, HARMLESS
 
 Config = dict[str, Any]  # run.yaml, resolved
 
@@ -45,18 +45,18 @@ def variant(config: Config, recipe: Config) -> str:
     return _words({key.removeprefix("method."): value for key, value in changed.items() if key not in IN_KEY})
 
 
-def protocol_of(
-    task: Downstream, keys: Mapping[str, Any], recipe: Mapping[str, Any], content: Content | None = None
-) -> str:
-    """The whole protocol of an evaluation: what differs from its preset, and the data where they are not the preset's.
+def protocol_suffix(keys: Mapping[str, Any], recipe: Mapping[str, Any], content: Content | None = None) -> str:
+    """Return what differs from an evaluation's preset, so that rows with other settings are never taken for one another.
 
-    So that rows with other settings, or of other data, are never taken for one another. `content` is the task's `data()`.
+    `content` is what is in the data; it is told where it is not that of the preset's own.
     """
-    said = ("root", "kind") if task.names_its_data else ("root",) if content else ()
+    said = ("root", "kind") if DOWNSTREAM[keys["task"]].names_its_data else ("root",) if content else ()
     changed = {key: value for key, value in changes(keys, recipe).items() if key not in (*HARMLESS, *said)}
     if content and not (content.original and content.name == Path(recipe.get("root") or IMAGENET).name):
         changed["data"] = content.title
-    return f"{task.protocol} {_words(changed)}".rstrip()
+    if changed.get("root"):
+        changed["root"] = Path(changed["root"]).name
+    return f" {_words(changed)}" if changed else ""
 
 
 def changes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:

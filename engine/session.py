@@ -17,7 +17,7 @@ from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.devices import num_processes, per_machine
 from longtake.engine.encoders import open_checkpoint
 from longtake.engine.folders import ENCODER, held, run_folder, run_name
-from longtake.engine.identity import Config, config_hash, protocol_of, variant
+from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.launch import INHERITED, launched
 from longtake.engine.plan import Plan, build_backbone
 from longtake.engine.pretraining import train
@@ -91,7 +91,7 @@ def train_and_evaluate(plan: Plan, recipe: Config, clips: Clips | None, folder: 
             continue
         console.rule(name, align="left")
         content = plan.contents[name]
-        protocol = protocol_of(task, plan.config["eval"][name], recipe["eval"][name], content)
+        protocol = task.protocol + protocol_suffix(plan.config["eval"][name], recipe["eval"][name], content)
         board = Leaderboard(boards, name, task, protocol, content)
         row = done_before(board, encoder, header) if resumed else None
         row = row or add_row(board, encoder, header, folder / "eval" / name)

@@ -23,7 +23,7 @@ PROOFS = {
 
 @dataclass(frozen=True)
 class EvaluationEntries:
-    """An evaluation's entries on the same data, what is wrong with some of their rows, and which commits vouch for those of older code."""
+    """An evaluation's entries on the same data, what is wrong with some rows, and which commits vouch for those of older code."""
 
     name: str
     metrics: tuple[str, ...]

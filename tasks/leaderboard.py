@@ -121,7 +121,7 @@ def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Eva
 
 
 def compared(boards: Sequence[EvaluationEntries]) -> tuple[list[Column], list[Line]]:
-    """Our encoders, the best `MOST_COMPARED` of them, by the primary metrics of the evaluations that have any, on their own data."""
+    """Our encoders, the best `MOST_COMPARED` of them, by primary metrics of the evaluations that have any, on their own data."""
     own = [board for board in boards if not board.data]
     counts = {
         Column(board.name, metric): sum(comparable(entry, metric) for entry in board.entries)

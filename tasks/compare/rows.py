@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from longtake.engine.boards import rows_of
 from longtake.engine.config import plainly
 from longtake.engine.freshness import reasons
-from longtake.engine.identity import protocol_of
+from longtake.engine.identity import protocol_suffix
 from longtake.engine.plan import build_evaluation
 from longtake.leaderboards.render import method_name
 from longtake.leaderboards.schema import RANDOM_INIT
@@ -22,7 +22,7 @@ def protocols_of(contender: Contender) -> dict[str, str]:
     recipe = plainly([*chosen, f"eval=[{','.join(config['eval'])}]"])["eval"]
     tasks = {name: build_evaluation(keys) for name, keys in config["eval"].items()}
     found = {
-        name: protocol_of(task, config["eval"][name], recipe[name], task.data())
+        name: task.protocol + protocol_suffix(config["eval"][name], recipe[name], task.data())
         for name, task in tasks.items()
         if not task.check()
     }

@@ -13,7 +13,7 @@ from longtake.engine.boards import TRACKED, primary_for, rows_of
 from longtake.engine.code_hash import backbones
 from longtake.engine.config import choices, composed, plainly
 from longtake.engine.freshness import reasons
-from longtake.engine.identity import Config, protocol_of
+from longtake.engine.identity import Config, protocol_suffix
 from longtake.engine.machine import on_this_machine
 from longtake.engine.plan import build_evaluation
 from longtake.engine.words import word_of
@@ -152,7 +152,7 @@ def cells(plan: Table, folder: Path) -> list[Cell]:
 def _protocol(evaluation: str) -> str:
     """The protocol of the rows that can be made here: with the data where those in the preset's place are others."""
     task, keys = _built(evaluation), on_this_machine([f"eval=[{evaluation}]"])["eval"][evaluation]
-    return task.protocol if _absent(evaluation) else protocol_of(task, keys, keys, task.data())
+    return task.protocol if _absent(evaluation) else task.protocol + protocol_suffix(keys, keys, task.data())
 
 
 @cache
