@@ -143,7 +143,7 @@ def content_of_davis(root: str, split: str, binary_masks: bool) -> Content:
 
 
 def content_of_got10k(root: str, splits: Sequence[str], exclude: Sequence[str]) -> Content:
-    """What is in the sequences' boxes, labels and first frames, or a world. For data that `missing_got10k` accepts."""
+    """What is in the sequences' frames, boxes and labels, or a world. For data that `missing_got10k` accepts."""
     if root in WORLDS:
         return content_of_world(root)
     counts, annotations, frames = {}, list[Path](), list[Path]()
@@ -154,7 +154,7 @@ def content_of_got10k(root: str, splits: Sequence[str], exclude: Sequence[str]) 
         annotations += [
             path for track in tracks for path in sorted(track.folder.iterdir()) if path.suffix in (".txt", ".label")
         ]
-        frames += [track.frame(0) for track in tracks]
+        frames += [track.frame(t) for track in tracks for t in range(track.num_frames)]
     whole = {split: count + len(set(exclude) & _listed(expanded(root), split)) for split, count in counts.items()}
     return content_of(expanded(root), counts, frames, annotations, as_published(whole, {"GOT-10k": PUBLISHED_GOT10K}))
 
