@@ -37,10 +37,11 @@ class Record(NamedTuple):
     folder: Path
     config_hash: str
     config: Config
+    data: str  # the source's title; "" where nothing is trained, and in older runs
 
 
-def run_folder(config: Config, what: str, resumed: Path | None) -> Path:
-    """A new folder named by time and `what`, unless there is one to go on in."""
+def run_folder(config: Config, what: str, resumed: Path | None, data: str = "") -> Path:
+    """A new folder named by time and `what`, unless there is one to go on in; `data` is the source's title."""
     if inherited := os.environ.get(INHERITED):
         return Path(inherited)
     if resumed is not None:
@@ -50,7 +51,13 @@ def run_folder(config: Config, what: str, resumed: Path | None) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     while not _made(folder):  # another run of the same second
         folder = folder.with_name(f"{folder.name}+")
-    about = {"started": stamp, "folder": folder.name, "config_hash": config_hash(config), "config": config}
+    about = {
+        "started": stamp,
+        "folder": folder.name,
+        "config_hash": config_hash(config),
+        "config": config,
+        "data": data,
+    }
     with whole(folder / RECORD) as part:
         part.write_text(json.dumps(about, indent=1, default=str))
     point_to(folder)
@@ -112,12 +119,12 @@ def held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def interrupted_run(config: Config) -> Path:
-    """The latest run folder of the same configuration. Raises `NoRun`, a `ValueError`, when there is none."""
+def interrupted_run(config: Config) -> Record:
+    """The latest run of the same configuration. Raises `NoRun`, a `ValueError`, when there is none."""
     found = records(Path(config["output"]))
     for record in found:
         if (record.config_hash, record.config.get("checkpoint")) == (config_hash(config), config["checkpoint"]):
-            return record.folder
+            return record
     there = ", ".join(record.folder.name for record in found) or "none"
     raise NoRun(
         f"resume=true: no run of this configuration in {config['output']} (runs there: {there}); start it without resume"
@@ -147,7 +154,8 @@ def _read(path: Path) -> Record:
         raise ValueError("it is empty")
     content, name = json.loads(text), path.parent.name
     started, original = str(content.get("started", name)), content.get("folder", name) == name
-    return Record(started, original, path.parent, content["config_hash"], dict(content["config"]))
+    data = str(content.get("data", ""))
+    return Record(started, original, path.parent, content["config_hash"], dict(content["config"]), data)
 
 
 def can_go_on(folder: Path) -> None:

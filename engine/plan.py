@@ -75,7 +75,9 @@ def make_plan(config: Config) -> Plan:
     if source is None and len(missing) == len(evaluations):
         reasons = "; ".join(f"{name}: {' '.join(lacks)}" for name, lacks in missing.items())
         raise ValueError(f"nothing to do: {reasons or 'no evaluation was asked for'}")
-    return Plan(config, source, data, duration, evaluations, missing, resumed_run(config))
+    return Plan(
+        config, source, data, duration, evaluations, missing, resumed_run(config, source.title if source else "")
+    )
 
 
 def check_tasks(tasks: Mapping[str, Downstream], encoder: ViT, config: Config) -> None:

@@ -11,15 +11,25 @@ from longtake.engine.identity import Config
 from longtake.engine.launch import goes_on
 
 
-def resumed_run(config: Config) -> Path | None:
-    """The folder to go on in, None for a new one. Raises `ValueError` when resume=true and there is none, or it is closed to us."""
+def resumed_run(config: Config, data: str = "") -> Path | None:
+    """The folder to go on in, None for a new one; `data` is the title of the source.
+
+    Raises `ValueError` when resume=true and there is none, it is closed to us, or it has learnt from other data.
+    """
     if not goes_on(config["resume"]):
         return None
     try:
-        folder = interrupted_run(config)
+        record = interrupted_run(config)
     except NoRun:
         if config["resume"] is True:
             raise
+        return None
+    folder = record.folder
+    if record.data and data != record.data:
+        changed = f"it has learnt from {record.data}, and the files hold {data} now"
+        if config["resume"] is True:
+            raise ValueError(f"resume=true: {folder}: {changed}; give it the former files, or start without resume")
+        console.print(f"{changed}; a new run begins: {folder}", soft_wrap=True)
         return None
     if config["resume"] is not True and is_outdated(folder, config):
         console.print(f"it has ended, but today's code trains otherwise; a new run begins: {folder}", soft_wrap=True)
@@ -31,7 +41,7 @@ def resumed_run(config: Config) -> Path | None:
 def has_begun(config: Config) -> bool:
     """Whether there is a run of this configuration to go on from: interrupted, or ended with the code of today."""
     try:
-        return not is_outdated(interrupted_run(config), config)
+        return not is_outdated(interrupted_run(config).folder, config)
     except NoRun:
         return False
 

@@ -132,7 +132,7 @@ def test_a_run_that_goes_on_keeps_what_was_picked(data: list[str], tmp_path: Pat
     monkeypatch.setattr(budget, "seconds_per_clip", lambda config: 0.9)
     again = [*words, "resume=true"]
     continued = plainly([*again, *picks(again)])
-    assert interrupted_run(make_plan(continued).config).name.endswith("_dino")
+    assert interrupted_run(make_plan(continued).config).folder.name.endswith("_dino")
     with pytest.raises(NoRun):
         interrupted_run(make_plan(plainly([*words, *picks(words)])).config)
 

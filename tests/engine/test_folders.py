@@ -70,8 +70,8 @@ def test_latest_is_the_newest_folder_and_no_run_of_its_own(tmp_path):
     second = run_folder(config(output, seed=1), "dora_mini_seed1", None)
     assert link.resolve() == second.resolve()
     assert run_folder(config(output), "dora_mini_seed0", first) == first
-    assert interrupted_run(config(output)) == first
-    assert interrupted_run(config(output, seed=1)) == second  # not `latest`, which the next run moves
+    assert interrupted_run(config(output)).folder == first
+    assert interrupted_run(config(output, seed=1)).folder == second  # not `latest`, which the next run moves
     assert {path.name for path in output.iterdir()} == {first.name, second.name, "latest"}
     output.rename(tmp_path / "moved")
     assert (tmp_path / "moved" / "latest" / "run.json").is_file()
