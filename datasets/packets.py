@@ -10,7 +10,7 @@ frames refer to a damaged one, so all frames up to the next key frame are lost w
 stream cannot be noticed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
@@ -87,9 +87,10 @@ def largest(path: Path, container: InputContainer) -> VideoStream:
 
 
 class Clock(NamedTuple):
-    """How the packets of a stream tell the time: `origin`, the first frame's, in ticks of `tick` seconds."""
+    """How the packets of a stream tell the time: in ticks of `tick` seconds, the first frame's are `origin`."""
 
     origin: int
+    delay: int  # ticks from the first packet's decoding to `origin`
     tick: Fraction
     interval: float  # seconds between two frames, on average
     decoding: bool  # of decoding alone
@@ -101,14 +102,16 @@ class Clock(NamedTuple):
         return packet.dts if self.decoding else packet.pts
 
 
-def clock_of(container: InputContainer, stream: VideoStream, first: Iterable[Packet]) -> Clock:
+def clock_of(container: InputContainer, stream: VideoStream, first: Sequence[Packet]) -> Clock:
     """The clock, from the first packets: what a header says of it is not asked."""
     decoding = container.format.name in DECODING_TIMES
     stamps = [(p.dts if decoding else p.pts, p.is_discard) for p in first if p.size]
     known = [stamp for stamp, _ in stamps if stamp is not None]
     # pictures that are shown before the first key frame refer to what is not in the file
     shown = [s for s, discarded in stamps if s is not None and not discarded and s >= known[0]]
-    return Clock(min(shown or known, default=0), _time_base(stream), 1 / rate_of(stream), decoding)
+    origin = min(shown or known, default=0)
+    delay = origin - min((p.dts for p in first if p.dts is not None), default=origin)
+    return Clock(origin, max(0, delay), _time_base(stream), 1 / rate_of(stream), decoding)
 
 
 def first_packets(packets: Iterable[Packet]) -> list[Packet]:
@@ -183,7 +186,7 @@ def timed_frames(
 
 def _sought(container: InputContainer, stream: VideoStream, clock: Clock, seconds: float) -> bool:
     """Whether the file now stands before that time. Times of decoding do not say what is shown after a key frame."""
-    if clock.decoding and stream.codec_context.has_b_frames:
+    if clock.decoding:
         return False
     try:
         container.seek(round(seconds / clock.tick) + clock.origin, stream=stream)
@@ -225,8 +228,10 @@ def announced_seconds(container: InputContainer, stream: VideoStream, clock: Clo
         announced = container.duration / av.time_base
     else:
         return None
+    if container.format.name in LENGTHS:
+        return announced
     start = float(clock.origin * clock.tick)
-    return announced - start if 0 < start < announced and container.format.name not in LENGTHS else announced
+    return announced - (start if 0 < start < announced else float(clock.delay * clock.tick))
 
 
 def _time_base(stream: VideoStream) -> Fraction:

@@ -77,7 +77,7 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
         turns = quarter_turns(frame)
         if turns % 2:
             width, height = height, width
-        length, total = length_of(path, container, stream), total_seconds(container)
+        length = length_of(path, container, stream)
         return VideoInfo(
             path=path,
             codec=stream.codec_context.name,
@@ -86,7 +86,7 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
             rotation=90 * turns,
             fps=length.rate,
             seconds=length.seconds,
-            container_seconds=length.seconds if total is None else total,
+            container_seconds=total_seconds(container, length),
             num_frames=length.num_frames,
             hdr=stream.codec_context.color_trc in HDR_TRANSFERS,
             timed=frame.pts is not None,

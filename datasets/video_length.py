@@ -34,6 +34,7 @@ class Length(NamedTuple):
     seconds: float
     num_frames: int
     rate: float  # average, frames per second
+    start: float = 0.0  # of the clock, in seconds
 
 
 class Seen(NamedTuple):
@@ -55,11 +56,12 @@ def length_of(path: Path, container: InputContainer, stream: VideoStream) -> Len
     return _by_index(container, stream) or _by_packets(path)
 
 
-def total_seconds(container: InputContainer) -> float | None:
-    """Length of the longest stream, by the header."""
+def total_seconds(container: InputContainer, length: Length) -> float:
+    """Length of the longest stream, by the header; that of the video where it does not tell."""
     if container.duration is None:
-        return None
-    total, start = container.duration / av.time_base, (container.start_time or 0) / av.time_base
+        return length.seconds
+    total = container.duration / av.time_base
+    start = length.start if container.start_time is None else container.start_time / av.time_base
     return total - start if 0 < start < total and container.format.name not in LENGTHS else total
 
 
@@ -92,7 +94,8 @@ def _by_packets(path: Path) -> Length:
     seconds = (span + interval) / seen.share
     if seen.share < 1 and announced is not None and seconds / PLAUSIBLE <= announced <= seconds * PLAUSIBLE:
         num_frames, seconds = max(1, round(num_frames * announced / seconds)), announced
-    return Length(seconds, num_frames, _rate(rate, num_frames, seconds))
+    start = float(seen.clock.origin * seen.clock.tick)
+    return Length(seconds, num_frames, _rate(rate, num_frames, seconds), start)
 
 
 def _seen(path: Path, container: InputContainer, stream: VideoStream) -> Seen:
