@@ -27,7 +27,7 @@ from longtake.datasets.packets import (
     timed_frames,
 )
 from longtake.datasets.torchcodec_frames import torchcodec_frames
-from longtake.datasets.video_length import length_of, total_seconds
+from longtake.datasets.video_length import is_odd, length_of, total_seconds
 
 # Seconds. A seek aims this much before the wanted time: containers seek by decoding time, which precedes presentation
 # time by the reordering delay (at most 16 frames in H.264, 0.67 s at 24 frames per second).
@@ -53,6 +53,7 @@ class VideoInfo:
     num_frames: int  # counted, or of a large file an estimate (`video_length`)
     hdr: bool = False  # PQ or HLG transfer: shown without tone mapping, colours are pale
     timed: bool = True  # the first frame has a timestamp; else frames are placed by the average rate
+    read_anew: bool = False  # a frame store without a `reader` had other frames of it, or other times
 
 
 class RawFrame(NamedTuple):
@@ -90,6 +91,7 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
             num_frames=length.num_frames,
             hdr=stream.codec_context.color_trc in HDR_TRANSFERS,
             timed=frame.pts is not None,
+            read_anew=is_odd(container, stream, length),
         )
 
 

@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from longtake.datasets.packets import (
+    DECODING_TIMES,
     END_TOLERANCE,
+    FASTEST,
     LENGTHS,
     LOOKED_AT,
     REORDERED,
@@ -34,7 +37,7 @@ class Length(NamedTuple):
     seconds: float
     num_frames: int
     rate: float  # average, frames per second
-    start: float = 0.0  # of the clock, in seconds
+    start: float | None = None  # of the clock, in seconds, where the packets were asked
 
 
 class Seen(NamedTuple):
@@ -56,12 +59,21 @@ def length_of(path: Path, container: InputContainer, stream: VideoStream) -> Len
     return _by_index(container, stream) or _by_packets(path)
 
 
+def is_odd(container: InputContainer, stream: VideoStream, length: Length) -> bool:
+    """Whether it was read otherwise while the first stream was taken, its clock by the header, and all times as of presentation."""
+    start = float((stream.start_time or 0) * (stream.time_base or 0))
+    first = min(s.index for s in container.streams.video if not s.disposition & Disposition.attached_pic)
+    by_header = stream.average_rate or stream.guessed_rate or 25
+    other_clock = length.start is not None and abs(length.start - start) > 1e-6
+    return container.format.name in DECODING_TIMES or stream.index != first or other_clock or by_header > FASTEST
+
+
 def total_seconds(container: InputContainer, length: Length) -> float:
     """Length of the longest stream, by the header; that of the video where it does not tell."""
     if container.duration is None:
         return length.seconds
     total = container.duration / av.time_base
-    start = length.start if container.start_time is None else container.start_time / av.time_base
+    start = (length.start or 0) if container.start_time is None else container.start_time / av.time_base
     return total - start if 0 < start < total and container.format.name not in LENGTHS else total
 
 

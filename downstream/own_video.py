@@ -30,7 +30,7 @@ from torch import Tensor
 from longtake.backbones.vit import Tokens, cls_attention
 from longtake.console import progress_bar
 from longtake.datasets.clips import Clips
-from longtake.datasets.frames import file_hash
+from longtake.datasets.content_hash import content_hash
 from longtake.datasets.pictures import normalized
 from longtake.datasets.sources.frames import Frames
 from longtake.datasets.sources.video import Video
@@ -75,7 +75,7 @@ class OwnVideo(Downstream, name="own_video"):
             return super().protocol
         source = self.source
         files = source.paths if isinstance(source, Video) else source.samples
-        content = hashlib.sha256(" ".join(map(file_hash, files)).encode()).hexdigest()[:6]
+        content = hashlib.sha256(" ".join(map(content_hash, files)).encode()).hexdigest()[:6]
         name = re.sub(r"[^\w.-]+", "-", source.label.partition(":")[2])
         return f"{self.preset}-{name}-{content}-v{self.version}"
 
