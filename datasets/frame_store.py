@@ -4,8 +4,8 @@ Frames are numbered through all videos of a store; each has its time, video, sho
 `frames.build` writes.
 
 Keys: `store` (JSON: version, spec, sources, complete), `lost` and `cuts` (JSON: per video, the times of skipped corrupt frames and
-of the first frames of shots), `block` + number of its first frame (array of `FRAME`), `jpeg` + number of the frame; numbers are 8
-bytes, big-endian. While it is built there is `tail`, too, what `shots.CutFinder` has to remember.
+of the first frames of shots), `block` + number of its first frame (array of `FRAME`), `jpeg` + number of the frame, and check sums
+(`store_sums`); numbers are 8 bytes, big-endian. While it is built there is `tail`, too, what `shots.CutFinder` has to remember.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-import cv2
 import lmdb
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from longtake.datasets.shots import blanks, shots
+from longtake.datasets.store_sums import check_seal, check_size, damage_named, damaged, intact, read_sums
 
 VERSION = 2
 # One frame's record. The lightness is that of the paper's Figure 2a.
@@ -59,6 +59,7 @@ class FrameStore:
         self.info: dict[str, Any] = info
         self.lost: list[list[float]] = read_json(self._environment, b"lost")
         records = read_records(self._environment)
+        self._sums = read_sums(self._environment, len(records))
         self.seconds: Float64[np.ndarray, "n"] = np.ascontiguousarray(records["seconds"])
         self.video: Int32[np.ndarray, "n"] = np.ascontiguousarray(records["video"])
         self.faces: Int32[np.ndarray, "n"] = np.ascontiguousarray(records["faces"])
@@ -74,18 +75,14 @@ class FrameStore:
         return len(self.seconds)
 
     def read(self, indices: Sequence[int] | Int[np.ndarray, "t"]) -> UInt8[Tensor, "t 3 h w"]:
-        """RGB frames of one video, in the given order; in memory the channels come last."""
+        """RGB frames of one video, in the given order; in memory the channels come last. Raises `ValueError` for a damaged one."""
         images = []
-        with self._environment.begin(buffers=True) as transaction:
+        with damage_named(self.path, "a frame"), self._environment.begin(buffers=True) as transaction:
             for index in map(int, indices):
                 if not 0 <= index < len(self):
                     raise IndexError(f"{self.path}: frame {index} of {len(self)}")
                 jpeg = transaction.get(key_of(b"jpeg", index))
-                assert jpeg is not None
-                image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-                if image is None:
-                    raise ValueError(f"{self.path}: frame {index} is damaged; delete the folder to rebuild the store")
-                images.append(image)
+                images.append(intact(self.path, index, jpeg, self._sums[index]))
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
     @property
@@ -119,14 +116,17 @@ def key_of(kind: bytes, index: int) -> bytes:
 
 
 def open_environment(path: Path) -> lmdb.Environment:
-    """Read-only and without LMDB's lock file, as nobody writes to a finished store; hence a fork may inherit it."""
+    """Read-only and without LMDB's lock file, as nobody writes to a finished store; hence a fork may inherit it.
+
+    Raises `ValueError` for a store that is not there, cannot be read or is not what was written.
+    """
     if not (path / "data.mdb").exists():
         raise ValueError(f"{path}: no frame store here")
     resolved = path.resolve()
     environment = _environments.get(resolved)
     if environment is None:
         try:
-            environment = _environments[resolved] = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
+            environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
         except lmdb.MemoryError as error:
             raise ValueError(
                 f"{path}: the address space is limited ({error}); lift the limit (ulimit -v unlimited) and run the same command "
@@ -136,14 +136,32 @@ def open_environment(path: Path) -> lmdb.Environment:
             raise ValueError(
                 f"{path}: cannot read the frame store ({error}); delete the folder to rebuild it"
             ) from error
+        check_size(path, environment)
+        check_seal(path, environment)
+        _environments[resolved] = environment
     return environment
+
+
+def close_environment(path: Path) -> None:
+    """Before the file goes: whoever still looks into it here sees nothing more."""
+    environment = _environments.pop(path.resolve(), None)
+    if environment is not None:
+        environment.close()
 
 
 def read_json(environment: lmdb.Environment, key: bytes) -> Any:
     """None where there is no such key."""
     with environment.begin() as transaction:
         value = transaction.get(key)
-    return None if value is None else json.loads(value)
+    return None if value is None else parsed(environment, value)
+
+
+def parsed(environment: lmdb.Environment, value: bytes) -> Any:
+    """Raise `ValueError` for what is no JSON, of a store without a seal."""
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise damaged(Path(environment.path()), "what it says of itself") from error
 
 
 def read_info(environment: lmdb.Environment) -> dict[str, Any] | None:

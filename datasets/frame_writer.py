@@ -19,6 +19,7 @@ from jaxtyping import Float64, UInt8
 
 from longtake.datasets.frame_store import FRAME, key_of, read_json, read_records
 from longtake.datasets.shots import SMALL_SIDE, CutFinder
+from longtake.datasets.store_sums import sums_of
 from longtake.datasets.video import Converter, RawFrame, VideoInfo, raw_frames
 
 BLOCK = 256  # frames per transaction: about 10 MB, half a second of work lost by a kill
@@ -151,6 +152,7 @@ class VideoWriter:
                 transaction.put(key_of(b"jpeg", index), made.jpeg)
             if self.records:
                 transaction.put(key_of(b"block", self.first), np.array(self.records, FRAME).tobytes())
+                transaction.put(key_of(b"sums", self.first), sums_of([made.jpeg for made in self.block]))
             if last:
                 transaction.delete(b"tail")
             else:

@@ -29,15 +29,26 @@ from rich.text import Text
 
 from longtake.console import Bars
 from longtake.console import notes as console
+from longtake.datasets.content_hash import content_hash, file_hash
 from longtake.datasets.faces import face_blur
-from longtake.datasets.frame_store import VERSION, FrameStore, open_environment, read_info, read_records
+from longtake.datasets.frame_store import (
+    VERSION,
+    FrameStore,
+    close_environment,
+    open_environment,
+    read_info,
+    read_json,
+    read_records,
+)
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
+from longtake.datasets.store_sums import seal_of
 from longtake.datasets.video import VideoInfo, probe
 from longtake.files import lock_of
 
 # JPEG bytes per pixel at these qualities: the most demanding of four videos (a juggler before grass) at short side 360.
 QUALITIES, BYTES_PER_PIXEL = (75, 90, 95), (0.26, 0.45, 0.64)
-HASHED_PART = 1 << 22  # bytes
+# Of how videos are read. The one before 1 had no number: some times and streams were others (`VideoInfo.read_anew`).
+READER = 1
 MAX_MAP = 1 << 40  # bytes of address space
 
 
@@ -51,13 +62,13 @@ def build(
     written, too little disk or a store of another version.
     """
     infos = [probe(path, skip_corrupt=skip_corrupt) for path in sources]
-    path = store_folder(root, sources, spec)
+    path = place_of(root, sources, spec)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{path}: cannot write here ({error.strerror}); choose another folder") from error
     with _alone(path):
-        found = read_info(open_environment(path)) if _bytes_in(path) else None
+        found = up_to_date(path, read_info(open_environment(path)) if _bytes_in(path) else None, infos)
         if found is None or not found["complete"]:
             _check_disk(path, infos, spec)
             try:
@@ -95,24 +106,43 @@ def store_folder(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
     return root / f"{sources[0].stem}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of the size and, to be quick with huge files, of 4 MiB each at the beginning, the middle and the end."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        for offset in sorted({0, max(0, (size - HASHED_PART) // 2), max(0, size - HASHED_PART)}):
-            file.seek(offset)
-            digest.update(file.read(HASHED_PART))
-    return digest.hexdigest()
+def place_of(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
+    """`store_folder`, or a folder beside it where that has the frames of files that differ in what `file_hash` does not see."""
+    path = store_folder(root, sources, spec)
+    contents = [content_hash(source) for source in sources]
+    found = read_info(open_environment(path)) if _bytes_in(path) else None
+    stored = contents if found is None else [source.get("content") for source in found["sources"]]
+    if all(
+        was in (None, is_now) for was, is_now in zip(stored, contents, strict=True)
+    ):  # an old store does not know it
+        return path
+    return path.with_name(f"{path.name}-{hashlib.sha256(json.dumps(contents).encode()).hexdigest()[:8]}")
+
+
+def up_to_date(path: Path, found: dict[str, Any] | None, infos: Sequence[VideoInfo]) -> dict[str, Any] | None:
+    """What a store says of itself; None after it was removed, because today's reader takes other frames of its videos, or times."""
+    if found is None or found.get("reader") == READER:
+        return found
+    lost = read_json(open_environment(path), b"lost") or []
+    odd = [info.path.name for info, times in zip(infos, lost, strict=True) if info.read_anew or times]
+    if not odd:
+        return found
+    console.print(
+        f"{path}: built when {', '.join(odd)} was read with other times or pictures; it is built anew", soft_wrap=True
+    )
+    close_environment(path)
+    (path / "data.mdb").unlink()
+    return None
 
 
 def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt: bool, progress: bool) -> None:
     info = {
         "version": VERSION,
+        "reader": READER,
         "spec": asdict(spec),
         "sources": [
             {"name": i.path.name, "hash": file_hash(i.path), "codec": i.codec, "width": i.width, "height": i.height}
-            | {"fps": i.fps, "seconds": i.seconds}
+            | {"fps": i.fps, "seconds": i.seconds, "content": content_hash(i.path)}
             for i in infos
         ],
     }
@@ -128,6 +158,7 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
             VideoWriter(environment, video, source, spec, blur).write(skip_corrupt, lambda: bar.advance(task))
         with environment.begin(write=True) as transaction:
             transaction.put(b"store", json.dumps(info | {"complete": True}).encode())
+            transaction.put(b"seal", seal_of(transaction))
 
 
 def _map_size(path: Path) -> int:

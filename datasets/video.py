@@ -12,23 +12,22 @@ from math import floor
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
 from longtake.datasets.packets import (
+    LOOKED_AT,
     Lost,
     TimedFrames,
     VideoError,
-    announced_seconds,
     opened,
-    rate_of,
     refusal,
-    sound_frames,
+    timed_frames,
 )
 from longtake.datasets.torchcodec_frames import torchcodec_frames
+from longtake.datasets.video_length import is_odd, length_of, total_seconds
 
 # Seconds. A seek aims this much before the wanted time: containers seek by decoding time, which precedes presentation
 # time by the reordering delay (at most 16 frames in H.264, 0.67 s at 24 frames per second).
@@ -41,7 +40,7 @@ HDR_TRANSFERS = (16, 18)  # SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), numbers o
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts that a file states about its video stream. Width and height are those of the display: upright, square pixels."""
+    """Facts about a file's video stream. Width and height are those of the display: upright, square pixels."""
 
     path: Path
     codec: str
@@ -50,10 +49,11 @@ class VideoInfo:
     rotation: int  # degrees counterclockwise, a multiple of 90, that turn the stored picture upright
     fps: float  # average
     seconds: float  # of the video stream
-    container_seconds: float  # of the longest stream
-    num_frames: int  # an estimate: what the header says, else duration times rate, else the number of packets
+    container_seconds: float  # of the longest stream, by the header
+    num_frames: int  # counted, or of a large file an estimate (`video_length`)
     hdr: bool = False  # PQ or HLG transfer: shown without tone mapping, colours are pale
     timed: bool = True  # the first frame has a timestamp; else frames are placed by the average rate
+    read_anew: bool = False  # a frame store without a `reader` had other frames of it, or other times
 
 
 class RawFrame(NamedTuple):
@@ -71,30 +71,27 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
     """Open a file, decode its first sound frame and say what it holds. Raises `VideoError` where there is none."""
     with opened(path) as (container, stream):
         lost = (lambda times: None) if skip_corrupt else refusal(path)
-        frame = next((frame for _, frame in sound_frames(container, stream, lost)), None)
+        frame = next((frame for _, frame in timed_frames(container, stream, lost, bound=LOOKED_AT)), None)
         if frame is None:
             raise VideoError(f"{path}: the video stream holds no frame; download or copy the file again")
         width, height = round(frame.width * (stream.sample_aspect_ratio or 1)), frame.height
         turns = quarter_turns(frame)
         if turns % 2:
             width, height = height, width
-        rate = rate_of(stream)
-        total = None if container.duration is None else container.duration / av.time_base
-        seconds = announced_seconds(container, stream) or total
-        num_frames = stream.frames or (_num_packets(path) if seconds is None else max(1, round(seconds * rate)))
-        seconds = num_frames / rate if seconds is None else seconds
+        length = length_of(path, container, stream)
         return VideoInfo(
             path=path,
             codec=stream.codec_context.name,
             width=width,
             height=height,
             rotation=90 * turns,
-            fps=rate,
-            seconds=seconds,
-            container_seconds=seconds if total is None else total,
-            num_frames=num_frames,
+            fps=length.rate,
+            seconds=length.seconds,
+            container_seconds=total_seconds(container, length),
+            num_frames=length.num_frames,
             hdr=stream.codec_context.color_trc in HDR_TRANSFERS,
             timed=frame.pts is not None,
+            read_anew=is_odd(container, stream, length),
         )
 
 
@@ -138,7 +135,7 @@ def raw_frames(
     frames = (
         torchcodec_frames(path, start)
         if decoder == "torchcodec"
-        else _frames_from_before(start, path, lambda times: report(t for t in times if t >= start))
+        else _frames_before(start, path, lambda times: report(t for t in times if t >= start))
     )
     raw = (
         (RawFrame(seconds, frame, True) for seconds, frame in frames)
@@ -174,24 +171,18 @@ class Converter:
         return np.ascontiguousarray(np.rot90(rgb, turns))
 
 
-def _frames_from_before(start: float, path: Path, lost: Lost) -> TimedFrames:
+def _frames_before(start: float, path: Path, lost: Lost) -> TimedFrames:
     """Frames from at least one frame before `start` on, so that whoever looks at neighbours finds them."""
     if start > SEEK_MARGIN:
         with opened(path) as (container, stream):
-            frames = sound_frames(container, stream, lost, seek=start - SEEK_MARGIN)
+            frames = timed_frames(container, stream, lost, seek=start - SEEK_MARGIN)
             first = next(frames, None)
             if first is not None and first[0] < start:
                 yield from chain([first], frames)
                 return
     # the format cannot seek, its index is wrong, or there is nothing to skip
     with opened(path) as (container, stream):
-        yield from sound_frames(container, stream, lost)
-
-
-def _num_packets(path: Path) -> int:
-    """Count the frames of a stream without a header (bare H.264): one packet each, read without decoding."""
-    with opened(path) as (container, stream):
-        return sum(packet.size > 0 for packet in container.demux(stream))
+        yield from timed_frames(container, stream, lost)
 
 
 def _nearest_to_lattice(frames: TimedFrames, frames_per_second: float) -> Iterator[RawFrame]:

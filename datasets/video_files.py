@@ -8,6 +8,7 @@ from longtake.datasets.tours import TOO_LONG, origin_of, tour_name
 from longtake.datasets.video import VideoInfo
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ts", ".mpg", ".mpeg", ".h264")
+HEADERS_ROUND = 2.0  # seconds that a file may last longer, besides
 
 
 def files_of(word: str) -> list[Path]:
@@ -39,7 +40,7 @@ def doubts(info: VideoInfo, short_side: int = 0) -> list[str]:
         found.append(
             f"{info.width} x {info.height} is smaller than short_side={short_side}; frames are stored as they are"
         )
-    if info.container_seconds > info.seconds * (1 + TOO_LONG):
+    if info.container_seconds > info.seconds * (1 + TOO_LONG) + HEADERS_ROUND:
         found.append(f"the file lasts {info.container_seconds:.0f} s, its video {info.seconds:.0f} s; is it complete?")
     if info.hdr:
         found.append(

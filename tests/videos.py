@@ -71,3 +71,67 @@ def damage(path: Path, packet: int) -> Path:
     content[position + 6 : position + size] = np.random.default_rng(1).bytes(size - 6)
     path.write_bytes(content)
     return path
+
+
+def encoded(
+    path: Path,
+    codec: str,
+    times: Sequence[Fraction],
+    b_frames: int = 0,
+    images: Sequence[np.ndarray] = (),
+    fast: bool = False,
+) -> Path:
+    """Flat frames at these times by any codec, in the container that the suffix stands for; `fast`: with a clock of 90,000 Hz."""
+    options = {
+        "bf": str(b_frames),
+        "g": "12",
+        "qscale": "2",
+        "crf": "12",
+        "preset": "ultrafast",
+        "deadline": "realtime",
+    }
+    options |= {"x264-params": "b-adapt=0", "x265-params": f"bframes={b_frames}:b-adapt=0:log-level=none:keyint=12"}
+    with av.open(str(path), "w", format="asf" if path.suffix == ".wmv" else None) as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height = 96, 64
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.options = {
+            key: value for key, value in options.items() if key not in ("crf", "preset") or "lib" in codec
+        }
+        stream.codec_context.bit_rate = 4_000_000
+        if fast:
+            stream.codec_context.time_base = Fraction(1, 90000)
+        base = stream.codec_context.time_base or Fraction(1, 10)
+        for time, image in zip(times, images or flat(len(times)), strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = round(time / base), base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def remuxed(source: Path, path: Path, stamps: Sequence[int]) -> Path:
+    """The packets of a video without B-frames at other times, in milliseconds."""
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet, stamp in zip((p for p in old.demux(video=0) if p.size), stamps, strict=True):
+            packet.stream, packet.time_base = stream, Fraction(1, 1000)
+            packet.pts = packet.dts = stamp
+            new.mux(packet)
+    return path
+
+
+def joined(path: Path, *sizes: int) -> Path:
+    """A file with a stream of each of these heights; in the first frame of each the grey level is its number."""
+    with av.open(str(path), "w") as container:
+        streams = []
+        for size in sizes:
+            stream = container.add_stream("libx264", rate=10, options={"crf": "4"})
+            stream.height, stream.width, stream.pix_fmt = size, 2 * size, "yuv420p"
+            streams.append(stream)
+        for number, stream in enumerate(streams):
+            for _ in range(3):
+                image = np.full((stream.height, stream.width, 3), 50 * number + 30, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(None))
+    return path
