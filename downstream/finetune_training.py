@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longtake.backbones.finite import NotFinite, checked, watched
+from longtake.backbones.finite import NotFinite, check_weights, watched
 from longtake.backbones.vit import stochastic_depth
 from longtake.downstream.augmented import mixed
 from longtake.downstream.base import Encoder
@@ -93,6 +93,7 @@ class Classifier(nn.Module):
     def __init__(self, encoder: Encoder, num_classes: int, recipe: Recipe) -> None:
         super().__init__()
         assert isinstance(encoder, nn.Module)
+        check_weights(encoder.state_dict(), "the encoder")
         self.encoder = copy.deepcopy(encoder).float().requires_grad_(True)
         watched(self.encoder)
         self.pos_mode = recipe.pos_mode
@@ -207,9 +208,11 @@ class ClassifierTraining:
         self.model.eval()
         hits = [torch.zeros(0, 2)]
         for x, labels in batches:
-            logits = checked(self.logits(x.to(self.recipe.device)), "predictions of test images")
+            logits = self.logits(x.to(self.recipe.device))
             top = logits.topk(min(TOP, self.num_classes), dim=1).indices.cpu()
-            right = (top == labels[:, None]).float()
+            right = (
+                (top == labels[:, None]) & logits.isfinite().all(1, keepdim=True).cpu()
+            ).float()  # NaN finds nothing
             hits.append(torch.stack([right[:, 0], right.amax(1)], dim=1))
         mine = torch.cat(hits)
         rows = torch.zeros(sum(collected([len(mine)])), 2)

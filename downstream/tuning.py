@@ -81,7 +81,6 @@ class Tuning:
         self.rates, self.losses = [group["lr"] for group in optimizer.param_groups], list[float]()
         self.checkpoint, self.identity = checkpoint, identity
         self.parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, **more}
-        check_weights(model.state_dict(), "the model to be trained")
         if (saved := read_state(checkpoint, identity)) is not None:
             self.losses = saved["losses"]
             for name, part in self.parts.items():
