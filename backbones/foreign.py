@@ -7,18 +7,17 @@ shape, or that this ViT would not use (registers, layer scale, ...) is an error.
 """
 
 import argparse
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from longtake.backbones.vit import SIZES, ViT
+from longtake.backbones.vit import SIZES, PosMode, ViT
+from longtake.backbones.weights import fill
 
 # Where in a file the tensors lie, the evaluated copy first: teachers, then whatever there is.
 CONTAINERS = ("teacher", "model_ema", "state_dict_ema", "state_dict", "model", "student", "module")
@@ -47,6 +46,18 @@ RENAMED = (
     (r"\.(?:attn\.attn|self_attention)\.in_proj_", ".attn.qkv."),
     (r"\.(?:attn\.attn|self_attention)\.out_proj\.", ".attn.proj."),
 )
+# How each code interpolates its table of positions (modes of backbones/vit.py): the same weights get the same mode, alone or in a
+# training's checkpoint.
+POSITIONS: dict[str, PosMode] = {
+    "DINO, iBOT, AttMask and DoRA": "dino_offset",  # vision_transformer.py, interpolate_pos_encoding
+    "MAE": "size",  # util/pos_embed.py, interpolate_pos_embed
+    "timm": "antialias",  # layers/pos_embed.py, resample_abs_pos_embed
+    "torchvision": "align_corners",  # models/vision_transformer.py, interpolate_embeddings
+    "mmpretrain": "size",  # models/utils/embed.py, resize_pos_embed
+    "mmsegmentation": "size",  # models/backbones/vit.py, resize_pos_embed
+}
+# What torch.compile, FSDP and activation checkpointing put between names.
+WRAPPED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 PATCHES = re.compile(r"^(.*?)(patch_embed\.proj|patch_embed\.projection|conv_proj)\.weight$")
 
 
@@ -61,14 +72,14 @@ def load_foreign(path: Path, key: str | None = None, pos_mode: str | None = None
     """The encoder in a file of another code, in evaluation mode.
 
     `key` names the entry to read (`teacher`, `student`, ...); None takes the evaluated copy. `pos_mode` None is that of the code
-    that wrote it, as far as its style tells. Raises `ValueError` with what is missing, does not fit, or would be ignored.
+    that wrote it (`_code`); the report says which. Raises `ValueError` with what is missing, does not fit, is not finite, or would
+    be ignored.
     """
     container, tensors = _container(path, read_tensors(path), key)
     prefix, tensors = _backbone(path, tensors, key)
     style, tensors = _timm_names(tensors)
-    encoder = _encoder_for(
-        path, tensors, pos_mode or ("dino_offset" if container in ("teacher", "student") else "size")
-    )
+    code, mode = _code(container, prefix, style, tensors)
+    encoder = _encoder_for(path, tensors, pos_mode or mode)
     wanted = {name for name in encoder.state_dict() if name != "mask_token"}
     unused = sorted(name for name in tensors if name not in wanted)
     if missing := sorted(wanted - tensors.keys()):
@@ -80,19 +91,22 @@ def load_foreign(path: Path, key: str | None = None, pos_mode: str | None = None
             f"checkpoint {path}: {len(strange)} tensors would be ignored, so that this is another architecture: "
             f"{', '.join(strange[:4])}"
         )
-    try:
-        encoder.load_state_dict({name: tensors[name] for name in wanted})
-    except RuntimeError as error:
-        raise ValueError(f"checkpoint {path}: {' '.join(str(error).split())}") from error
+    fill(encoder, {name: tensors[name] for name in wanted}, path)
     place = " ".join(part for part in (container, prefix.strip(".")) if part) or "the file's top"
     ignored = (
         f", {len(unused)} beside it left out ({', '.join(sorted({u.split('.')[0] for u in unused}))})" if unused else ""
     )
     report = f"{path.name}: {len(wanted)} of {len(wanted)} tensors from {place}, names of {style}{ignored}"
-    return Loaded(encoder.eval(), f"{report}; {encoder.arch}/{encoder.patch_size}, positions by {encoder.pos_mode}")
+    why = (
+        "as asked for"
+        if pos_mode
+        else f"as in {code}; another code's: checkpoint_pos_mode={' or '.join(_others(mode))}"
+    )
+    shape = f"{encoder.arch}/{encoder.patch_size}"
+    return Loaded(encoder.eval(), f"{report}; {shape}, positions by {encoder.pos_mode} ({why})")
 
 
-def read_tensors(path: Path) -> Mapping[str, Any]:
+def read_tensors(path: Path) -> Mapping[Any, Any]:
     """Read the tensors of a file. Raises `ValueError` for a file that is missing or broken, or a pickle with other things in it."""
     if not path.is_file():
         raise ValueError(f"checkpoint {path}: there is no such file")
@@ -101,7 +115,7 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # pickle's, zip's, torch's: it depends on which byte is wrong
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"checkpoint {path}: cannot be read safely ({reason[:200]}); save its state_dict alone, as tensors"
@@ -111,7 +125,7 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _container(path: Path, content: Mapping[str, Any], key: str | None) -> tuple[str, dict[str, Tensor]]:
+def _container(path: Path, content: Mapping[Any, Any], key: str | None) -> tuple[str, dict[str, Tensor]]:
     """Find the entry that holds the tensors, and return both; the tensors may also lie at the file's top level."""
     entries = {name: value for name, value in content.items() if isinstance(value, Mapping)}
     holding = [name for name in entries if any(isinstance(v, Tensor) for v in entries[name].values())]
@@ -122,13 +136,14 @@ def _container(path: Path, content: Mapping[str, Any], key: str | None) -> tuple
         return "", direct
     name = next((name for name in CONTAINERS if name in holding), None)
     if name is None or (key is not None and not any(key in n for n in _tensors(entries[name]))):
-        there = ", ".join(sorted(content)) or "none"
+        there = ", ".join(sorted(map(str, content))) or "none"
         raise ValueError(f"checkpoint {path}: no tensors under {key or ' or '.join(CONTAINERS)}; there are: {there}")
     return name, _tensors(entries[name])
 
 
-def _tensors(entries: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {name: value for name, value in entries.items() if isinstance(value, Tensor)}
+def _tensors(entries: Mapping[Any, Any]) -> dict[str, Tensor]:
+    found = {name: value for name, value in entries.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    return {WRAPPED.sub("", name): value for name, value in found.items()}
 
 
 def _backbone(path: Path, tensors: dict[str, Tensor], key: str | None) -> tuple[str, dict[str, Tensor]]:
@@ -160,13 +175,41 @@ def _timm_names(tensors: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
     return style, renamed
 
 
+def _code(container: str, prefix: str, style: str, tensors: Mapping[str, Tensor]) -> tuple[str, PosMode]:
+    """Which code a file is of, as far as its style tells, and how that code interpolates positions.
+
+    timm's names without a classifier are those of backbones that DINO, iBOT, AttMask and DoRA have saved, alone or in a training's
+    checkpoint; MAE's lie under `model`. What keeps them under other prefixes (solo-learn, lightly, MoCo v3) builds on timm's ViT.
+    """
+    code = style
+    if style == "timm" and not any(name in tensors for name in ("head.weight", "fc.weight", "classifier.weight")):
+        around = {"module", "backbone", "teacher", "student"} if container == "" else {"module"}
+        plain = container in ("", "state_dict") and set(prefix.split(".")[:-1]) <= around
+        if plain or container in ("teacher", "student"):
+            code = "DINO, iBOT, AttMask and DoRA"
+        elif container == "model":
+            code = "MAE"
+    return code, POSITIONS[code]
+
+
+def _others(mode: PosMode) -> list[str]:
+    return [each for each in get_args(PosMode) if each != mode]
+
+
 def _encoder_for(path: Path, tensors: Mapping[str, Tensor], pos_mode: str) -> ViT:
     """An encoder of the shape that the tensors have."""
     if "pos_embed" not in tensors or "patch_embed.proj.weight" not in tensors:
         raise ValueError(f"checkpoint {path}: its position table or patch embedding is missing")
-    width, _, patch, _ = tensors["patch_embed.proj.weight"].shape
+    shape, table = tensors["patch_embed.proj.weight"].shape, tensors["pos_embed"].shape
+    if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+        raise ValueError(
+            f"checkpoint {path}: a patch embedding of {list(shape)}, expected [width, 3 colours, side, side]"
+        )
+    if len(table) != 3 or table[1] < 2:
+        raise ValueError(f"checkpoint {path}: a position table of {list(table)}, expected [1, 1 + patches, width]")
+    width, patch = shape[0], shape[2]
     blocks = {int(match.group(1)) for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))}
-    depth, positions = len(blocks), tensors["pos_embed"].shape[1] - 1
+    depth, positions = len(blocks), table[1] - 1
     arch = next((name for name, size in SIZES.items() if size[:2] == (width, depth)), None)
     side = round(positions**0.5)
     if arch is None:

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
+from longtake.backbones.finite import check_weights
 from longtake.backbones.vit import ViT
 from longtake.files import whole
 
@@ -48,7 +50,18 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ValueError(
             f"checkpoint {path}: expected an encoder written by longtake ({FORMAT}), got {header.get('format', 'another header')}"
         )
-    return json.loads(header["architecture"]), json.loads(header["provenance"])
+    return parts_of(path, header)
+
+
+def parts_of(path: Path, header: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Architecture and provenance in the header of a file of ours. Raises `ValueError` where one is not to be read."""
+    try:
+        architecture, provenance = json.loads(header["architecture"]), json.loads(header["provenance"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ValueError(f"checkpoint {path}: its header is damaged ({type(error).__name__}: {error})") from error
+    if not (isinstance(architecture, dict) and isinstance(provenance, dict)):
+        raise ValueError(f"checkpoint {path}: its header is damaged (architecture and provenance are no mappings)")
+    return architecture, provenance
 
 
 def is_ours(path: Path) -> bool:
@@ -63,17 +76,40 @@ def is_ours(path: Path) -> bool:
 
 
 def load_encoder(path: str | Path) -> ViT:
-    """The encoder in a file of `save_encoder`, in evaluation mode; `ValueError` when a tensor is missing or does not fit."""
+    """The encoder in a file of `save_encoder`, in evaluation mode; `ValueError` as `fill` raises it."""
     path = Path(path)
     architecture, _ = read_header(path)
-    encoder = ViT(**architecture)
+    encoder = encoder_of(path, architecture)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    fill(encoder, tensors, path)
+    return encoder.eval()
+
+
+def encoder_of(path: Path, architecture: Mapping[str, Any]) -> ViT:
+    """A new encoder of the architecture in a header. Raises `ValueError` where that is none."""
     try:
-        encoder.load_state_dict(tensors)
+        return ViT(**architecture)
+    except (TypeError, ValueError, KeyError, ZeroDivisionError, RuntimeError) as error:
+        raise ValueError(
+            f"checkpoint {path}: no encoder has the architecture {dict(architecture)} ({error})"
+        ) from error
+
+
+def fill(encoder: ViT, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give an encoder the tensors of a file, in the encoder's precision.
+
+    Raises `ValueError` for one that is missing, does not fit, has no real numbers, or one that is not finite.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ValueError(f"checkpoint {path}: tensor {name} is of {kind}, expected floating-point numbers")
+    try:
+        encoder.load_state_dict(dict(tensors))
     except RuntimeError as error:
         raise ValueError(f"checkpoint {path}: {' '.join(str(error).split())}") from error
-    return encoder.eval()
+    check_weights(encoder.state_dict(), f"checkpoint {path}")
 
 
 def weights_hash(encoder: torch.nn.Module) -> str:

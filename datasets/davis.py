@@ -137,6 +137,18 @@ class DAVIS:
         return np.stack(masks)
 
 
+def with_objects(folder: DAVIS) -> tuple[list[Sequence], list[str]]:
+    """The sequences that have an object in the first mask, and the names of the others, in which nothing can be followed.
+
+    Raises `ValueError` where all are so.
+    """
+    sequences = folder.sequences()
+    kept = [s for s in sequences if not set(np.unique(folder.mask(s.masks[0])).tolist()) <= {0, VOID}]
+    if not kept:
+        raise ValueError(f"{folder.list_file}: {len(sequences)} sequences, none with an object in the first mask")
+    return kept, [s.name for s in sequences if s not in kept]
+
+
 def write_mask(mask: UInt8[np.ndarray, "h w"], path: Path) -> None:
     """A PNG with DAVIS's palette."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
@@ -60,3 +61,13 @@ def normalized(
 ) -> Float[Tensor, "*b 3 h w"]:
     """Normalise levels 0 to 255, whole or not, with ImageNet's mean and standard deviation."""
     return normalize(levels.float() / 255, std)
+
+
+def as_large(mask: UInt8[np.ndarray, "_ _"], image: UInt8[Tensor, "3 _ _"], name: str) -> UInt8[np.ndarray, "_ _"]:
+    """The mask of an image. Raises `ValueError` where it is not as large as the image."""
+    if mask.shape != (size := tuple(image.shape[1:])):
+        shown = (f"{a} x {b}" for a, b in (mask.shape, size))
+        raise ValueError(
+            f"{name}: a mask of {' for an image of '.join(shown)} (rows x columns), expected the same size"
+        )
+    return mask

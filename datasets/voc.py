@@ -43,6 +43,10 @@ class Boxes(NamedTuple):
     classes: list[str]
 
 
+class NoObject(ValueError):
+    """An annotation without an object."""
+
+
 @dataclass(frozen=True)
 class VOC:
     """A folder `VOC2012` (or `VOC2007`, or any other in their layout)."""
@@ -112,7 +116,7 @@ class VOC:
     def boxes(self, name: str, hard: bool = True) -> Boxes:
         """All objects of an image; without `hard` those that are neither truncated nor difficult.
 
-        Raises `ValueError` for a file that is missing, not XML, or without objects.
+        Raises `ValueError` for a file that is missing or not XML, `NoObject` for one without objects.
         """
         return read_boxes(self.root / "Annotations" / f"{name}.xml", hard)
 
@@ -136,7 +140,7 @@ def read_boxes(path: Path, hard: bool = True) -> Boxes:
     except ET.ParseError as error:
         raise ValueError(f"{path}: not XML ({error})") from error
     if not objects:
-        raise ValueError(f"{path}: no object in it; expected one <object> or more")
+        raise NoObject(f"{path}: no object in it; expected one <object> or more")
     kept = [o for o in objects if hard or not any(o.findtext(flag) == "1" for flag in ("truncated", "difficult"))]
     boxes = [[round(float(o.findtext(f"bndbox/{key}") or "nan")) for key in CORNERS] for o in kept]
     corners = np.array(boxes, np.int64).reshape(-1, 4) - np.array([1, 1, 0, 0])

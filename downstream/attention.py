@@ -30,7 +30,7 @@ def jaccard(
     """
     pixels = masks.numpy().repeat(patch_size, 1).repeat(patch_size, 2) & (truth != VOID)  # (h, height, width)
     objects = [o for o in np.unique(truth).tolist() if o not in (0, VOID)]
-    own = np.array([truth == o for o in objects]).reshape(len(objects), -1).astype(np.float32)  # (o, pixels)
+    own = np.array([truth == o for o in objects]).reshape(len(objects), truth.size).astype(np.float32)  # (o, pixels)
     flat = pixels.reshape(len(pixels), -1).astype(np.float32)
     overlap = (own @ flat.T).astype(np.float64)  # whole numbers below 2^24: exact
     return overlap / (own.sum(1, dtype=np.float64)[:, None] + flat.sum(1, dtype=np.float64)[None] - overlap)

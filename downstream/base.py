@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from longtake.backbones.finite import NotFinite, check_weights, watched
 from longtake.backbones.vit import Tokens
+from longtake.console import notes
 from longtake.datasets.content import Content, content_of_folder
 from longtake.files import whole
 from longtake.parallel import is_first
@@ -25,6 +27,8 @@ from longtake.registry import Registry
 DOWNSTREAM: "Registry[type[Downstream]]" = Registry("evaluation", "longtake.downstream")
 # Settings of an evaluation that decide how fast it is and what it leaves behind, not what it measures.
 HARMLESS = ("batch_size", "num_workers", "device", "progress", "gallery", "save_every", "submission")
+
+NAMED = 5  # of the items that cannot be scored
 
 
 @runtime_checkable
@@ -98,13 +102,20 @@ class Downstream(ABC):
 
 @contextmanager
 def frozen(encoder: Encoder, device: str) -> Iterator[None]:
-    """The encoder on `device` and in eval mode inside the block; every module's own mode is restored after it."""
+    """The encoder on `device` and in eval mode inside the block; every module's own mode is restored after it.
+
+    Weights that are not finite, and features inside the block, are a `ValueError` (backbones/finite.py).
+    """
     assert isinstance(encoder, nn.Module)
     was_training = {module: module.training for module in encoder.modules()}
     encoder.to(device).eval()
+    check_weights(encoder.state_dict(), "the encoder")
+    looks = watched(encoder)
     try:
         yield
     finally:
+        for look in looks:
+            look.remove()
         for module, training in was_training.items():
             module.training = training
 
@@ -129,6 +140,7 @@ def save_outcomes(
     """
     assert not {"items", "groups"} & outcomes.keys(), "names of other arrays"
     assert all(len(outcome) == len(items) for outcome in outcomes.values()), "one outcome per item"
+    outcomes = that_count(items, outcomes)
     if is_first():
         arrays = dict[str, Any](outcomes, items=np.array(items))
         if groups is not None:
@@ -136,3 +148,29 @@ def save_outcomes(
         with whole(workdir / "outcomes.npz") as part:
             np.savez_compressed(part, **arrays)
     return {name: 100 * float(np.nanmean(outcome, dtype=np.float64)) for name, outcome in outcomes.items()}
+
+
+def that_count(
+    items: Sequence[str], outcomes: Mapping[str, Float[np.ndarray, " n"]]
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Outcomes of the metrics for which an item counts; the others are named. Raises `ValueError` where there is none."""
+    for metric, values in outcomes.items():
+        if (wrong := np.isinf(values)).any():
+            raise NotFinite(
+                f"{metric}: {items[int(wrong.argmax())]} has {values[wrong.argmax()]}, expected a finite number"
+            )
+    kept = {metric: values for metric, values in outcomes.items() if not np.isnan(values).all()}
+    if not kept:
+        raise ValueError(
+            f"none of the {len(items)} items can be scored ({', '.join(items[:NAMED])}, ...): there is no row"
+        )
+    for metric in (metric for metric in outcomes if metric not in kept):
+        say_unscored(items, len(items), f"items, so that there is no {metric}")
+    return kept
+
+
+def say_unscored(names: Sequence[str], total: int, why: str) -> None:
+    """A line for items that cannot be scored, which end no evaluation: how many of how many, `why`, and some names."""
+    if names and is_first():
+        shown = ", ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])
+        notes.print(f"not scored: {len(names)} of {total} {why}: {shown}", soft_wrap=True)

@@ -24,7 +24,7 @@ from longtake.datasets.content import Content
 from longtake.datasets.palette import PALETTE
 from longtake.datasets.pictures import read_rgb
 from longtake.downstream import mm
-from longtake.downstream.base import Encoder, save_outcomes
+from longtake.downstream.base import Encoder, save_outcomes, say_unscored
 from longtake.downstream.cascade_model import Widths, cascade_config
 from longtake.downstream.coco_eval import evaluate_coco, run_length
 from longtake.downstream.dense import MEAN, STD, DenseTuning
@@ -72,6 +72,9 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
         data = open_coco(self.root, self.progress)
         truth = data.read(self.test_split)
         classes = classes_of(truth)
+        say_unscored(
+            without_object(truth, self.test_split), len(classes), f"classes have no object in {self.test_split}"
+        )
         config = self.model_config(encoder, len(classes))
         dataset = self.dataset_config(data, self.train_split, classes, self.train_pipeline())
         items = [image["file_name"] for image in data.read(self.train_split)["images"]]
@@ -155,6 +158,14 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
 
     def _choice(self, short: list[int], long_side: int) -> dict[str, Any]:
         return {"type": "RandomChoiceResize", "scales": [(long_side, s) for s in short], "keep_ratio": True}
+
+
+def without_object(truth: dict[str, Any], split: str) -> list[str]:
+    """Names of the classes that cannot be scored: crowds are no objects. Raises `ValueError` where there is no other."""
+    there = {annotation["category_id"] for annotation in truth["annotations"] if not annotation.get("iscrowd")}
+    if not there:
+        raise ValueError(f"{split}: {len(truth['annotations'])} annotations, all of them crowds: nothing can be scored")
+    return [name for number, name in classes_of(truth).items() if number not in there]
 
 
 def instances(found: Any, image_id: int, numbers: list[int]) -> list[dict[str, Any]]:

@@ -20,10 +20,10 @@ from torch import Tensor
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import content_of_davis, missing_davis, open_davis
 from longtake.datasets.content import Content
-from longtake.datasets.davis import Sequence, write_mask
+from longtake.datasets.davis import Sequence, with_objects, write_mask
 from longtake.datasets.pictures import IMAGENET_STD, normalized
 from longtake.datasets.roots import Place
-from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
+from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes, say_unscored
 from longtake.downstream.gallery import Gallery, masks_drawn
 from longtake.downstream.jf import ObjectScore, Statistics, evaluate_sequence
 from longtake.downstream.propagation import NUM_CONTEXT, RADIUS, TOP_K, full_size, network_size, one_hot, propagate
@@ -64,7 +64,8 @@ class DAVIS(Downstream, name="davis"):
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         folder = open_davis(self.root, self.split, self.binary_masks, self.progress)
-        sequences = folder.sequences()
+        sequences, empty = with_objects(folder)
+        say_unscored(empty, len(sequences) + len(empty), "sequences have no object in the first mask")
         scores: dict[str, ObjectScore] = {}
         gallery = Gallery(workdir / "davis.jpg", self.gallery, len(sequences))
         with frozen(encoder, self.device), progress_bar(self.progress) as bar, torch.inference_mode():

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from longtake.backbones.finite import check_weights
 from longtake.backbones.vit import ViT
 from longtake.datasets.pictures import IMAGENET_MEAN, IMAGENET_STD
 from longtake.datasets.roots import Place
@@ -91,6 +92,7 @@ class DenseTuning(Downstream):
         """
         mm.check_encoder(encoder, self.taps)
         assert isinstance(encoder, ViT)
+        check_weights(encoder.state_dict(), "the encoder")
         torch.manual_seed(self.seed)
         model = mm.build_model(self.scope, config, encoder, self.drop_path, self.taps, self.norm).to(self.device)
         groups = layer_decay_groups(

@@ -24,12 +24,12 @@ from longtake.console import progress_bar
 from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.benchmarks import content_of_segmentation, missing_segmentation, open_segmentation
 from longtake.datasets.content import Content
-from longtake.datasets.pictures import normalized, read_rgb
+from longtake.datasets.pictures import as_large, normalized, read_rgb
 from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
-from longtake.downstream.base import Downstream, Encoder, check_size, frozen, save_outcomes
+from longtake.downstream.base import Downstream, Encoder, check_size, frozen, save_outcomes, say_unscored
 from longtake.downstream.gallery import Gallery, painted
-from longtake.downstream.miou import IGNORED, confusion, shares_of_mean
+from longtake.downstream.miou import IGNORED, NO_LABEL, confusion, of_labelled, shares_of_mean
 
 NUM_NEIGHBORS, TEMPERATURE = 30, 0.02
 
@@ -73,7 +73,7 @@ class DenseKNN(Downstream, name="dense_knn"):
             for name in bar.track(names, description="patches, test"):
                 image = read_rgb(data.image(name))
                 found = self._predict(self._features(encoder, image), features, labels)
-                truth = self._square(data.mask(name))
+                truth = self._square(as_large(data.mask(name), image, name))
                 matrix = confusion(truth, found, data.num_classes)
                 overlap, pixels = matrix.diagonal(), matrix.sum(1)
                 parts.append([overlap, pixels + matrix.sum(0) - overlap, pixels])
@@ -81,9 +81,11 @@ class DenseKNN(Downstream, name="dense_knn"):
         gallery.save()
         overlap, union, pixels = np.array(parts).swapaxes(0, 1)
         present = pixels.sum(0) > 0  # a class that is nowhere does not count, even if it was found
+        labelled = pixels.any(1)
+        say_unscored(np.array(names)[~labelled].tolist(), len(names), NO_LABEL)
         outcomes = {
-            "icl_miou": shares_of_mean(overlap[:, present], union[:, present]),
-            "icl_macc": shares_of_mean(overlap[:, present], pixels[:, present]),
+            "icl_miou": of_labelled(labelled, shares_of_mean, overlap[:, present], union[:, present]),
+            "icl_macc": of_labelled(labelled, shares_of_mean, overlap[:, present], pixels[:, present]),
         }
         return save_outcomes(workdir, names, outcomes)
 
@@ -96,13 +98,17 @@ class DenseKNN(Downstream, name="dense_knn"):
         draw = torch.Generator().manual_seed(self.seed)
         features, labels = [], []
         for name in bar.track(names, description="patches, train"):
-            f = self._features(encoder, read_rgb(data.image(name)))
-            share = patch_labels(self._square(data.mask(name)), encoder.patch_size, data.num_classes)
+            f = self._features(encoder, image := read_rgb(data.image(name)))
+            share = patch_labels(
+                self._square(as_large(data.mask(name), image, name)), encoder.patch_size, data.num_classes
+            )
             chosen = torch.randperm(len(f), generator=draw)[:per_image]
             chosen = chosen[share[chosen].sum(1) > 0]  # all ignored: nothing to remember
             features.append(f[chosen.to(f.device)])
             labels.append(share[chosen].to(f.device))
-        return torch.cat(features), torch.cat(labels)
+        return some(
+            torch.cat(features), f"{self.train_list}: no patch of {len(names)} masks has a labelled pixel"
+        ), torch.cat(labels)
 
     def _features(self, encoder: Encoder, image: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "n d"]:
         x = F.interpolate(normalized(image)[None], size=(self.size, self.size), mode="bilinear", antialias=True)
@@ -122,6 +128,13 @@ class DenseKNN(Downstream, name="dense_knn"):
 
     def _shown(self, image: UInt8[Tensor, "3 h w"]) -> UInt8[np.ndarray, "size size 3"]:
         return np.array(Image.fromarray(image.permute(1, 2, 0).numpy()).resize((self.size, self.size)))
+
+
+def some(features: Float[Tensor, "m d"], lacking: str) -> Float[Tensor, "m d"]:
+    """The features to retrieve from. Raises `ValueError` where there is none: every pixel would be of the first class."""
+    if not len(features):
+        raise ValueError(f"{lacking}: nothing can be retrieved")
+    return features
 
 
 def patch_labels(mask: UInt8[np.ndarray, "size size"], patch_size: int, num_classes: int) -> Float[Tensor, "n c"]:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from longtake.backbones.finite import checked
 from longtake.console import progress_bar
 from longtake.datasets.content import Content
 from longtake.datasets.images import (
@@ -114,4 +115,4 @@ def pooled_features(
     pooled = [block[:, 0] for block in tokens]
     if avgpool:
         pooled.append(tokens[-1][:, 1:].mean(dim=1))
-    return torch.cat(pooled, dim=1).float()
+    return checked(torch.cat(pooled, dim=1).float(), "features of the encoder")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from longtake.backbones.finite import NotFinite, check_weights, watched
 from longtake.backbones.vit import stochastic_depth
 from longtake.downstream.augmented import mixed
 from longtake.downstream.base import Encoder
@@ -92,7 +93,9 @@ class Classifier(nn.Module):
     def __init__(self, encoder: Encoder, num_classes: int, recipe: Recipe) -> None:
         super().__init__()
         assert isinstance(encoder, nn.Module)
+        check_weights(encoder.state_dict(), "the encoder")
         self.encoder = copy.deepcopy(encoder).float().requires_grad_(True)
+        watched(self.encoder)
         self.pos_mode = recipe.pos_mode
         blocks = self.encoder.get_submodule("blocks").children()
         for block, rate in zip(blocks, np.linspace(0, recipe.drop_path, encoder.depth).tolist(), strict=True):
@@ -169,10 +172,10 @@ class ClassifierTraining:
             self._add_group(total, x, labels, (self.recipe.seed, step, place))
         add_up([total, *(p.grad for p in self.model.parameters() if p.grad is not None)])
         if not math.isfinite(loss := float(total)):
-            raise FloatingPointError(
+            raise NotFinite(
                 f"fine-tuning: the loss is {loss} in step {step % self.steps_per_epoch + 1} of epoch "
                 f"{step // self.steps_per_epoch + 1} at a rate of {self.learning_rate(step):.1e}; a lower lr "
-                f"(now {self.recipe.lr:g}) may help"
+                f"(now {self.recipe.lr:g}) may help{'' if step else '; so far it is the encoder whose numbers overflow'}"
             )
         return loss
 
@@ -205,8 +208,11 @@ class ClassifierTraining:
         self.model.eval()
         hits = [torch.zeros(0, 2)]
         for x, labels in batches:
-            top = self.logits(x.to(self.recipe.device)).topk(min(TOP, self.num_classes), dim=1).indices.cpu()
-            right = (top == labels[:, None]).float()
+            logits = self.logits(x.to(self.recipe.device))
+            top = logits.topk(min(TOP, self.num_classes), dim=1).indices.cpu()
+            right = (
+                (top == labels[:, None]) & logits.isfinite().all(1, keepdim=True).cpu()
+            ).float()  # NaN finds nothing
             hits.append(torch.stack([right[:, 0], right.amax(1)], dim=1))
         mine = torch.cat(hits)
         rows = torch.zeros(sum(collected([len(mine)])), 2)

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from longtake.backbones.finite import check_weights
 from longtake.console import progress_bar
 from longtake.datasets.images import ImageFolder, eval_transform, train_transform
 from longtake.downstream.base import Encoder, frozen, save_outcomes
@@ -166,7 +167,7 @@ class Sweep:
         for features, labels in zip(*(x.split(SCORED_AT_ONCE) for x in labelled), strict=True):
             logits = self.logits(features.to(self.weight.device))
             top = logits.topk(min(k, logits.shape[-1]), dim=-1).indices.cpu()  # (l, b, k)
-            chunks.append((top == labels[:, None]).any(-1))
+            chunks.append((top == labels[:, None]).any(-1) & logits.isfinite().all(-1).cpu())  # of a rate that diverged
         return torch.cat(chunks, dim=1)
 
     def score(self, held_out: LabelledFeatures, test: LabelledFeatures) -> None:
@@ -179,7 +180,13 @@ class Sweep:
         self.test_accuracy.append(accuracy.tolist())
 
     def outcomes(self, test: LabelledFeatures) -> dict[str, Float[np.ndarray, " n"]]:
-        """Per test image: the chosen head after the last epoch, and the best of all epochs and heads (`top1_paper`)."""
+        """Per test image: the chosen head after the last epoch, and the best of all epochs and heads (`top1_paper`).
+
+        Raises `ValueError` where no head has finite weights.
+        """
+        check_weights(
+            {"weight": self.weight[self.chosen]}, "linear probe, the best head", "; smaller learning_rates may help"
+        )
         top1, top5 = (self.hits(test, k)[self.chosen].float() for k in (1, 5))
         return {"top1": top1.numpy(), "top1_paper": self.best_hits.numpy(), "top5": top5.numpy()}
 

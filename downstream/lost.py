@@ -20,15 +20,16 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from longtake.backbones.finite import checked
 from longtake.backbones.vit import Tokens, cls_attention
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import content_of_voc, missing_voc, open_voc
 from longtake.datasets.content import Content
-from longtake.datasets.pictures import normalized, read_rgb
+from longtake.datasets.pictures import as_large, normalized, read_rgb
 from longtake.datasets.roots import Place
-from longtake.datasets.voc import VOC
+from longtake.datasets.voc import VOC, NoObject
 from longtake.downstream.attention import best_head, jaccard, mass_mask
-from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
+from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes, say_unscored
 from longtake.downstream.gallery import Gallery, boxes_drawn
 
 NUM_SEEDS = 100  # LOST, section 3.3 and its main_lost.py: patches of lowest degree that may join the seed
@@ -60,7 +61,8 @@ def lost(
     Patches of equal degree are taken in the order of the grid, row by row (the original leaves that to an unstable sort).
     `image_size` (height, width) cuts the box. Raises `ValueError` when the seed is not in its own region, as with keys of zeros.
     """
-    affinity = (keys @ keys.T).cpu().numpy()  # what follows is small: one thread does it sooner than several
+    products = checked(keys @ keys.T, "LOST: products of the keys")
+    affinity = products.cpu().numpy()  # what follows is small: one thread does it sooner than several
     degree = (affinity > 0).sum(1) - (affinity.diagonal() > 0)
     order = degree.argsort(kind="stable")
     seed = int(order[0])
@@ -112,6 +114,14 @@ def corloc(boxes: Sequence[Box], objects: Sequence[Int[np.ndarray, "_ 4"]]) -> f
             f"got {len(boxes)} boxes and {len(objects)} images, expected one each, and an object in one image"
         )
     return float(np.mean([hit(box, there) for box, there in zip(boxes, objects, strict=True) if len(there)]))
+
+
+def objects_of(voc: VOC, name: str, hard: bool) -> Int[np.ndarray, "_ 4"]:
+    """Boxes of an image's objects; none where it has none."""
+    try:
+        return voc.boxes(name, hard).boxes
+    except NoObject:
+        return np.zeros((0, 4), np.int64)
 
 
 class Pictures(Dataset):
@@ -172,20 +182,24 @@ class LOST(Downstream, name="lost"):
         outcomes = {metric: np.full(len(names), np.nan) for metric in self.metrics}
         boxes, gallery = {}, Gallery(workdir / "lost.jpg", self.gallery, len(names))
         for i, image in self._images(voc, names, encoder):
-            name, objects = names[i], voc.boxes(names[i], self.hard).boxes
+            name, objects = names[i], objects_of(voc, names[i], self.hard)
             box = self.discover(encoder, image).box
             boxes[name] = box
             for metric, members in (("corloc", main), ("corloc_segval", segmented)):
                 if name in members and len(objects):
                     outcomes[metric][i] = hit(box, objects)
             if name in segmented:
-                for metric, value in self.jaccards(encoder, image, voc.mask(name)).items():
+                for metric, value in self.jaccards(encoder, image, as_large(voc.mask(name), image, name)).items():
                     outcomes[metric][i] = value
             gallery.add(lambda: boxes_drawn(image, [box], objects.tolist()))  # noqa: B023 - called at once
         gallery.save()
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "boxes.json").write_text(json.dumps(boxes))
-        return save_outcomes(workdir, names, {m: values for m, values in outcomes.items() if np.isfinite(values).any()})
+        for metric, members in (("corloc", main), ("jaccard_besthead_60", segmented)):
+            lacking = [n for n, value in zip(names, outcomes[metric], strict=True) if n in members and np.isnan(value)]
+            say_unscored(lacking, len(members), f"images have no object for {metric.partition('_')[0]}")
+        wanted = self.metrics if segmented else self.metrics[:1]
+        return save_outcomes(workdir, names, {metric: outcomes[metric] for metric in wanted})
 
     def _images(self, voc: VOC, names: list[str], encoder: Encoder) -> Iterator[tuple[int, UInt8[Tensor, "3 h w"]]]:
         loader = DataLoader(Pictures(voc, names), batch_size=None, num_workers=self.num_workers)

@@ -3,10 +3,13 @@
 Letters: n images, c classes.
 """
 
+from collections.abc import Callable
+
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 
 IGNORED = 255
+NO_LABEL = "masks have no labelled pixel"
 
 
 def confusion(
@@ -59,6 +62,16 @@ def shares_of_mean(part: Int[np.ndarray, "n c"], whole: Int[np.ndarray, "n c"]) 
     part, whole = part[:, there].astype(np.float64), whole[:, there].astype(np.float64)
     scores = part.sum(0) / whole.sum(0)
     return scores.mean() + len(part) * ((part - scores * whole) / whole.sum(0)).mean(1)
+
+
+def of_labelled(
+    labelled: Bool[np.ndarray, "n"], score: Callable[..., Float[np.ndarray, "_"]], *counts: Int[np.ndarray, "n *_"]
+) -> Float[np.ndarray, "n"]:
+    """What `score` makes of the counts of the images that have a labelled pixel; NaN for the others, which cannot be scored."""
+    found = np.full(len(labelled), np.nan)
+    if labelled.any():
+        found[labelled] = score(*(count[labelled] for count in counts))
+    return found
 
 
 def matching(matrix: Int[np.ndarray, "c c"]) -> Int[np.ndarray, "c"]:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from longtake.backbones.finite import checked, usable, watched
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of
 from longtake.datasets.pictures import UnreadableImage
@@ -102,6 +103,7 @@ class PyramidViT(nn.Module):
         if not norm:
             self.encoder.norm = nn.Identity()  # type: ignore[assignment]
         self.pyramid = pyramid(self.encoder.embed_dim, self.encoder.patch_size, norm_type)
+        watched(self.encoder)
 
     def forward(self, x: Float[Tensor, "b 3 height width"]) -> tuple[Float[Tensor, "b d _ _"], ...]:
         """Maps of strides 4, 8, 16, 32. Images of any size: they are padded to whole patches at the right and the bottom."""
@@ -110,6 +112,7 @@ class PyramidViT(nn.Module):
         grid = (x.shape[-2] // patch, x.shape[-1] // patch)
         blocks = sorted(set(self.taps))
         tokens = dict(zip(blocks, self.encoder.intermediate(x, blocks, norm=self.norm), strict=True))
+        tokens = {tap: usable(value, self.training) for tap, value in tokens.items()}
         maps = [tokens[tap][:, 1:].transpose(1, 2).unflatten(2, grid) for tap in self.taps]
         return tuple(level(m) for level, m in zip(self.pyramid, maps, strict=True))
 
@@ -202,4 +205,12 @@ def predictions(model: Any, dataset: Any, indices: Sequence[int], num_workers: i
     loader = DataLoader(Subset(dataset, list(indices)), batch_size=1, num_workers=num_workers, collate_fn=collate)
     model.eval()
     for index, batch in zip(indices, loader, strict=True):
-        yield index, model.test_step(batch)[0]
+        yield index, with_finite_scores(model.test_step(batch)[0], index)
+
+
+def with_finite_scores(sample: Any, index: int) -> Any:
+    """A data sample. Raises `ValueError` where the scores of its pixels or objects are not finite."""
+    for kind in ("seg_logits", "pred_instances"):
+        if (found := getattr(sample, kind, None)) is not None:
+            checked(found.data if kind == "seg_logits" else found.scores, f"predictions of test image {index}")
+    return sample

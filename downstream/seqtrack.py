@@ -19,7 +19,7 @@ from longtake.datasets.benchmarks import content_of_got10k, missing_got10k, open
 from longtake.datasets.content import Content
 from longtake.datasets.got10k import HIDDEN_TRUTH, GOT10k, Track, check_given
 from longtake.datasets.roots import Place
-from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
+from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes, say_unscored
 from longtake.downstream.drawing import at_once
 from longtake.downstream.gallery import Gallery, tracks_drawn
 from longtake.downstream.got10k import STRICT_SUCCESS, SUCCESS, read_result, score_folder, write_result
@@ -83,6 +83,9 @@ class SeqTrack(SeqTrackRecipe, Tracking, Downstream, name="seqtrack"):
         vit = check_encoder(encoder, search_size=self.search_size, template_size=self.template_size)
         tracks = {split: self._open(split).tracks() for split in self.splits}  # says what is wrong before the training
         check_given(tracks[self.split] + (tracks[HIDDEN_TRUTH] if self.submission else []))
+        say_unscored(
+            never_seen(tracks[self.split]), len(tracks[self.split]), "sequences show no object after the first frame"
+        )
         samples, results = Samples(tracks[self.train_split], self), workdir / "GOT-10k" / "SeqTrack"
         with frozen(encoder, self.device):
             training = Training(vit if self.freeze else deepcopy(vit), self, self.device, self.data())
@@ -119,6 +122,16 @@ class SeqTrack(SeqTrackRecipe, Tracking, Downstream, name="seqtrack"):
 
     def _open(self, split: str) -> GOT10k:
         return open_got10k(self.root, split, self.exclude, self.progress)
+
+
+def never_seen(tracks: Sequence[Track]) -> list[str]:
+    """Names of the sequences in which no frame counts. Raises `ValueError` where there is no other, before hours of training."""
+    names = [track.name for track in tracks if not (track.cover[1:] > 0).any()]
+    if len(names) == len(tracks):
+        raise ValueError(
+            f"{', '.join(names[:3])}: no frame but the first shows its object (cover 0): nothing can be scored"
+        )
+    return names
 
 
 def outcomes_of(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from longtake.backbones.finite import NotFinite, check_weights
 from longtake.console import progress_bar
 from longtake.downstream.drawing import Batch, Budget, seeded
 from longtake.downstream.state import read_state, write_state
@@ -22,6 +23,7 @@ from longtake.parallel import collected, is_first, world_size
 Gradients = Callable[[int], float]  # of a step, by its number; answers the loss
 After = Callable[[int], bool]  # a step; told how many are done, it answers whether to save
 LossOf = Callable[[nn.Module, Batch], dict[str, Tensor]]  # terms of a batch, to be added up
+TRY = "; a smaller lr may help"
 DRAWS = 1  # in the key of what the model draws: something else than the augmentation of the sample at that place
 
 
@@ -93,7 +95,7 @@ class Tuning:
         """Train until `num_steps` are done. `after` is asked after every step; the end is always saved.
 
         `gradients` leaves those of the step of that number and answers its loss, both of all processes, or raises
-        `FloatingPointError`, which is before the weights move.
+        `FloatingPointError`, which is before the weights move. Weights that are not finite are never saved (`NotFinite`).
         """
         with progress_bar(progress and is_first()) as bar:
             task = bar.add_task(title, total=num_steps, completed=self.done)
@@ -101,6 +103,7 @@ class Tuning:
                 self._step(gradients)
                 bar.update(task, advance=1, description=f"{title}, loss {self.losses[-1]:.3g}")
                 if after(self.done) or self.done == num_steps:
+                    check_weights(self.model.state_dict(), f"{title}, step {self.done}", TRY)
                     states = {name: part.state_dict() for name, part in self.parts.items()}
                     write_state(self.checkpoint, self.identity, {"losses": self.losses, **states})
         if is_first():
@@ -116,6 +119,11 @@ class Tuning:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
         self.optimizer.step()
         self.losses.append(loss)
+
+
+def advice(step: int) -> str:
+    """What to do about a loss that is not finite; in the first step the rate has not moved anything."""
+    return f"a smaller lr may help.{'' if step else ' So far it is the encoder whose numbers overflow, or the data.'}"
 
 
 def write_losses(losses: Sequence[float], path: Path) -> None:
@@ -141,7 +149,7 @@ class Passes:
         loss = sum(terms.values())
         if not np.isfinite(loss):
             values = ", ".join(f"{name} {value:.3g}" for name, value in terms.items())
-            raise FloatingPointError(f"iteration {step}: the loss is not finite ({values}); a smaller lr may help.")
+            raise NotFinite(f"iteration {step}: the loss is not finite ({values}); {advice(step)}")
         return loss
 
     def _pass(self, batch: Batch, place: int) -> dict[str, float]:

@@ -21,10 +21,10 @@ from longtake.datasets.benchmarks import content_of_ade20k, missing_ade20k, open
 from longtake.datasets.content import Content
 from longtake.datasets.pictures import read_rgb
 from longtake.downstream import mm
-from longtake.downstream.base import Encoder, save_outcomes
+from longtake.downstream.base import Encoder, save_outcomes, say_unscored
 from longtake.downstream.dense import MEAN, STD, DenseTuning
 from longtake.downstream.gallery import Gallery, painted
-from longtake.downstream.miou import confusion, image_accuracies, image_ious
+from longtake.downstream.miou import NO_LABEL, confusion, image_accuracies, image_ious, of_labelled
 from longtake.downstream.tuning import polynomial
 from longtake.parallel import collected, is_first, part_of, summed
 
@@ -70,8 +70,11 @@ class UperNet(DenseTuning, name="upernet"):
         counts = self.counts(model, data, workdir)
         if is_first():
             np.savez_compressed(workdir / "images.npz", names=data.names(self.test_list), confusion=counts)
-        outcomes = {"miou": image_ious(counts), "macc": image_accuracies(counts)}
-        return save_outcomes(workdir, data.names(self.test_list), outcomes)
+        names, labelled = data.names(self.test_list), counts.any((1, 2))
+        say_unscored([n for n, there in zip(names, labelled, strict=True) if not there], len(names), NO_LABEL)
+        scores = {"miou": image_ious, "macc": image_accuracies}
+        outcomes = {metric: of_labelled(labelled, score, counts) for metric, score in scores.items()}
+        return save_outcomes(workdir, names, outcomes)
 
     def check_masks(self, data: ADE20K) -> None:
         """Raise `ValueError` for a mask that would end the training, or the scoring after it; minutes for the original."""

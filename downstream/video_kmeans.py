@@ -18,10 +18,10 @@ from PIL import Image
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import content_of_davis, missing_davis, open_davis
 from longtake.datasets.content import Content
-from longtake.datasets.davis import Sequence
+from longtake.datasets.davis import Sequence, with_objects
 from longtake.datasets.pictures import normalized, read_rgb
 from longtake.datasets.roots import Place
-from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
+from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes, say_unscored
 from longtake.downstream.gallery import Gallery, masks_drawn
 from longtake.downstream.miou import class_ious, confusion, matching
 from longtake.downstream.propagation import network_size
@@ -53,7 +53,8 @@ class VideoKMeans(Downstream, name="video_kmeans"):
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         folder = open_davis(self.root, self.split, self.binary_masks, self.progress)
-        sequences = folder.sequences()
+        sequences, empty = with_objects(folder)
+        say_unscored(empty, len(sequences) + len(empty), "sequences have no object in the first mask")
         outcomes: dict[str, list[float]] = {metric: [] for metric in self.metrics}
         gallery = Gallery(workdir / "video_kmeans.jpg", self.gallery, len(sequences))
         with frozen(encoder, self.device), progress_bar(self.progress) as bar, torch.inference_mode():

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from longtake.backbones.finite import check_weights
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import load_encoder
 from longtake.console import console
@@ -197,7 +198,8 @@ def evaluate(encoder: nn.Module, evaluation: str | Downstream, folder: str | Pat
     `evaluation` is a word of `eval=` whose yaml `settings` change ("knn_imagenet1k", root="pictures"), or an evaluation. The
     encoder is whatever has what `longtake.Encoder` lists. Processes of a script that `torchrun` has started share the work.
 
-    Raises `ValueError` for an encoder that has not, for settings that are wrong and for data that are missing.
+    Raises `ValueError` for an encoder that has not, or whose numbers are not finite, for settings that are wrong and for data that
+    are missing.
     """
     if lacks := [name for name in ("embed_dim", "patch_size", "depth", "intermediate") if not hasattr(encoder, name)]:
         raise ValueError(
@@ -210,6 +212,7 @@ def evaluate(encoder: nn.Module, evaluation: str | Downstream, folder: str | Pat
     task.check_encoder(encoder)
     if task.shared:
         join()
+    check_weights(encoder.state_dict(), "encoder")
     return task.evaluate(encoder, Path(folder))
 
 

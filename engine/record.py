@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 
+from longtake.backbones.finite import NotFinite, check_weights
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import weights_hash
 from longtake.console import console
@@ -48,9 +49,14 @@ def evaluate(
 ) -> Row | None:
     """Evaluate an encoder; its row and the outcome of every item go into the leaderboard. None but in the first process.
 
-    `trained_by` is the hash of the code that trained it.
+    `trained_by` is the hash of the code that trained it. Raises `NotFinite` for an encoder that numbers cannot be made of: then
+    there is no row.
     """
-    board.task.evaluate(encoder, workdir)
+    try:
+        check_weights(encoder.state_dict(), "the encoder")
+        board.task.evaluate(encoder, workdir)
+    except NotFinite as error:
+        raise NotFinite(f"{board.name}, {method_name(key.method)}: {error}; there is no row") from error
     if not is_first():
         return None
     with np.load(workdir / "outcomes.npz") as file:
@@ -66,6 +72,8 @@ def evaluate(
         **cost,
     )
     measured = {metric: _estimate(outcomes, metric) for metric in board.task.metrics if metric in outcomes}
+    if not measured:
+        raise ValueError(f"{board.name}, {method_name(key.method)}: no metric has a number; there is no row")
     row = Row(key, measured, provenance)
     keep_outcomes(board.folder, board.name, key, outcomes)
     upsert(board.path, [row], board.task.metrics)

@@ -83,6 +83,18 @@ def load_outcomes(folder: Path, evaluation: str, key: tuple[Value, ...]) -> dict
     return outcomes
 
 
+def odd_numbers(outcomes: Mapping[str, np.ndarray]) -> str | None:
+    """What is wrong with the numbers of a row's outcomes, by the first metric; None where nothing is."""
+    for name, values in outcomes.items():
+        if name in (ITEMS, GROUPS):
+            continue
+        if values.dtype.kind not in "biuf":
+            return f"its outcomes of {name} are of type {values.dtype}, no numbers"
+        if np.isinf(values).any() or np.isnan(values).all():
+            return f"its outcomes of {name} are not finite"
+    return None
+
+
 def sorted_by_item(outcomes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """All arrays in the order of the items' ids."""
     order = np.argsort(outcomes[ITEMS])

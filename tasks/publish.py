@@ -1,5 +1,6 @@
 """Copy a run's rows into the tracked leaderboards: only results whose code can be looked up get there."""
 
+import math
 import re
 import shlex
 import shutil
@@ -10,9 +11,10 @@ from pathlib import Path
 from longtake.engine.boards import TRACKED, write_ledger
 from longtake.engine.git import DIRTY, UNKNOWN, git
 from longtake.engine.identity import Config
-from longtake.leaderboards.outcomes import outcomes_path
+from longtake.leaderboards.outcomes import has_outcomes, load_outcomes, odd_numbers, outcomes_path
 from longtake.leaderboards.rows import board_files, metrics_of, read, upsert
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
+from longtake.leaderboards.statistics import Estimate
 from longtake.tasks import TASKS
 from longtake.tasks.leaderboard import write_readme
 
@@ -55,7 +57,8 @@ def publish(source: Path, target: Path) -> Publication:
 
     A row's command loses what it says of the machine: `output=`, `resume=` and the folders of absolute paths.
 
-    A row without complete provenance, or of code that no commit holds, is refused and stays where it is.
+    A row without complete provenance, with numbers that are not finite, or of code that no commit holds, is refused and stays where
+    it is.
 
     Raises:
         ValueError: there are no rows, the repository has uncommitted changes, or a file of either folder cannot be
@@ -73,7 +76,7 @@ def publish(source: Path, target: Path) -> Publication:
         read(target / path.name, metrics)  # all of them before the first is written
     publication = Publication()
     for path, (metrics, rows) in boards.items():
-        reasons = {row.key: "; ".join(_reasons(row)) for row in rows}
+        reasons = {row.key: "; ".join([*_reasons(row), *_of_outcomes(source, path.stem, row.key)]) for row in rows}
         accepted = [row for row in rows if not reasons[row.key]]
         if accepted:
             upsert(target / path.name, map(_for_everybody, accepted), metrics)
@@ -85,6 +88,17 @@ def publish(source: Path, target: Path) -> Publication:
         publication.published += [(path.stem, row.key) for row in accepted]
         publication.refused += [(path.stem, key, reason) for key, reason in reasons.items() if reason]
     return publication
+
+
+def _of_outcomes(source: Path, evaluation: str, key: Key) -> Iterator[str]:
+    """Yield the reason why the outcomes of a row, where they were kept, cannot be published."""
+    if has_outcomes(source, evaluation, key):
+        try:
+            odd = odd_numbers(load_outcomes(source, evaluation, key))
+        except ValueError as error:
+            odd = str(error)
+        if odd:
+            yield odd
 
 
 def _for_everybody(row: Row) -> Row:
@@ -110,9 +124,16 @@ def _reasons(row: Row) -> Iterator[str]:
     empty = [name for name in REQUIRED if getattr(row.provenance, name) in ("", None)]
     if row.key.method == RANDOM_INIT and "checkpoint_hash" in empty:
         empty.remove("checkpoint_hash")  # random init comes from the seed, not from a file
+    if not row.metrics:
+        yield "it has no number"
+    yield from (f"{name} is {score.value}" for name, score in row.metrics.items() if not _finite(score))
     if empty:
         yield f"no {', '.join(empty)}"
     if row.provenance.code_commit == UNKNOWN:
         yield "its code is not known"
     if row.provenance.code_commit.endswith(DIRTY):
         yield f"its code had uncommitted changes ({row.provenance.code_commit})"
+
+
+def _finite(score: Estimate) -> bool:
+    return all(math.isfinite(number) for number in score if number is not None)

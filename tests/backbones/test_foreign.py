@@ -132,6 +132,69 @@ def test_timm_s_own_model_has_the_same_features(tmp_path: Path) -> None:
         )
 
 
+DINO_FAMILY = (
+    "positions by dino_offset (as in DINO, iBOT, AttMask and DoRA; another code's: checkpoint_pos_mode=size or "
+)
+HEAD_OF_TIMM = {"head.weight": torch.zeros(10, 192), "head.bias": torch.zeros(10)}
+POSITIONS: dict[str, tuple[Callable[[State, State], dict], str | None, str]] = {
+    "DINO, full": (dino, None, DINO_FAMILY),
+    "DINO, full, student": (dino, "student", DINO_FAMILY),
+    "DINO, flat": (lambda t, s: t, None, DINO_FAMILY),
+    "DINO, the teacher alone": (lambda t, s: prefixed("backbone.", t) | HEAD, None, DINO_FAMILY),
+    "DINO, the student alone": (lambda t, s: prefixed("module.backbone.", t) | HEAD, None, DINO_FAMILY),
+    "iBOT, extracted": (STYLES["ibot extracted"], None, DINO_FAMILY),
+    "of several GPUs": (lambda t, s: {"state_dict": prefixed("module.", t)}, None, DINO_FAMILY),
+    "compiled": (lambda t, s: prefixed("_orig_mod.", t), None, DINO_FAMILY),
+    "solo-learn": (STYLES["solo-learn"], None, "antialias (as in timm"),
+    "lightly": (STYLES["lightly"], None, "antialias (as in timm"),
+    "timm": (STYLES["timm"], None, "antialias (as in timm"),
+    "timm, of a training": (lambda t, s: {"state_dict_ema": t}, None, "antialias (as in timm"),
+    "DeiT": (lambda t, s: {"model": t | HEAD_OF_TIMM}, None, "antialias (as in timm"),
+    "MAE": (lambda t, s: {"model": t}, None, "size (as in MAE"),
+    "mmpretrain": (STYLES["mmpretrain"], None, "size (as in mmpretrain"),
+    "mmsegmentation": (STYLES["mmsegmentation"], None, "size (as in mmsegmentation"),
+    "torchvision": (STYLES["torchvision"], None, "align_corners (as in torchvision"),
+}
+
+
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_each_code_has_one_rule_for_positions_and_it_is_said(
+    teacher: ViT, student: ViT, tmp_path: Path, kind: str
+) -> None:
+    make, key, said = POSITIONS[kind]
+    torch.save(make(teacher.state_dict(), student.state_dict()), tmp_path / "a.pth")
+    loaded = load_foreign(tmp_path / "a.pth", key)
+    assert said in loaded.report
+    assert f"positions by {loaded.encoder.pos_mode} " in loaded.report
+    asked = load_foreign(tmp_path / "a.pth", key, "align_corners")
+    assert asked.report.endswith("positions by align_corners (as asked for)")
+
+
+COMPILED_BLOCKS = ((r"^blocks\.(\d+)\.", r"blocks.\1._orig_mod."), (r"\.mlp\.", "._checkpoint_wrapped_module.mlp."))
+WRAPPERS: dict[str, Callable[[State], State]] = {
+    "DDP": lambda t: prefixed("module.", t),
+    "torch.compile": lambda t: prefixed("_orig_mod.", t),
+    "both": lambda t: prefixed("module._orig_mod.", t),
+    "of a teacher": lambda t: prefixed("teacher._orig_mod.backbone.", t),
+    "of each block": lambda t: renamed(t, *COMPILED_BLOCKS),
+    "bfloat16": lambda t: {name: value.bfloat16() for name, value in t.items()},
+    "float16": lambda t: {name: value.half() for name, value in t.items()},
+    "float64": lambda t: {name: value.double() for name, value in t.items()},
+    "numbers for names": lambda t: {**t, 3: torch.zeros(1)},  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPERS)
+def test_what_stands_around_an_encoder_does_not_matter(teacher: ViT, tmp_path: Path, kind: str) -> None:
+    torch.save(WRAPPERS[kind](teacher.state_dict()), tmp_path / "a.pth")
+    loaded = load_foreign(tmp_path / "a.pth").encoder
+    loose = {"bfloat16": 4e-3, "float16": 5e-4}.get(kind, 0.0)
+    for name, value in teacher.state_dict().items():
+        found = loaded.state_dict()[name]
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, value, atol=loose and 1e-7, rtol=loose)
+
+
 def without(state: State, name: str) -> State:
     return {key: value for key, value in state.items() if key != name}
 
@@ -149,6 +212,41 @@ BAD: dict[str, tuple[Callable[[State], object], str]] = {
     "another model": (lambda t: {"conv1.weight": torch.zeros(1)}, "no ViT in it"),
     "no tensors": (lambda t: {"epoch": 3}, "no tensors under teacher or .*there are: epoch"),
     "a list": (lambda t: [1, 2], "got a list, expected a dictionary"),
+    "NaN": (
+        lambda t: t | {"blocks.2.norm1.bias": torch.full((192,), float("nan"))},
+        r"tensor blocks\.2\.norm1\.bias has 192 of 192 values that are not finite",
+    ),
+    "Inf": (
+        lambda t: t | {"norm.weight": torch.tensor([1.0] * 191 + [float("inf")])},
+        r"tensor norm\.weight has 1 of 192 values",
+    ),
+    "too large": (
+        lambda t: t | {"norm.weight": torch.full((192,), 1e300, dtype=torch.float64)},
+        r"tensor norm\.weight has 192 of 192",
+    ),
+    "integers": (
+        lambda t: {name: value.to(torch.int8) for name, value in t.items()},
+        "is of int8, expected floating-point numbers",
+    ),
+    "complex": (lambda t: t | {"norm.bias": torch.zeros(192, dtype=torch.complex64)}, "norm.bias is of complex64"),
+    "grey": (
+        lambda t: t | {"patch_embed.proj.weight": torch.zeros(192, 1, 16, 16)},
+        r"patch embedding of \[192, 1, 16, 16\]",
+    ),
+    "linear patches": (
+        lambda t: t | {"patch_embed.proj.weight": torch.zeros(192, 768)},
+        r"patch embedding of \[192, 768\]",
+    ),
+    "oblong patches": (lambda t: t | {"patch_embed.proj.weight": torch.zeros(192, 3, 16, 8)}, r"\[192, 3, 16, 8\]"),
+    "video patches": (lambda t: t | {"patch_embed.proj.weight": torch.zeros(192, 3, 2, 16, 16)}, "patch embedding of"),
+    "flat positions": (lambda t: t | {"pos_embed": torch.zeros(17, 192)}, r"position table of \[17, 192\]"),
+    "no positions": (lambda t: t | {"pos_embed": torch.zeros(1, 1, 192)}, r"position table of \[1, 1, 192\]"),
+    "no class token": (lambda t: t | {"pos_embed": torch.zeros(1, 16, 192)}, "15 positions are no square grid"),
+    "a block less": (
+        lambda t: {n: v for n, v in t.items() if not n.startswith("blocks.5.")},
+        "a ViT of width 192 and 11 blocks",
+    ),
+    "names of several kinds": (lambda t: {3: 1, "epoch": 2}, "no tensors under teacher or .*there are: 3, epoch"),
 }
 
 

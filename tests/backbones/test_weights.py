@@ -59,3 +59,59 @@ def test_hash_follows_the_weights(encoder):
     assert weights_hash(encoder) == before
     encoder.norm.bias.data[0] += 1e-6
     assert weights_hash(encoder) != before
+
+
+def rewritten(path, change, header=None):
+    """The file with other tensors, or another header."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        found = file.metadata()
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={**found, **(header or {})})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: t["blocks.1.attn.qkv.weight"].__setitem__((0, 0), float("nan")),
+            "blocks.1.attn.qkv.weight has 1 of 49152",
+        ),
+        (lambda t: t["norm.bias"].fill_(float("-inf")), "tensor norm.bias has 128 of 128 values that are not finite"),
+        (lambda t: t.update({"norm.bias": torch.zeros(128, dtype=torch.int32)}), "norm.bias is of int32"),
+        (lambda t: t.update({"norm.bias": torch.zeros(7)}), "size mismatch for norm.bias"),
+        (lambda t: t.update({"else": torch.zeros(7)}), "else"),
+    ],
+)
+def test_tensors_that_are_none_are_named_with_the_file(encoder, tmp_path, change, message):
+    path = rewritten(save_encoder(encoder, tmp_path / "e.safetensors", {}), change)
+    with pytest.raises(ValueError, match=rf"e\.safetensors: .*{message}"):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ("{", "its header is damaged"),
+        ("[1]", "its header is damaged"),
+        ('{"arch": "huge"}', "no encoder has the architecture"),
+        ('{"depth": 3}', "no encoder has the architecture"),
+        ('{"arch": "mini", "patch_size": 0}', "no encoder has the architecture"),
+        ('{"arch": "mini", "patch_size": "8"}', "no encoder has the architecture"),
+    ],
+)
+def test_a_damaged_header_is_a_sentence(encoder, tmp_path, architecture, message):
+    path = rewritten(
+        save_encoder(encoder, tmp_path / "e.safetensors", {}), lambda t: None, {"architecture": architecture}
+    )
+    with pytest.raises(ValueError, match=rf"e\.safetensors: {message}"):
+        load_encoder(path)
+
+
+def test_half_precision_is_read_as_what_it_was(encoder, tmp_path):
+    path = save_encoder(encoder, tmp_path / "e.safetensors", {})
+    rewritten(path, lambda t: t.update({name: value.bfloat16() for name, value in t.items()}))
+    assert {value.dtype for value in load_encoder(path).state_dict().values()} == {torch.float32}
