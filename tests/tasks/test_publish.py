@@ -11,14 +11,16 @@ import pytest
 from chaos import calls_of, killed_at
 from edited_package import run_edited
 
+from longtake.engine.boards import metrics_for
 from longtake.engine.git import code_commit
 from longtake.leaderboards.commands import for_everybody
 from longtake.leaderboards.outcomes import keep_outcomes, load_outcomes, outcomes_path
 from longtake.leaderboards.rows import Key, Provenance, Row, read, upsert
 from longtake.leaderboards.statistics import Estimate
 from longtake.leaderboards.together import finish
-from longtake.tasks.publish import publish
+from longtake.tasks.publish import publish, publish_rows
 
+METRICS = metrics_for("knn_mini")
 COMPLETE = Provenance(
     "c0ffee", "beef", "0123456789", "2026-11-15", 4800, 0.05, 1.5, "cpu", "run method=dino", "c0de", "da7a"
 )  # fmt: skip
@@ -245,7 +247,7 @@ from pathlib import Path
 from longtake.engine.freshness import reasons
 from longtake.engine.history import diff
 from longtake.leaderboards.rows import read
-from longtake.tasks.publish import publish
+from longtake.tasks.publish import publish, publish_rows
 source, target = map(Path, sys.argv[1:])
 print(publish(source, target))
 print(*diff(target, "HEAD"), sep="\\n")
@@ -328,3 +330,44 @@ def test_the_commit_is_unknown_outside_the_root_of_a_repository(clone: Path, tmp
     assert code_commit(clone / "leaderboards") == "unknown"
     git(tmp_path, "init", "--quiet", "empty")
     assert code_commit(tmp_path / "empty") == "unknown"
+
+
+def test_rows_the_papers_numbers_and_readme_are_published_together(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole command, killed at five places: README is never empty, and has the rows or not as the leaderboards do."""
+    target, readme = clone / "leaderboards", clone / "README.md"
+    for name, value in (("TRACKED", target), ("REPOSITORY", clone), ("README", readme)):
+        monkeypatch.setattr(f"longtake.tasks.publish.{name}", value)
+    readme.write_text("before\n<!-- leaderboard: quick -->\n<!-- end of leaderboard -->\nafter\n")
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "readme")
+    upsert(clone / "outputs" / "leaderboards" / "knn_mini.csv", [make_knn("none", 20.0), make_knn("dino", 41.0)], METRICS)
+
+    def work() -> None:
+        publish_rows({"output": str(clone / "outputs")})
+
+    def state() -> tuple[bool, bool, bool]:
+        text, rows = readme.read_text(), target / "knn_mini.csv"
+        assert text.startswith("before\n")
+        assert text.endswith("after\n")
+        return "41.0" in text, rows.exists() and "dino" in rows.read_text(), (target / "finetune_cifar10.csv").exists()
+
+    calls = calls_of(work, clone)
+    assert state() == (True, True, True)
+    seen = set()
+    for call in (1, calls // 3, calls * 2 // 3, calls - 3, calls):
+        git(clone, "clean", "-fdxq", "-e", "outputs")
+        target.mkdir(exist_ok=True)
+        git(clone, "checkout", "--quiet", ".")
+        assert killed_at(call, work, clone) == signal.SIGKILL
+        state()
+        finish(clone)
+        assert state() in {3 * (False,), 3 * (True,)}
+        seen.add(state()[0])
+    assert seen == {False, True}
+    git(clone, "checkout", "--quiet", ".")
+    assert not list(clone.rglob("*.part*"))
+
+
+def make_knn(method: str, value: float) -> Row:
+    key = make_row(method).key._replace(protocol="knn-mini-v1")
+    return Row(key, {"top1_k20": Estimate(value, value - 1, value + 1)}, COMPLETE)
