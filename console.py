@@ -34,6 +34,25 @@ class Literal(Console):
         return said
 
 
+def usable(name: str, number: int) -> None:
+    """See to a standard stream: one that is closed swallows what it gets, and signs that an encoding has not are spelled out.
+
+    A closed one would give its number to the next file, into which libraries would then print.
+    """
+    stream = getattr(sys, name)
+    if stream is None:
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
+        setattr(sys, name, stream)
+    if name != "stdin" and isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
+for _number, _name in enumerate(("stdin", "stdout", "stderr")):
+    usable(_name, _number)
 console = Literal(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else LOG_WIDTH)
 notes = Literal(stderr=True)  # what is said beside a result: bars, findings, waiting
 

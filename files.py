@@ -6,6 +6,9 @@ What is there outlives a power cut. What cannot be written or locked is said in 
 import errno
 import os
 import re
+import socket
+import sys
+import time
 import warnings
 import zipfile
 import zlib
@@ -15,7 +18,11 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-PATIENCE = 60.0  # seconds to wait for another writer; one upsert takes milliseconds
+PATIENCE = (
+    60.0  # seconds to wait for another writer of whom nobody knows whether it lives; one upsert takes milliseconds
+)
+SAID_AFTER = 5.0  # seconds of waiting for another process in silence
+HELD = ".held"  # ends the name of a file that stands for a lock
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system without `flock`
 REMEDIES = {
     errno.ENOSPC: "make room there (df -h, df -i)",
@@ -26,6 +33,14 @@ REMEDIES = {
     errno.EPERM: "choose a folder that you may write",
     errno.EIO: "look after the disk (dmesg)",
     errno.ESTALE: "look after the network file system",
+    errno.EISDIR: "there is a folder of this name; choose another place",
+    errno.ENOTDIR: "a file is in the place of a folder; choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "a symbolic link leads to itself; choose another place",
+    errno.ENXIO: "look after the disk (dmesg)",
+    errno.ENODEV: "look after the disk (dmesg)",
+    errno.ETIMEDOUT: "look after the network file system",
+    errno.ENOTCONN: "look after the network file system",
 }
 
 
@@ -54,7 +69,7 @@ def sole_writer(path: Path) -> Iterator[None]:
     """Holds `path` for this process alone; the lock goes with the process, however it ends.
 
     Raises:
-        ValueError: another process held it for a minute.
+        ValueError: a process of which nobody knows whether it lives held it for a minute.
     """
     with locked(_scratch(path) / f"{path.name}.lock", PATIENCE):
         yield
@@ -122,21 +137,53 @@ def settle(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, timeout: float = -1) -> Iterator[None]:
-    """Holds the lock file `path` inside the block, waiting for it as many seconds (for ever where negative).
+    """Holds the lock file `path` inside the block, waiting for it as long as its holder lives.
 
-    Raises `ValueError` when the time is over, `Refused` when there can be no lock.
+    Raises `ValueError` when `timeout` seconds are over (never where negative) and nobody knows whether it does, `Refused` when
+    there can be no lock.
     """
-    try:
-        lock = acquired(path, timeout)
-    except Timeout as error:
-        raise ValueError(
-            f"{error.lock_file}: another process has held it for {timeout:.0f} s; wait for that process, or delete the file if "
-            "none is left"
-        ) from error
+    lock = waited_for(path, timeout)
     try:
         yield
     finally:
         lock.release()
+
+
+def waited_for(path: Path, timeout: float) -> BaseFileLock:
+    """The lock, held; whom one waits for is said after some seconds. Raises as `locked` does."""
+    lock, since, said = lock_of(path), time.monotonic(), False
+    while True:
+        try:
+            lock.acquire(timeout if 0 <= timeout < SAID_AFTER else SAID_AFTER)
+            return lock
+        except Timeout as error:
+            waited, holder = time.monotonic() - since, holder_of(error.lock_file)
+            if 0 <= timeout <= waited and holder in (None, os.getpid()):
+                raise ValueError(
+                    f"{error.lock_file}: another process has held it for {timeout:.0f} s; wait for that process, or delete the "
+                    "file if none is left"
+                ) from error
+            if not said and waited >= SAID_AFTER:
+                who = "another process" if holder is None else f"process {holder}"
+                print(f"waiting for {who}, which holds {error.lock_file}", file=sys.stderr, flush=True)
+                said = True
+
+
+def holder_of(lock_file: str) -> int | None:
+    """The process of this machine that holds a lock; None where that cannot be known."""
+    try:
+        status = os.stat(lock_file)
+        if lock_file.endswith(HELD):  # written by whoever made it, as filelock does: number, name of the machine
+            number, machine, *_ = Path(lock_file).read_text().splitlines()
+            return int(number) if machine == socket.gethostname() and Path(f"/proc/{int(number)}").exists() else None
+        wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        for line in Path("/proc/locks").read_text().splitlines():  # 1: FLOCK  ADVISORY  WRITE 708 08:01:1234 0 EOF
+            words = line.split()
+            if words[1] == "FLOCK" and words[5] == wanted:
+                return int(words[4]) if int(words[4]) > 0 else None
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
 
 
 def acquired(path: Path, timeout: float) -> BaseFileLock:
@@ -159,13 +206,13 @@ def lock_of(path: Path) -> BaseFileLock:
     except Timeout:
         return lock
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if error.errno not in (errno.EINVAL, *NO_LOCKS):  # FUSE says the former
             refuse_to_write(path, error)
-            raise
+            raise Refused(f"{path}: cannot be locked: {error.strerror or error}") from error
         warnings.warn(
             f"{path.parent}: this file system has no locks ({error.strerror}); files take their place", stacklevel=3
         )
-        return SoftFileLock(path.with_name(f"{path.name}.held"))  # `path` itself stays and must not look like a lock
+        return SoftFileLock(path.with_name(f"{path.name}{HELD}"))  # `path` itself stays and must not look like a lock
     return lock
 
 

@@ -1,6 +1,8 @@
 """The command `run`, also called `longtake`: read the command line, compose the configuration, do the task that it names."""
 
 import linecache
+import os
+import signal
 import sys
 import traceback
 from argparse import Namespace
@@ -21,9 +23,26 @@ from longtake.engine.words import as_hydra_reads
 from longtake.registry import unknown
 from longtake.tasks import TASKS
 
+STOPPED = "stopped; what is finished is kept: give the same command again (a training goes on with resume=true)"
+
 
 def main() -> None:
-    """Entry point. Bad input ends with one line and exit code 2, before any compute."""
+    """Entry point. Bad input ends with one line and exit code 2, before any compute.
+
+    What the machine lacks ends with one line and 1, Ctrl-C with 130.
+    """
+    try:
+        begin()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(STOPPED, file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+    except BrokenPipeError as error:
+        unread(error)
+
+
+def begin() -> None:
+    """Read the command line and do what it says."""
     given, words = flags.read(sys.argv[1:])
     try:
         adopt()
@@ -95,11 +114,25 @@ def end(error: Exception) -> NoReturn:
         if not console.quiet:  # of several processes one speaks
             print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    if isinstance(error, BrokenPipeError) and not error.filename:
+        unread(error)
     from longtake.engine.trouble import trouble  # PyTorch, which `run --help` does not wait for
 
     if (line := trouble(error)) is None:
         raise error
     raise SystemExit(f"error: {line}") from error
+
+
+def unread(error: BrokenPipeError) -> NoReturn:
+    """Whoever read what is printed (`| head -1`) has gone: say so, once, and print nothing more."""
+    silent = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(silent, stream.fileno())
+    print("error: nobody reads any more what is printed (a closed pipe); it may go into a file", file=sys.stderr)
+    raise SystemExit(1) from error
 
 
 def is_stated(error: Exception) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.datasets.annotations import below
 from longtake.datasets.palette import PALETTE
 from longtake.datasets.pictures import opened
 
@@ -86,7 +87,7 @@ class DAVIS:
         """All sequences of the split. Raises `ValueError` for a list, frames or masks that are missing or do not match."""
         if not self.list_file.is_file():
             raise ValueError(f"{self.list_file}: no such list of sequences")
-        names = self.list_file.read_text().split()
+        names = below(self.list_file.read_text().split(), self.list_file)
         if not names:
             raise ValueError(f"{self.list_file}: the list is empty")
         return [self._sequence(name) for name in names]

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,7 @@ def build(
     """
     infos = [probe(path, skip_corrupt=skip_corrupt) for path in sources]
     path = place_of(root, sources, spec)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot write here ({error.strerror}); choose another folder") from error
-    with _alone(path):
+    with nullcontext() if is_finished(path) and not read_otherwise(path, infos) else _alone(path):
         found = up_to_date(path, read_info(open_environment(path)) if _bytes_in(path) else None, infos)
         if found is None or not found["complete"]:
             _check_disk(path, infos, spec)
@@ -119,13 +115,19 @@ def place_of(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
     return path.with_name(f"{path.name}-{hashlib.sha256(json.dumps(contents).encode()).hexdigest()[:8]}")
 
 
-def up_to_date(path: Path, found: dict[str, Any] | None, infos: Sequence[VideoInfo]) -> dict[str, Any] | None:
-    """What a store says of itself; None after it was removed, because today's reader takes other frames of its videos, or times."""
+def read_otherwise(path: Path, infos: Sequence[VideoInfo]) -> list[str]:
+    """List the videos of a store of which today's reader takes other frames, or times, than the reader that built it."""
+    environment = open_environment(path)
+    found = read_info(environment)
     if found is None or found.get("reader") == READER:
-        return found
-    lost = read_json(open_environment(path), b"lost") or []
-    odd = [info.path.name for info, times in zip(infos, lost, strict=True) if info.read_anew or times]
-    if not odd:
+        return []
+    lost = read_json(environment, b"lost") or [[] for _ in infos]
+    return [info.path.name for info, times in zip(infos, lost, strict=True) if info.read_anew or times]
+
+
+def up_to_date(path: Path, found: dict[str, Any] | None, infos: Sequence[VideoInfo]) -> dict[str, Any] | None:
+    """What a store says of itself; None after it was removed, because it was `read_otherwise`."""
+    if found is None or not (odd := read_otherwise(path, infos)):
         return found
     console.print(
         f"{path}: built when {', '.join(odd)} was read with other times or pictures; it is built anew", soft_wrap=True
@@ -194,8 +196,25 @@ def _what_helps(error: Exception) -> str:
     return f"the disk is full or cannot be written ({error}); what is stored is safe: {helps}"
 
 
+def is_finished(path: Path) -> bool:
+    """Whether a store is whole, which nobody then writes to: it needs no lock, and may lie where nothing can be written."""
+    try:
+        found = read_info(open_environment(path)) if _bytes_in(path) else None
+    except (
+        ValueError,
+        KeyError,
+        lmdb.Error,
+    ):  # another process is writing it, or it is damaged: said by those who hold it
+        return False
+    return found is not None and found["complete"]
+
+
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot write here ({error.strerror}); choose another folder") from error
     lock = lock_of(path / "build.lock")
     try:
         lock.acquire(timeout=0)

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
+from longtake.datasets.annotations import below
 from longtake.datasets.pictures import opened
 
 SPLITS = ("train", "val", "test")
@@ -107,7 +108,7 @@ class GOT10k:
         """All sequences, in the list's order. Raises `ValueError` for files that are missing or contradict one another."""
         if not self.list_file.is_file():
             raise ValueError(f"{self.list_file}: no such list of sequences")
-        names = self.list_file.read_text().split()
+        names = below(self.list_file.read_text().split(), self.list_file)
         tracks = [self._track(name) for name in names if name not in self.exclude]
         if not tracks:
             raise ValueError(f"{self.list_file}: the list is empty")

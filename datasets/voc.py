@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from longtake.datasets.annotations import below
 from longtake.datasets.palette import PALETTE
 from longtake.datasets.pictures import opened
 
@@ -105,7 +106,7 @@ class VOC:
         path = self.root / "ImageSets" / f"{image_list}.txt"
         if not path.is_file():
             raise ValueError(f"{path}: no such image list")
-        names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        names = below([line.split()[0] for line in path.read_text().splitlines() if line.strip()], path)
         if not names:
             raise ValueError(f"{path}: the list is empty")
         return names

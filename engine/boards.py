@@ -1,6 +1,6 @@
 """Find leaderboard rows: in the CSVs of a run's output and of this repository, with the paper's numbers among them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -42,9 +42,9 @@ def rows_of(evaluation: str, folders: Sequence[Path]) -> list[tuple[Path, Row]]:
     return list(found.values())
 
 
-def write_ledger(folder: Path) -> int:
-    """Put the paper's numbers beside ours, in the CSV of each evaluation; how many rows there are."""
+def write_ledger(folder: Path, place: Callable[[Path], Path] = lambda path: path) -> int:
+    """Put the paper's numbers beside ours, in the CSV of each evaluation; how many rows there are. `place`: where to write one."""
     rows = ledger()
     for evaluation, found in rows.items():
-        upsert(folder / f"{evaluation}.csv", found, metrics_for(evaluation))
+        upsert(place(folder / f"{evaluation}.csv"), found, metrics_for(evaluation))
     return sum(map(len, rows.values()))

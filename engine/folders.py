@@ -1,6 +1,7 @@
 """Folders of runs: a new one for each, found again by what its record says."""
 
 import datetime
+import errno
 import json
 import os
 import re
@@ -17,11 +18,16 @@ from longtake.console import console
 from longtake.engine.identity import Config, config_hash
 from longtake.engine.latest import point_to
 from longtake.engine.launch import INHERITED
-from longtake.files import acquired, whole
+from longtake.files import acquired, holder_of, refuse_to_write, whole
 
 ENCODER, RECORD = "encoder.safetensors", "run.json"
 LEAVING = 600.0  # seconds that a run may take to end after a signal
+LEAVING_HERE = (
+    15.0  # where no cluster starts a run again by itself: it goes on by hand, and its first process may be well
+)
 STAMP = "%Y-%m-%d_%H-%M-%S"
+UTC = "UTC"
+STAMPED = len("2026-01-01_00-00-00")
 LONGEST_WORD, LONGEST_VARIANT = 40, 80  # characters; a file's name has room for 255
 
 
@@ -46,29 +52,37 @@ def run_folder(config: Config, what: str, resumed: Path | None, data: str = "") 
         return Path(inherited)
     if resumed is not None:
         return resumed
-    stamp = datetime.datetime.now().strftime(STAMP)
-    folder = Path(config["output"]) / f"{stamp}_{what}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    while not _made(folder):  # another run of the same second
-        folder = folder.with_name(f"{folder.name}+")
-    about = {
-        "started": stamp,
-        "folder": folder.name,
-        "config_hash": config_hash(config),
-        "config": config,
-        "data": data,
-    }
+    folder = new_folder_in(Path(config["output"]), what)
+    about = {"started": folder.name[:STAMPED], "zone": UTC, "folder": folder.name, "config_hash": config_hash(config)}
+    about |= {"config": config, "data": data}
     with whole(folder / RECORD) as part:
         part.write_text(json.dumps(about, indent=1, default=str))
     point_to(folder)
     return folder
 
 
+def new_folder_in(output: Path, what: str) -> Path:
+    """A folder that nobody else has, named by the time (UTC: no hour comes twice in autumn) and `what`.
+
+    Raises `Refused` where none can be made.
+    """
+    folder = output / f"{datetime.datetime.now(datetime.UTC).strftime(STAMP)}_{what}"
+    while not _made(folder):  # another run of the same second
+        folder = folder.with_name(f"{folder.name}+")
+    return folder
+
+
 def _made(folder: Path) -> bool:
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
     except FileExistsError:
-        return False
+        if folder.parent.is_dir():
+            return False
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder.parent)) from None
+    except OSError as error:
+        refuse_to_write(folder, error)
+        raise
     return True
 
 
@@ -80,19 +94,23 @@ def run_name(parts: Sequence[str], variant: str) -> str:
     words = [shortened(word) for word in variant.split()]
     kept = [word for i, word in enumerate(words) if len("_".join(words[: i + 1])) <= LONGEST_VARIANT]
     more = [f"and_{len(words) - len(kept)}_more"] if len(kept) < len(words) else []
-    *first, last = (in_file_name(part)[:LONGEST_WORD] for part in parts if part)
+    *first, last = (in_file_name(part, LONGEST_WORD) for part in parts if part)
     return "_".join([*first, *kept, *more, last])
 
 
 def shortened(word: str) -> str:
     """A word of a variant, without a value that is long (views are lists of crops)."""
     name = in_file_name(word)
-    return name if len(name) <= LONGEST_WORD else in_file_name(word.partition("=")[0])[:LONGEST_WORD]
+    return name if len(name) <= LONGEST_WORD else in_file_name(word.partition("=")[0], LONGEST_WORD)
 
 
-def in_file_name(text: str) -> str:
-    """Text without what shells, file systems and sweeps read as more than a letter."""
-    return re.sub(r"[^\w.=+-]+", "-", text).strip("-.") or "-"
+def in_file_name(text: str, longest: int = LONGEST_VARIANT) -> str:
+    """The beginning of a text, without what shells, file systems and sweeps read as more than a letter: never a path.
+
+    `longest` is in characters, and in bytes for those of other alphabets, as file systems count.
+    """
+    name = re.sub(r"[^\w.=+-]+", "-", text).strip("-.")
+    return name.encode()[:longest].decode(errors="ignore").strip("-.") or "-"
 
 
 @contextmanager
@@ -105,13 +123,15 @@ def held(folder: Path) -> Iterator[None]:
     try:
         lock = acquired(path, timeout=0)
     except Timeout:
-        console.print(f"another process is at this run, waiting for it: {folder}", soft_wrap=True)
+        holder = holder_of(str(path))
+        who = "" if holder is None else f" (process {holder})"
+        console.print(f"another process is at this run{who}, waiting for it: {folder}", soft_wrap=True)
         try:
-            lock = acquired(path, LEAVING)
+            lock = acquired(path, LEAVING if "SLURM_JOB_ID" in os.environ else min(LEAVING, LEAVING_HERE))
         except Timeout as error:
             raise ValueError(
-                f"{folder}: another process is at this run; start a new one without resume, or delete {error.lock_file} if no "
-                "process is left"
+                f"{folder}: another process is at this run{who}; start a new one without resume, or delete "
+                f"{error.lock_file} if no process is left"
             ) from error
     try:
         yield
@@ -154,8 +174,18 @@ def _read(path: Path) -> Record:
         raise ValueError("it is empty")
     content, name = json.loads(text), path.parent.name
     started, original = str(content.get("started", name)), content.get("folder", name) == name
+    started = started if content.get("zone") == UTC else in_utc(started)
     data = str(content.get("data", ""))
     return Record(started, original, path.parent, content["config_hash"], dict(content["config"]), data)
+
+
+def in_utc(local: str) -> str:
+    """A time as folders of older code have it, in the hour of the place; what is none stays as it is."""
+    try:
+        when = datetime.datetime.strptime(local[:STAMPED], STAMP).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        return local
+    return when.strftime(STAMP) + local[STAMPED:]
 
 
 def can_go_on(folder: Path) -> None:

@@ -12,6 +12,7 @@ from longtake.engine.workers import death
 from longtake.files import Refused, unwritten
 
 ALLOCATION = re.compile(r"[Cc]annot allocate memory|can't allocate memory|Unable to allocate|\(os error 12\)")
+TOO_LITTLE_MEMORY = "most often there is too little memory; close other programs, or give the machine more"
 OPEN_FILES = "lift the limit on open files (ulimit -n 65536), or use fewer num_workers"
 
 
@@ -23,14 +24,51 @@ def trouble(error: BaseException) -> str | None:
     for line in map(death, _and_those_before(error)):
         if line:
             return line
+    for each in _causes(error):
+        if line := _of_files(each) or _memory(each, _where(each)):
+            return " ".join(line.split())
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else _same_work(error))
+
+
+def _same_work(error: BaseException) -> BaseException | None:
+    """The error in whose handling one of an `__exit__` came: of a file that is closed half-written, say."""
+    context = error.__context__
+    return (
+        context if isinstance(context, OSError) and isinstance(error, OSError | RuntimeError | AssertionError) else None
+    )
+
+
+def _where(error: BaseException) -> str:
+    name = error.filename if isinstance(error, OSError) else None
+    return f"{os.fsdecode(name)}: " if isinstance(name, str | bytes | os.PathLike) else ""
+
+
+def _of_files(error: BaseException) -> str | None:
+    """What is said of files and processes that the system refused."""
+    where = _where(error)
     if isinstance(error, Refused):
         return str(error)
-    where = f"{os.fsdecode(error.filename)}: " if isinstance(error, OSError) and error.filename else ""
-    if line := unwritten(error):
-        return f"{where or 'a file '}cannot be written: {line}"
+    if type(error).__name__ == "BrokenProcessPool":
+        return f"a process that renders has ended: {TOO_LITTLE_MEMORY}"
+    if "No usable temporary directory" in str(error):
+        return (
+            f"no folder for temporary files can be written ({error}); make room, or name another one by TMPDIR=FOLDER"
+        )
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return f"{where}{os.strerror(error.errno)}: {OPEN_FILES}"
-    return _memory(error, where)
+    if line := unwritten(error):
+        both = isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+        return f"{where or 'a file '}cannot be {'read or ' * both}written: {line}"
+    if isinstance(error, OSError) and where and error.errno not in (None, errno.ENOENT, errno.EEXIST):
+        return f"{where}{error.strerror}"
+    return None
 
 
 def _and_those_before(error: BaseException | None) -> Iterator[BaseException]:

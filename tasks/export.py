@@ -8,12 +8,15 @@ from safetensors.torch import save
 from longtake.backbones.vit import SIZES, ViT
 from longtake.backbones.weights import weights_hash
 from longtake.engine.encoders import open_checkpoint
+from longtake.engine.folders import in_file_name
 from longtake.engine.identity import Config
-from longtake.leaderboards.render import markdown_table
+from longtake.files import whole
+from longtake.leaderboards.render import escape_markdown, markdown_table
 from longtake.leaderboards.rows import board_files, metrics_of, read
 from longtake.tasks import TASKS
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
+NAMED = ("method", "backbone")  # fields of a header that are in the name of the folder
 
 
 @TASKS.named("export")
@@ -32,13 +35,20 @@ def export(config: Config) -> Path:
     encoder, header, report = open_checkpoint(config)
     arguments = timm_arguments(encoder)
     digest = weights_hash(encoder)
-    folder = Path(config["output"]) / "export" / f"{header['method']}_{header['backbone']}_{digest[:8]}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(config["output"]) / "export" / folder_name(header, digest)
     tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items() if name != "mask_token"}
-    (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     tables = tables_of(digest, Path(config["output"]) / "leaderboards")
-    (folder / CARD).write_text(card(header, report, digest, arguments, tables))
+    with whole(folder / WEIGHTS) as part:
+        part.write_bytes(save(tensors, metadata={"format": "pt"}))
+    with whole(folder / CARD) as part:
+        part.write_text(card(header, report, digest, arguments, tables), encoding="utf-8")
     return folder
+
+
+def folder_name(header: dict[str, Any], digest: str) -> str:
+    """The name of an export's folder. What a checkpoint says of itself may be anything, also a path that leads elsewhere."""
+    names = (in_file_name(str(header.get(key))).strip("-") for key in NAMED)
+    return "_".join([*(name or "unknown" for name in names), digest[:8]])
 
 
 def timm_arguments(encoder: ViT) -> dict[str, int]:
@@ -63,20 +73,25 @@ def tables_of(digest: str, folder: Path) -> list[str]:
 
 
 def card(header: dict[str, Any], report: str, digest: str, arguments: dict[str, int], tables: list[str]) -> str:
-    """Write the encoder's card: what it is, how to load it, what it scored."""
+    """Write the encoder's card: what it is, how to load it, what it scored.
+
+    What the checkpoint says of itself is shown as it is: no link, heading or tag of the page comes from there.
+    """
+    said = {key: escape_markdown(str(value)) for key, value in header.items() if value not in (None, "")}
+    method, pretrain, backbone = (said.get(key, "unknown") for key in ("method", "pretrain", "backbone"))
     known = {
-        "method": " ".join(v for v in (header["method"], header["variant"]) if v),
-        "pretrained on": header["pretrain"],
-        "epochs": header["epochs"],
-        "frames seen": header["frames_seen"],
-        "seed": header["seed"],
+        "method": " ".join(filter(None, (method, said.get("variant")))),
+        "pretrained on": pretrain,
+        "epochs": said.get("epochs"),
+        "frames seen": said.get("frames_seen"),
+        "seed": said.get("seed"),
         "SHA-256 of the tensors": digest,
-        "read from": report,
+        "read from": escape_markdown(report),
     }
-    about = "\n".join(f"- {name}: {value}" for name, value in known.items() if value not in (None, ""))
+    about = "\n".join(f"- {name}: {value}" for name, value in known.items() if value)
     call = ", ".join(f"{name}={value}" for name, value in arguments.items())
     scores = "\n".join(tables) if tables else "None was measured on these tensors."
-    return f"""# {header["method"]} on {header["pretrain"]}, {header["backbone"]}
+    return f"""# {method} on {pretrain}, {backbone}
 
 {about}
 

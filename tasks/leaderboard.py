@@ -19,6 +19,7 @@ from longtake.engine.git import REPOSITORY, code_commit
 from longtake.engine.history import diff
 from longtake.engine.identity import Config
 from longtake.engine.progress import curves
+from longtake.files import whole
 from longtake.leaderboards.overview import (
     Column,
     Line,
@@ -160,7 +161,7 @@ def loss_curves(output: Path) -> dict[str, list[Curve]]:
     """Return, by method, the total loss of every run in a folder over the share of its training."""
     found: dict[str, list[Curve]] = {}
     for record in sorted(records(output), key=lambda record: record.folder.name):
-        method = record.config["method"]["name"]
+        method = method_of(record.config)
         terms = curves(record.folder, "loss/")
         if terms:
             steps = next(iter(terms.values()))[0]
@@ -169,17 +170,23 @@ def loss_curves(output: Path) -> dict[str, list[Curve]]:
     return found
 
 
-def readme_block(evaluations: Sequence[str]) -> str:
+def method_of(config: Config) -> str:
+    """The method in a run's record, which may be another's."""
+    method = config.get("method")
+    return str(method.get("name")) if isinstance(method, dict) else "unknown"
+
+
+def readme_block(evaluations: Sequence[str], published: Path = TRACKED) -> str:
     """The published comparison as README shows it; "" when nothing is published."""
-    columns, lines = compared(load([TRACKED], evaluations))
+    columns, lines = compared(load([published], evaluations))
     return markdown_overview(lines, columns)
 
 
-def with_blocks(text: str) -> str:
+def with_blocks(text: str, published: Path = TRACKED) -> str:
     """A document with the tables between its marks (`<!-- leaderboard: SUITE -->`) made anew from the published rows."""
 
     def anew(mark: re.Match[str]) -> str:
-        return f"{mark[1]}\n{readme_block(list(composed([f'suite={mark[2]}']).eval))}\n{mark[3]}"
+        return f"{mark[1]}\n{readme_block(list(composed([f'suite={mark[2]}']).eval), published)}\n{mark[3]}"
 
     return BLOCK.sub(anew, text)
 
@@ -187,7 +194,9 @@ def with_blocks(text: str) -> str:
 def write_readme() -> None:
     """Make README's tables anew; an installed package has no README."""
     if README.is_file():
-        README.write_text(with_blocks(README.read_text(encoding="utf-8")), encoding="utf-8")
+        text = with_blocks(README.read_text(encoding="utf-8"))
+        with whole(README) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def _shown(board: EvaluationEntries) -> list[str]:

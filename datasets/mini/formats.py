@@ -168,6 +168,8 @@ def prepared(world: World, root: Path, kind: str, write: Writer, total: int, pro
     """The world's folder of that kind, written (`total` ticks) unless it is there. Atomic; a second process waits for the first."""
     base = world_folder(world, root)
     folder = base.with_name(f"{base.name}-{kind}-v{FORMATS_VERSION}")
+    if folder.exists():  # no lock then: the place may be one where nothing can be written
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():

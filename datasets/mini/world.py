@@ -60,6 +60,8 @@ def prepare(world: World, root: Path, *, progress: bool = True, num_workers: int
     `num_workers` processes render (default: one per core, at most 16); 1 renders in this process.
     """
     folder = world_folder(world, root)
+    if folder.exists():  # no lock then: the place may be one where nothing can be written
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():

@@ -161,7 +161,7 @@ def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contend
             raise ValueError(
                 f"checkpoint: {label} and {found[weights].label} are the same encoder, weight by weight ({weights})"
             )
-        place = folder / "encoders" / label.replace("/", "_")
+        place = folder / "encoders" / (label.replace("/", "_").strip(".") or "_")  # never a folder above
         own = [word_of("checkpoint", path), word_of("output", place), *([word_of("label", label)] if named else [])]
         found[weights] = Contender(label, (*words_of_runs(words), *own), (None,), place, weights)
     return list(found.values())

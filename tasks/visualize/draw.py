@@ -5,7 +5,6 @@ would see), `<clip>_heads.png` (the class token's attention in each head), `<cli
 """
 
 import csv
-import datetime
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from longtake.datasets.clips import Clips
 from longtake.datasets.pictures import normalize
 from longtake.datasets.sources.base import Truth, build_source
 from longtake.engine.encoders import open_checkpoint
+from longtake.engine.folders import in_file_name, new_folder_in
 from longtake.engine.identity import Config
 from longtake.engine.plan import build_backbone
 from longtake.methods.tracking import Tracker, masked_frames, weights_of
@@ -36,9 +36,7 @@ def visualize(config: Config) -> Path:
     clips = Clips(source.open(), options["num_frames"], source.stride_seconds, seed=config["seed"])
     tracker = tracker_of(config["method"], options["num_objects"], encoder)
     truth = source.truth()
-    stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    folder = Path(config["output"]) / f"{stamp}_visualize_{source.name}"
-    folder.mkdir(parents=True)
+    folder = new_folder_in(Path(config["output"]), f"visualize_{in_file_name(source.name)}")
     rows = []
     for number in range(options["num_clips"]):
         clip = clips[number]

@@ -4,9 +4,11 @@ import hashlib
 import json
 import stat
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
@@ -38,6 +40,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, json.dumps({"files": self.server.files}).encode())
         if self.path == "/missing":
             return self.answer(404, b"")
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", unquote(self.path.removeprefix("/to/")))
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         first = 0 if wanted is None or self.path == "/whole" else int(wanted.removeprefix("bytes=").rstrip("-"))
         if first >= len(CONTENT):
             return self.answer(416, b"")
@@ -77,9 +84,9 @@ def test_a_download_goes_on_where_it_stopped(server: Server, tmp_path: Path, kin
 @pytest.mark.parametrize(
     ("path", "size", "md5", "reason"),
     [
-        ("missing", None, None, "404 Not Found"),
-        ("ranges", 7, None, "300000 bytes, expected 7; deleted, try again"),
-        ("ranges", 10**18, None, r"needs 1000000000.0 GB in .*, \d+.\d GB are free"),
+        ("missing", None, "0" * 32, "404 Not Found"),
+        ("ranges", 7, "0" * 32, "300000 bytes, expected 7; deleted, try again"),
+        ("ranges", 10**18, "0" * 32, r"needs 1000000000.0 GB in .*, \d+.\d GB are free"),
         ("ranges", None, "0" * 32, "its MD5 is not 000.*deleted, try again"),
     ],
 )
@@ -93,8 +100,73 @@ def test_what_is_wrong_is_said_and_nothing_is_left(
 
 def test_no_answer_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching.time, "sleep", lambda seconds: None)
-    with pytest.raises(FetchError, match="refused"):
-        download("http://127.0.0.1:9/a", tmp_path / "a.mp4")
+    with pytest.raises(FetchError, match=r"http://127.0.0.1:9/a: .*[Rr]efused"):
+        download("http://127.0.0.1:9/a", tmp_path / "a.mp4", md5="0" * 32)
+
+
+UNTRUSTED = {
+    "file": "file:///etc/passwd", "FILE": "FILE:///etc/passwd", "data": "data:text/plain,x", "ftp": "ftp://127.0.0.1/x",
+    "path": "/etc/passwd", "relative": "a.mp4", "nothing": "", "jar": "jar:file:///x!/y", "javascript": "javascript:alert(1)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNTRUSTED)
+@pytest.mark.parametrize("md5", [None, "0" * 32])
+def test_files_come_from_the_web_alone(server: Server, tmp_path: Path, kind: str, md5: str | None) -> None:
+    with pytest.raises(FetchError, match="refused, expected https://"):
+        download(UNTRUSTED[kind], tmp_path / "a.mp4", md5=md5)
+    if ":" in UNTRUSTED[kind]:  # nor when a server says so
+        with pytest.raises(FetchError, match="refused, expected https://"):
+            download(f"{server.url}/to/{quote(UNTRUSTED[kind], safe='')}", tmp_path / "a.mp4", md5="0" * 32)
+        assert len(server.requests) == 1, "and it is not asked again"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_checksum_the_way_has_to_be_safe(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match="refused, expected https://, or http:// of a file whose checksum is known"):
+        download(f"{server.url}/whole", tmp_path / "a.mp4", len(CONTENT))
+    assert server.requests == []
+    to = quote(f"{server.url}/whole", safe="")
+    download(f"{server.url}/to/{to}", tmp_path / "a.mp4", len(CONTENT), hashlib.md5(CONTENT).hexdigest())
+    assert (tmp_path / "a.mp4").read_bytes() == CONTENT
+    with pytest.raises(FetchError, match="refused"):  # as a redirect from https to http would be
+        fetching._Redirects(checked=False).http_error_302(
+            urllib.request.Request("https://example.org/a"), None, 302, "Found", {"location": "http://example.org/a"}
+        )
+
+
+@pytest.mark.parametrize("entry", [{}, {"computed_md5": None}, {"size": "7"}, {"computed_md5": "../x"}, 3, None])
+def test_a_mirror_that_answers_nonsense_is_none(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: object
+) -> None:
+    monkeypatch.setattr(fetching, "FIGSHARE", server.url + "/articles")
+    monkeypatch.setenv("PATH", "")
+    sound = {"name": "venice.mp4", "download_url": f"{server.url}/whole", "size": 1, "computed_md5": "0" * 32}
+    server.files = [{**sound, **entry} if isinstance(entry, dict) and entry else entry]  # type: ignore[list-item]
+    with pytest.raises(FetchError, match=r"the mirror .* does not answer \(.*; yt-dlp is not installed"):
+        fetch(ORIGINS["venice"], tmp_path / "venice.mp4", height=360)
+
+
+@pytest.mark.parametrize("name", ["%(title)s.mp4", "-exec.mp4", "$HOME.mp4", "~.mp4", "a b;touch x.mp4", "${PATH}.mp4"])
+def test_no_name_of_ours_is_a_template_or_an_option(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """yt-dlp gets its options, a file name made of the video's id, and the address; the file is renamed here."""
+    monkeypatch.setattr(fetching, "FIGSHARE", server.url + "/nothing")
+    program = tmp_path / "bin" / "yt-dlp"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\nfor word in "$@"; do echo "$word"; done > {tmp_path}/words\n'
+        'while [ "$1" != -o ]; do shift; done\necho film > "$2"\n'
+    )
+    program.chmod(program.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    folder = tmp_path / "%(id)s $HOME"
+    fetch(ORIGINS["venice"], folder / name, height=360)
+    assert (folder / name).read_text() == "film\n"
+    words = (tmp_path / "words").read_text().splitlines()
+    assert words[-4:] == ["-o", "fGX0Te6pFvk.mp4", "--", "https://www.youtube.com/watch?v=fGX0Te6pFvk"]
+    assert not [word for word in words if name in word or "%" in word or "$" in word]
 
 
 def test_the_mirror_knows_a_tour_by_its_name(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,3 +64,44 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
     path = save_encoder(ViT("mini", 8, 64, last_heads=8), tmp_path / "a.safetensors", HEADER)
     with pytest.raises(ValueError, match="the last block has 8 heads, the others 4; timm has no such ViT"):
         export(config(path, tmp_path))
+
+
+ELSEWHERE = {
+    "a folder above": "../../../escaped", "absolute": "/tmp/escaped", "home": "~/escaped", "Windows": "..\\..\\escaped",
+    "only dots": "..", "nothing": "", "a NUL": "a\0b", "lines": "a\nb", "hidden": ".git", "long": 300 * "x", "wide": 300 * "絵",
+    "a number": 7, "a list": ["../x"], "an option": "--help",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["method", "backbone"])
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_what_a_checkpoint_calls_itself_is_no_path(encoder: ViT, tmp_path: Path, kind: str, field: str) -> None:
+    path = save_encoder(encoder, tmp_path / "encoder.safetensors", {**HEADER, field: ELSEWHERE[kind]})
+    before = {found for found in tmp_path.rglob("*") if found.is_file()}
+    folder = export(config(path, tmp_path))
+    assert folder.parent == tmp_path / "out" / "export"
+    assert not folder.name.startswith((".", "-"))
+    written = {found for found in tmp_path.rglob("*") if found.is_file()} - before
+    assert written == {folder / "model.safetensors", folder / "README.md"}
+
+
+HOSTILE = (
+    "<script>alert(1)</script>", "[x](javascript:alert(1))", "![x](https://example.org/x.png)", "# heading", "x\n# heading",
+    "x\n\n## Scores\n\n| a |\n| --- |", "`code`", "| a | b |", "<img src=x onerror=alert(1)>", "[a]: javascript:alert(1)", "**x**",
+    "x\n```\n", "$x^2$", "<!-- x", "&lt;script&gt;", "\u2028# x", "x\r# y",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["method", "variant", "pretrain", "backbone", "epochs", "frames_seen", "seed"])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_card_quotes_a_checkpoint_as_text(encoder: ViT, tmp_path: Path, text: str, field: str) -> None:
+    """Shown by a Markdown reader, the card has no element more than that of a checkpoint with plain words."""
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("gfm-like", {"linkify": False})
+
+    def elements(value: object) -> list[str]:
+        path = save_encoder(encoder, tmp_path / "encoder.safetensors", {**HEADER, field: value})
+        tokens = markdown.parse((export(config(path, tmp_path)) / "README.md").read_text())
+        found = [inner for token in tokens for inner in (token, *(token.children or ()))]
+        return [token.type for token in found if token.type not in ("text", "text_special")]
+
+    assert elements(text) == elements("plain words")

@@ -1,19 +1,26 @@
 """What reaches the tracked leaderboards, in a git repository made for the test."""
 
 import re
+import shlex
+import signal
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chaos import calls_of, killed_at
 from edited_package import run_edited
 
+from longtake.engine.boards import metrics_for
 from longtake.engine.git import code_commit
+from longtake.leaderboards.commands import for_everybody
 from longtake.leaderboards.outcomes import keep_outcomes, load_outcomes, outcomes_path
 from longtake.leaderboards.rows import Key, Provenance, Row, read, upsert
 from longtake.leaderboards.statistics import Estimate
-from longtake.tasks.publish import publish
+from longtake.leaderboards.together import finish
+from longtake.tasks.publish import publish, publish_rows
 
+METRICS = metrics_for("knn_mini")
 COMPLETE = Provenance(
     "c0ffee", "beef", "0123456789", "2026-11-15", 4800, 0.05, 1.5, "cpu", "run method=dino", "c0de", "da7a"
 )  # fmt: skip
@@ -122,6 +129,15 @@ def test_a_row_without_proof_is_refused_by_name(clone: Path, provenance: Provena
         ("run 'eval=[knn_mini,lost_mini]' optimizer.lr=1/2", "run 'eval=[knn_mini,lost_mini]' optimizer.lr=1/2"),
         ("run output=relative pretrain.output=/x", "run pretrain.output=x"),
         ("run 'method=dino", "run 'method=dino"),
+        (
+            "run 'p=$LONGTAKE_DATA/x.mp4' e=~old.mp4",
+            "run 'p=$LONGTAKE_DATA/x.mp4' 'e=~old.mp4'",
+        ),
+        (
+            "run checkpoint=https://example.org/x/y.pth share=100%25",
+            "run checkpoint=https://example.org/x/y.pth share=100%25",
+        ),
+        ("run '++output=/home/me/out' 'views=[{size:8,scale:[0.1,0.4]}]'", "run 'views=[{size:8,scale:[0.1,0.4]}]'"),
     ],
 )
 def test_a_published_command_says_nothing_of_the_machine(clone: Path, command: str, published: str) -> None:
@@ -132,6 +148,88 @@ def test_a_published_command_says_nothing_of_the_machine(clone: Path, command: s
     assert row.provenance.command == published
     assert not row.broken_seal
     assert read(source / "knn_mini.csv", ["top1"])[0].provenance.command == command, "ours stays as it was given"
+
+
+# A path of somebody's home in many spellings; of each the file's name stays.
+SPELLINGS = [
+    "/home/me/x.mp4", "/HOME/me/x.mp4", "/Users/me/x.mp4", "/" + "root/x.mp4", "~/x.mp4", "~me/x.mp4", "$HOME/x.mp4",
+    "${HOME}/x.mp4", "${oc.env:HOME}/x.mp4", "${oc.env:HOME,/home/me}/x.mp4", "${HOME:-/home/me}/x.mp4", "file:///home/me/x.mp4",
+    "file://localhost/home/me/x.mp4", "FILE:/home/me/x.mp4", "'/home/me/x.mp4'", '"~/x.mp4"', r"\/home\/me\/x.mp4",
+    "%2Fhome%2Fme%2Fx.mp4", "%252Fhome%252Fme%252Fx.mp4", "/ho%6De/me/x.mp4", "%7E/x.mp4", "[/home/me/x.mp4,~/x.mp4]",
+    "{a:/home/me/x.mp4,b:[$HOME/x.mp4]}", "{path: /home/me/x.mp4}", "../../home/me/x.mp4", "home/me/x.mp4", "//home//me//x.mp4",
+    "/home/./me/../me/x.mp4", r"C:\Users\me\x.mp4", "c:/users/me/x.mp4", "%USERPROFILE%/x.mp4", "see /home/me/x.mp4",
+    "/home/me/my videos/x.mp4", "/var/home/me/x.mp4", "/home/me/x.mp4/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_a_published_command_names_no_home(spelling: str, unreadable: bool) -> None:
+    """Also where the whole line is one that no shell could read."""
+    word = f"checkpoint={spelling}"
+    command = f"run {word} seed='1" if unreadable else shlex.join(["run", word, f"+a.b={spelling}"])
+    published = for_everybody(command)
+    assert "x.mp4" in published
+    for part in ("home", "me/", "users", "root", "userprofile", "~", "%2f", "..", "\\users", "file:"):
+        assert part not in published.casefold().replace("/home/home", ""), published
+
+
+@pytest.mark.parametrize(
+    "spelling", ["~", "/home/me", "/home/me/", "$HOME", "${HOME}", "/root", "/Users/me", "file:///home/me"]
+)
+def test_a_home_itself_has_no_name(spelling: str) -> None:
+    assert for_everybody(shlex.join(["run", f"root={spelling}"])) == "run root=home"
+
+
+def test_a_home_behind_a_link_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk" / "alice").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "alice")
+    monkeypatch.setenv("HOME", str(tmp_path / "link"))
+    for place in (tmp_path / "link", tmp_path / "disk" / "alice", str(tmp_path / "disk" / "alice").upper()):
+        assert for_everybody(f"run root={place} a={place}/x") == "run root=home a=x"
+
+
+@pytest.mark.parametrize("field", ["variant", "pretrain", "protocol"])
+def test_a_row_that_is_about_a_home_is_refused(clone: Path, field: str) -> None:
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    row = make_row()
+    upsert(
+        source / "knn_mini.csv", [Row(row.key._replace(**{field: "root=/home/me/x"}), row.metrics, COMPLETE)], ["top1"]
+    )
+    (refused,) = publish(source, target).refused
+    assert refused[2] == f"its {field} names a home folder: root=/home/me/x"
+
+
+@pytest.mark.parametrize("times", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_killed_publication_is_whole_or_none(clone: Path, times: int) -> None:
+    """Killed before a system call, at places over all of it: every file is the old one or the new one, and a second publication
+    either finds nothing changed or brings the first one to its end."""
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    names = ("knn_mini", "linear_mini", "lost_mini")
+    for name in names:
+        upsert(target / f"{name}.csv", [make_row("simclr")], ["top1"])
+        upsert(source / f"{name}.csv", [make_row("dino")], ["top1"])
+        keep_outcomes(source, name, make_row("dino").key, {"items": np.array(["a"]), "top1": np.array([1.0])})
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "rows")
+
+    def state() -> dict[str, bytes]:
+        files = [path for path in target.rglob("*") if path.is_file() and ".writing" not in path.parts]
+        return {str(path.relative_to(target)): path.read_bytes() for path in files}
+
+    old, calls = state(), calls_of(lambda: publish(source, target), target)
+    new = state()
+    seen = set()
+    for call in sorted({1, calls, *(calls * k // times for k in range(1, times))}):
+        git(clone, "clean", "-fdxq", "leaderboards")
+        git(clone, "checkout", "--quiet", ".")
+        assert killed_at(call, lambda: publish(source, target), target) == signal.SIGKILL
+        found = state()
+        assert all(found.get(name) in (old.get(name), new[name]) for name in new), call
+        finish(target)
+        seen.add(state() == new)
+        assert state() in (old, new), call
+    assert seen == {False, True}
 
 
 def test_a_row_with_a_broken_seal_is_refused(clone: Path) -> None:
@@ -149,7 +247,7 @@ from pathlib import Path
 from longtake.engine.freshness import reasons
 from longtake.engine.history import diff
 from longtake.leaderboards.rows import read
-from longtake.tasks.publish import publish
+from longtake.tasks.publish import publish, publish_rows
 source, target = map(Path, sys.argv[1:])
 print(publish(source, target))
 print(*diff(target, "HEAD"), sep="\\n")
@@ -232,3 +330,48 @@ def test_the_commit_is_unknown_outside_the_root_of_a_repository(clone: Path, tmp
     assert code_commit(clone / "leaderboards") == "unknown"
     git(tmp_path, "init", "--quiet", "empty")
     assert code_commit(tmp_path / "empty") == "unknown"
+
+
+def test_rows_the_papers_numbers_and_readme_are_published_together(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole command, killed at five places: README is never empty, and has the rows or not as the leaderboards do."""
+    target, readme = clone / "leaderboards", clone / "README.md"
+    for name, value in (("TRACKED", target), ("REPOSITORY", clone), ("README", readme)):
+        monkeypatch.setattr(f"longtake.tasks.publish.{name}", value)
+    readme.write_text("before\n<!-- leaderboard: quick -->\n<!-- end of leaderboard -->\nafter\n")
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "readme")
+    upsert(
+        clone / "outputs" / "leaderboards" / "knn_mini.csv", [make_knn("none", 20.0), make_knn("dino", 41.0)], METRICS
+    )
+
+    def work() -> None:
+        publish_rows({"output": str(clone / "outputs")})
+
+    def state() -> tuple[bool, bool, bool]:
+        text, rows = readme.read_text(), target / "knn_mini.csv"
+        assert text.startswith("before\n")
+        assert text.endswith("after\n")
+        return "41.0" in text, rows.exists() and "dino" in rows.read_text(), (target / "finetune_cifar10.csv").exists()
+
+    calls = calls_of(work, clone)
+    assert state() == (True, True, True)
+    seen = set()
+    for call in (1, calls // 3, calls * 2 // 3, calls - 3, calls):
+        git(clone, "clean", "-fdxq", "-e", "outputs")
+        target.mkdir(exist_ok=True)
+        git(clone, "checkout", "--quiet", ".")
+        assert killed_at(call, work, clone) == signal.SIGKILL
+        state()
+        finish(clone)
+        assert state() in {3 * (False,), 3 * (True,)}
+        seen.add(state()[0])
+    assert seen == {False, True}
+    git(clone, "checkout", "--quiet", ".")
+    assert not list(clone.rglob("*.part*"))
+
+
+def make_knn(method: str, value: float) -> Row:
+    key = make_row(method).key._replace(protocol="knn-mini-v1")
+    return Row(key, {"top1_k20": Estimate(value, value - 1, value + 1)}, COMPLETE)
