@@ -42,6 +42,11 @@ class Plan:
         return {name: task for name, task in self.evaluations.items() if name not in self.missing}
 
     @cached_property
+    def learnt_from(self) -> str:
+        """The source's title; "" where nothing is trained."""
+        return "" if self.source is None else self.source.title
+
+    @cached_property
     def contents(self) -> dict[str, Content | None]:
         """What is in the data of the evaluations that can run."""
         return {name: task.data() for name, task in self.runnable.items()}

@@ -67,7 +67,7 @@ def evaluate(
         command=command_line(),
         code_hash=f"{trained_by}-{evaluation_hash(board.name)}",
         data_hash=items_hash(outcomes),
-        data=_data(board.content, len(outcomes["items"])),
+        tested_on=_tested_on(board.content, len(outcomes["items"])),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **cost,
     )
@@ -80,7 +80,7 @@ def evaluate(
     return row
 
 
-def _data(content: Content | None, tested: int) -> str:
+def _tested_on(content: Content | None, tested: int) -> str:
     """What was learnt from and tested on, for a row; where nobody has counted before, the items tested."""
     if content is not None and content.counts:
         return str(content)

@@ -112,7 +112,7 @@ def new_folder(plan: Plan, changed: str = "") -> Path:
         parts = [config["method"]["name"], "eval", seed]
     else:
         parts = ["eval", *([label] if label else named_by(Path(config["checkpoint"])))]
-    return run_folder(config, run_name(parts, changed), plan.resumed, plan.source.title if plan.source else "")
+    return run_folder(config, run_name(parts, changed), plan.resumed, plan.learnt_from)
 
 
 def named_by(checkpoint: Path) -> list[str]:

@@ -17,7 +17,7 @@ TEMPLATE = Path(__file__).with_name("page.html")
 FACTS = {"source": "source", "protocol": "protocol"}  # of the key
 PROOFS = {
     "code_commit": "commit", "date": "date", "device": "device", "config_hash": "configuration", "checkpoint_hash": "encoder",
-    "code_hash": "code", "data_hash": "items", "data": "data", "note": "note",
+    "code_hash": "code", "data_hash": "items", "tested_on": "tested on", "note": "note",
 }  # fmt: skip
 
 

@@ -73,13 +73,15 @@ class Provenance(NamedTuple):
     command: str = ""  # that made the row
     code_hash: str = ""  # of the modules that method and evaluation consist of
     data_hash: str = ""  # of which items were tested
-    data: str = ""  # what was learnt from and tested on, by content and counts: "birds@3f2a1c04: train 1,200, val 100"
+    tested_on: str = (
+        ""  # the data, learnt from and tested on, by content and counts: "birds@3f2a1c04: train 1,200, val 100"
+    )
     note: str = ""  # a known contradiction, a caveat
 
     @property
     def digest(self) -> str:
         """Hex digits of what is in the data; "" of a world, which has none, and where nobody knows."""
-        return self.data.partition(":")[0].partition("@")[2]
+        return self.tested_on.partition(":")[0].partition("@")[2]
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def test_rows_of_two_folders_of_one_name_stand_beside_one_another(said, tmp_path
     rows = board(out, "knn_mini")
     assert len(rows) == 2
     assert len({row.key.data for row in rows}) == 2
-    assert all(row.provenance.data == f"{row.key.data}: train 72, val 42" for row in rows)
+    assert all(row.provenance.tested_on == f"{row.key.data}: train 72, val 42" for row in rows)
     Image.new("RGB", (16, 16)).save(tmp_path / "birds" / "images" / "val" / "class0" / "new.png")
     assert said(*words, f"eval.knn_mini.root={tmp_path / 'birds' / 'images'}")[0] == 0
     assert len(board(out, "knn_mini")) == 3

@@ -9,7 +9,6 @@ import torch
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import save_encoder
-from longtake.datasets.sources.video import Video
 from longtake.engine.folders import held, interrupted_run, run_folder, run_name
 from longtake.engine.plan import Plan
 from longtake.engine.session import new_folder
@@ -49,7 +48,9 @@ def plan(settings: dict, source: object = None) -> Plan:
 
 
 def test_what_is_evaluated_names_the_folder(tmp_path):
-    assert new_folder(plan(config(tmp_path), Video(name="walk", path="a.mp4"))).name.endswith("_dora_walk_seed0")
+    video = tmp_path / "a.mp4"
+    video.write_text("a video")
+    assert new_folder(plan(config(tmp_path), Video(name="walk", path=str(video)))).name.endswith("_dora_walk_seed0")
     theirs = config(tmp_path, checkpoint="files/dino_deitsmall16.pth")
     assert new_folder(plan(theirs)).name.endswith("_eval_dino_deitsmall16")
     torch.manual_seed(0)

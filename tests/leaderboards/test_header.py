@@ -65,7 +65,7 @@ def test_metrics_are_told_by_their_intervals() -> None:
         (",note,", ",hours,", "twice: hours"),
         ("top1_k20,top1_k20_low,top1_k20_high,top1_k10,", "top1_k10,top1_k20_low,top1_k20_high,top1_k20,", "in another order"),
         (",note,seal", ",seal,note", "in another order"),
-        (",command,code_hash,data_hash,note,seal", "", "cut short"),
+        (",command,code_hash,data_hash,tested_on,note,seal", "", "cut short"),
     ],
 )  # fmt: skip
 def test_a_header_that_is_refused_says_why(path: Path, old: str, new: str, flaw: str) -> None:

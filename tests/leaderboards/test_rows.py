@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtake.leaderboards.rows import Key, Provenance, Row, columns, metrics_of, read, upsert
-from longtake.leaderboards.schema import seal_of, sealed
+from longtake.leaderboards.schema import OLD_KEY, OLD_PROVENANCE_2, columns, score_columns, seal_of, sealed
 from longtake.leaderboards.statistics import Estimate
 
 METRICS = ("top1_k20", "top1_k10")  # in the order of the task, which is not the alphabet's
@@ -73,7 +73,7 @@ def test_the_file_holds_the_last_row_of_every_key(batches: list[list[Row]]) -> N
 
 @given(cells=st.lists(texts))
 def test_the_seal_is_the_hash_of_json_arrays(cells: list[str]) -> None:
-    names = tuple(columns(METRICS))
+    names = (*OLD_KEY, *score_columns(METRICS), *OLD_PROVENANCE_2, "seal")  # of version 2, whose seals cover no header
     assert seal_of(cells, sealed(names)) == hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
     others = (*names[:-1], "carbon_kg", "seal")
     both = json.dumps(others) + json.dumps(cells)
@@ -86,15 +86,16 @@ def test_the_file_is_plain_csv_with_all_digits(tmp_path: Path) -> None:
     scores = {**row.metrics, "top1_k10": Estimate(np.float64(41.25), 40, 42)}
     upsert(path, [Row(row.key, scores, row.provenance)], METRICS)
     header, line = path.read_text().splitlines(keepends=True)
-    seal = hashlib.sha256(json.dumps(line.split(",")[:-1]).encode()).hexdigest()[:12]
+    both = json.dumps(header.strip().split(",")) + json.dumps(line.split(",")[:-1])
+    seal = hashlib.sha256(both.encode()).hexdigest()[:12]
     assert header + line == (
         "method,variant,pretrain,backbone,epochs,protocol,seed,source,"
         "top1_k20,top1_k20_low,top1_k20_high,top1_k10,top1_k10_low,top1_k10_high,"
         "config_hash,checkpoint_hash,code_commit,date,frames_seen,hours,peak_memory_gb,device,"
-        "command,code_hash,data_hash,note,seal\n"
+        "command,code_hash,data_hash,tested_on,note,seal\n"
         "dora,,mini,vit_mini,100,mini.v1,0,run,"
         "0.3333333333333333,-0.6666666666666667,1.3333333333333333,41.25,40.0,42.0,"
-        "c0,c1,c2,2026-11-15,4800,0.05,1.5,cpu,,,,,"
+        "c0,c1,c2,2026-11-15,4800,0.05,1.5,cpu,,,,,,"
         f"{seal}\n"
     )
 
@@ -143,7 +144,7 @@ def test_another_header_is_refused_and_left_alone(tmp_path: Path) -> None:
         ("50.5,49.5,51.5", "50.5,51.5,49.5", r"line 3, column 'top1_k20': got 50.5 \[51.5, 49.5\], .* low <= high"),
         ("50.5,49.5,51.5", "50.5,49.5,", r"line 3, column 'top1_k20': got 50.5 \[49.5, None\]"),
         ("50.5,49.5,51.5", ",49.5,51.5", r"line 3, column 'top1_k20': got None \[49.5, 51.5\]"),
-        ("ibot,,mini,vit_mini", "ibot,,mini,,vit_mini", r"line 3, column 'seal': got 28 cells .* expected 27"),
+        ("ibot,,mini,vit_mini", "ibot,,mini,,vit_mini", r"line 3, column 'seal': got 29 cells .* expected 28"),
         ("ibot,,mini", '"ibot",,mini', r"line 3, column 'method': .* edited by hand"),
         ("ibot,,mini", 'ibot,,"mini', r"line 3, column 'pretrain': .* edited by hand"),
         ("ibot,", "dino,", r"line 3: got the key of line 2 again \(dino pretrain=mini .*seed=0"),

@@ -274,7 +274,7 @@ def test_rows_that_lack_a_new_provenance_column_are_published(clone: Path, tmp_p
         "edited: top1 41.0 -> 42.0, config_hash c0ffee -> new since the last commit",
         "edited: top1 41.0 -> 42.0 since the last commit",
     ]
-    assert (target / "knn_mini.csv").read_text().splitlines()[0].endswith(",data_hash,carbon_kg,note,seal")
+    assert (target / "knn_mini.csv").read_text().splitlines()[0].endswith(",data_hash,tested_on,carbon_kg,note,seal")
 
 
 def test_zero_frames_and_hours_are_known(clone: Path) -> None:
