@@ -9,6 +9,7 @@ import torch
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import save_encoder
+from longtake.datasets.sources.video import Video
 from longtake.engine.folders import held, interrupted_run, run_folder, run_name
 from longtake.engine.plan import Plan
 from longtake.engine.session import new_folder

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtake.leaderboards.rows import Key, Provenance, Row, columns, metrics_of, read, upsert
-from longtake.leaderboards.schema import OLD_KEY, OLD_PROVENANCE_2, columns, score_columns, seal_of, sealed
+from longtake.leaderboards.schema import OLD_KEY, OLD_PROVENANCE_2, score_columns, seal_of, sealed
 from longtake.leaderboards.statistics import Estimate
 
 METRICS = ("top1_k20", "top1_k10")  # in the order of the task, which is not the alphabet's
