@@ -15,7 +15,7 @@ import longtake.engine.flags as flags
 from longtake.console import console
 from longtake.engine.command_line import check_overrides, without_sweeps
 from longtake.engine.compared import compared
-from longtake.engine.config import allow_keywords, key_of, outside_overrides, plain, plainly, use
+from longtake.engine.config import allow_keywords, check_texts, key_of, outside_overrides, plain, plainly, use
 from longtake.engine.launch import adopt
 from longtake.engine.overview import overview
 from longtake.engine.sweep import end_of_sweep, one_of_many
@@ -103,7 +103,9 @@ def do(cfg: DictConfig) -> None:
         words = sorted({*TASKS.modules(), *TASKS.outside()})
         if cfg.task not in words:
             raise ValueError(unknown("task", str(cfg.task), words))
-        TASKS[cfg.task](plain(cfg))
+        config = plain(cfg)
+        check_texts(config)
+        TASKS[cfg.task](config)
     except Exception as error:
         end(error)
 
@@ -116,10 +118,13 @@ def end(error: Exception) -> NoReturn:
         raise SystemExit(2) from error
     if isinstance(error, BrokenPipeError) and not error.filename:
         unread(error)
-    from longtake.engine.trouble import trouble  # PyTorch, which `run --help` does not wait for
+    from longtake.engine.trouble import is_misnamed, trouble  # PyTorch, which `run --help` does not wait for
 
     if (line := trouble(error)) is None:
         raise error
+    if is_misnamed(error):  # which the command line did
+        print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(2) from error
     raise SystemExit(f"error: {line}") from error
 
 

@@ -134,6 +134,26 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return lasting(effective(config))
 
 
+def check_texts(config: Any, key: str = "") -> None:
+    """Raise `ValueError` for a text in a configuration that nothing can have as its name, nor a sentence quote in one line."""
+    if isinstance(config, str):
+        if bad := re.search(r"[\0\r\n]", config):
+            kind = "a NUL" if bad[0] == "\0" else "a line break"
+            raise ValueError(
+                f"{key}: got {config!r}, which has {kind} in it; rename the file or folder, or take it out"
+            )
+        if not config.isascii() and config.encode(errors="ignore").decode() != config:
+            raise ValueError(
+                f"{key}: got {config!r}, which is not UTF-8; rename the file, or give the folder that it is in"
+            )
+    elif isinstance(config, dict):
+        for name, value in config.items():
+            check_texts(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(config, list):
+        for value in config:
+            check_texts(value, key)
+
+
 def plainly(overrides: Sequence[str]) -> dict[str, Any]:
     """The configuration that these overrides give, `plain`."""
     return deepcopy(_plainly(tuple(overrides)))

@@ -30,6 +30,12 @@ def trouble(error: BaseException) -> str | None:
     return None
 
 
+def is_misnamed(error: BaseException) -> bool:
+    """Whether an error says that no file could have such a name."""
+    kinds = (errno.ENAMETOOLONG, errno.ELOOP)
+    return any(isinstance(each, OSError) and each.errno in kinds for each in _causes(error))
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error, and those that it was raised from."""
     while error is not None:

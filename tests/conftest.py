@@ -89,7 +89,9 @@ def said(
         try:
             main()
         except SystemExit as stop:
-            code = int(stop.code or 0)
+            if isinstance(stop.code, str):  # as the interpreter does
+                print(stop.code, file=sys.stderr)
+            code = 1 if isinstance(stop.code, str) else int(stop.code or 0)
         return code, *capsys.readouterr()
 
     return run
