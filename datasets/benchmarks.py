@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from longtake.datasets.ade20k import ADE20K
-from longtake.datasets.coco import COCO
+from longtake.datasets.coco import COCO, Look, nothing_more
 from longtake.datasets.davis import DAVIS
 from longtake.datasets.got10k import GOT10k
 from longtake.datasets.mini.dense import CLASSES_OF_PIXELS, prepare_ade20k, prepare_coco
@@ -36,9 +36,9 @@ def open_ade20k(root: str, progress: bool = True) -> ADE20K:
     return ADE20K(expanded(root))
 
 
-def missing_coco(root: str, splits: Sequence[str]) -> list[str]:
+def missing_coco(root: str, splits: Sequence[str], look: Look = nothing_more) -> list[str]:
     """List what is missing, like `COCO.check`; a world can always be rendered."""
-    return [] if root in WORLDS else COCO(expanded(root)).check(splits)
+    return [] if root in WORLDS else COCO(expanded(root)).check(splits, look)
 
 
 def open_coco(root: str, progress: bool = True) -> COCO:

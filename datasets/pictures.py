@@ -1,9 +1,16 @@
-"""The one reader of picture files, for training, scoring and galleries alike, and ImageNet's normalisation."""
+"""The one reader of picture files, for training, scoring and galleries alike, and ImageNet's normalisation.
+
+A picture is read as it is stored. It is never turned: what its EXIF orientation asks for is left to viewers, because the boxes and
+masks of benchmarks are those of the stored pixels. That goes for people's own photographs, too (`pretrain=images`, folders of
+classes); `task=check_data` and the plan count those that a viewer would turn. Transparency is left out, of several pictures in a
+file the first is read, and greys of more than 8 bits are scaled by their own depth.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
@@ -36,9 +43,14 @@ def read_picture(path: str | Path) -> Image.Image:
     """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
     try:
         with open(path, "rb") as file:
-            return Image.open(file).convert("RGB")
+            return by_depth(Image.open(file)).convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for missing, cut and broken files
         raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+
+
+def read_levels(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture file as an array, RGB. Raises `UnreadableImage` where it cannot be decoded."""
+    return np.array(read_picture(path))
 
 
 def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
@@ -48,6 +60,40 @@ def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
     )
 
     return pil_to_tensor(read_picture(path))
+
+
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of 16 bits, which `convert` cuts off at 255
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
+
+
+def by_depth(image: Image.Image) -> Image.Image:
+    """Greys of more than 8 bits scaled by their own depth; other pictures as they are.
+
+    Raises `ValueError` for numbers that have no range of their own: floating point, 32 bits.
+    """
+    if image.mode not in (*DEEP, "I", "F"):
+        return image
+    tags = getattr(image, "tag_v2", {})
+    if image.mode in DEEP:
+        top = (1 << tags.get(BITS_PER_SAMPLE, (16,))[0]) - 1
+    elif image.mode == "I" and image.format in ("PNG", "PPM"):  # which Pillow widens from 16 bits
+        top = (1 << 16) - 1
+    else:
+        kind = "floating-point numbers" if image.mode == "F" else "numbers of 32 bits"
+        raise ValueError(f"its pixels are {kind}, which say no black and white; save it with 8 or 16 bits a channel")
+    levels = np.asarray(image).astype(np.int64).clip(0, top)
+    grey = (levels * 255 + top // 2) // top
+    return Image.fromarray((255 - grey if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else grey).astype(np.uint8))
+
+
+def mask_numbers(image: Image.Image, path: Path, what: str) -> UInt8[np.ndarray, "h w"]:
+    """The numbers of a mask as they are stored, whatever its depth, never scaled. Raises `ValueError` for other pictures."""
+    if image.mode not in ("P", "L", *DEEP):
+        raise ValueError(f"{path}: got an image of mode {image.mode}, expected {what} (mode P or L)")
+    numbers = np.array(image)
+    if numbers.max() > 255:
+        raise ValueError(f"{path}: got number {numbers.max()}, expected {what}, 255 at most")
+    return numbers.astype(np.uint8, copy=False)
 
 
 def normalize(x: Float[Tensor, "*b 3 h w"], std: Sequence[float] = IMAGENET_STD) -> Float[Tensor, "*b 3 h w"]:

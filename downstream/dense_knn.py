@@ -28,7 +28,7 @@ from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
 from longtake.downstream.base import Downstream, Encoder, check_size, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, painted
-from longtake.downstream.miou import IGNORED, confusion, shares_of_mean
+from longtake.downstream.miou import IGNORED, check_classes, confusion, shares_of_mean
 
 NUM_NEIGHBORS, TEMPERATURE = 30, 0.02
 
@@ -69,7 +69,7 @@ class DenseKNN(Downstream, name="dense_knn"):
             for name in bar.track(names, description="patches, test"):
                 image = read_rgb(data.image(name))
                 found = self._predict(self._features(encoder, image), features, labels)
-                truth = self._square(data.mask(name))
+                truth = self._square(labels_of(data, name))
                 matrix = confusion(truth, found, data.num_classes)
                 overlap, pixels = matrix.diagonal(), matrix.sum(1)
                 parts.append([overlap, pixels + matrix.sum(0) - overlap, pixels])
@@ -93,7 +93,7 @@ class DenseKNN(Downstream, name="dense_knn"):
         features, labels = [], []
         for name in bar.track(names, description="patches, train"):
             f = self._features(encoder, read_rgb(data.image(name)))
-            share = patch_labels(self._square(data.mask(name)), encoder.patch_size, data.num_classes)
+            share = patch_labels(self._square(labels_of(data, name)), encoder.patch_size, data.num_classes)
             chosen = torch.randperm(len(f), generator=draw)[:per_image]
             chosen = chosen[share[chosen].sum(1) > 0]  # all ignored: nothing to remember
             features.append(f[chosen.to(f.device)])
@@ -118,6 +118,13 @@ class DenseKNN(Downstream, name="dense_knn"):
 
     def _shown(self, image: UInt8[Tensor, "3 h w"]) -> UInt8[np.ndarray, "size size 3"]:
         return np.array(Image.fromarray(image.permute(1, 2, 0).numpy()).resize((self.size, self.size)))
+
+
+def labels_of(data: VOC | ADE20K, name: str) -> UInt8[np.ndarray, "h w"]:
+    """An image's mask. Raises `ValueError` for a class that there is not."""
+    mask = data.mask(name)
+    check_classes(mask[mask != IGNORED], data.num_classes, data.mask_file(name))
+    return mask
 
 
 def patch_labels(mask: UInt8[np.ndarray, "size size"], patch_size: int, num_classes: int) -> Float[Tensor, "n c"]:

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float64, Int, Int32, Int64, UInt8
 from torch import Tensor
 
+from longtake.datasets.listing import natural
 from longtake.datasets.pictures import EXTENSIONS, UnreadableImage, opened, read_picture
 from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import Source
@@ -173,11 +174,6 @@ def folders_in(root: Path) -> Iterator[Folder]:
         if names:
             name = root.name if Path(place) == root else Path(place).relative_to(root).as_posix()
             yield numbered(name, [os.path.join(place, file) for file in names])
-
-
-def natural(name: str) -> list[str | int]:
-    """`2` before `10`."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def numbered(name: str, paths: list[str]) -> Folder:
