@@ -95,8 +95,8 @@ class ADE20K:
             if EXPECTED.get(split) not in (None, len(names)):
                 found.append(f"{split}: {len(names)} images, the original has {EXPECTED[split]}")
             found += self.wrong_masks(names)
-            found += odd_pictures(self.image(name) for name in names)
-            found += empty_masks(self.mask_file(name) for name in names)
+            found += odd_pictures((self.image(name) for name in names), split)
+            found += empty_masks((self.mask_file(name) for name in names), split)
         return found
 
 

@@ -129,10 +129,7 @@ class COCO:
         return [
             *out_of_order(split, listed),
             *empty_objects(split, content["annotations"]),
-            *(
-                f"{split}: {line}"
-                for line in odd_pictures(self.images(split) / i["file_name"] for i in content["images"])
-            ),
+            *odd_pictures((self.images(split) / image["file_name"] for image in content["images"]), split),
         ]
 
 

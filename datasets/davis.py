@@ -92,7 +92,7 @@ class DAVIS:
                 with opened(path) as image:
                     if image.size != (width, height):
                         found.append(f"{path}: {image.size[0]} x {image.size[1]}, its mask {width} x {height}")
-        return found + odd_pictures(path for sequence in sequences for path in sequence.frames)
+        return found + odd_pictures((path for sequence in sequences for path in sequence.frames), self.split)
 
     def sequences(self) -> list[Sequence]:
         """All sequences of the split. Raises `ValueError` for a list, frames or masks that are missing or do not match."""

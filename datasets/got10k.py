@@ -121,7 +121,7 @@ class GOT10k:
                     known = " (known of the original)" if track.name in CHANGES_RESOLUTION else ""
                     found.append(f"{track.frame(t)}: {_by(size)}, meta_info.ini says {_by(track.resolution)}{known}")
                     break
-        return found + odd_pictures(track.frame(t) for track in tracks for t in range(track.num_frames))
+        return found + odd_pictures((track.frame(t) for track in tracks for t in range(track.num_frames)), self.split)
 
     def tracks(self) -> list[Track]:
         """All sequences, in the list's order. Raises `ValueError` for files that are missing or contradict one another."""

@@ -1,27 +1,26 @@
 """What is odd about pictures and masks that can be read (`task=check_data`, plans): a line for each kind, with a few names."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from longtake.datasets.listing import shown
-from longtake.datasets.pictures import DEEP, UnreadableImage, opened
+from longtake.datasets.pictures import DEEP, ORIENTATION, UPRIGHT, UnreadableImage, opened
 
-ORIENTATION, UPRIGHT = 274, 1  # the EXIF tag, and its value for a picture that is shown as it is stored
 VOID = 255
-
+LOOKED_AT = 200  # pictures whose headers are read for a plan
 TURNED = "would be turned by a viewer (EXIF orientation); they are read as stored"
 
 
-def odd_pictures(paths: Iterable[str | Path]) -> list[str]:
-    """One line for each kind of oddity in the files' headers; files that cannot be read are passed over."""
+def odd_pictures(paths: Iterable[str | Path], of: str) -> list[str]:
+    """One line, which begins with `of`, for each kind of oddity in the files' headers; files that cannot be read are left out."""
     found: dict[str, list[str]] = {}
     for path in paths:
         for oddity in oddities_of(Path(path)):
             found.setdefault(oddity, []).append(Path(path).name)
-    return [f"{len(names):,} pictures {oddity}: {shown(names)}" for oddity, names in found.items()]
+    return [f"{of}: {len(names):,} pictures {oddity}: {shown(names)}" for oddity, names in found.items()]
 
 
 def oddities_of(path: Path) -> list[str]:
@@ -44,10 +43,17 @@ def _oddities(image: Image.Image) -> Iterator[str]:
         yield "have several pictures in one file; the first is read"
 
 
-def empty_masks(paths: Iterable[Path]) -> list[str]:
-    """One line on masks in which nothing is labelled; files that cannot be read are passed over."""
+def turned(paths: Sequence[str | Path]) -> str:
+    """For the end of a plan's line: how many of the pictures that are looked at a viewer would turn; nothing where it is none."""
+    chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(int))]
+    count = sum(TURNED in oddities_of(Path(path)) for path in chosen)
+    return f"; {count} of {len(chosen)} looked at {TURNED}" if count else ""
+
+
+def empty_masks(paths: Iterable[Path], of: str) -> list[str]:
+    """One line, which begins with `of`, on masks in which nothing is labelled; files that cannot be read are left out."""
     empty = [path.name for path in paths if _is_empty(path)]
-    return [f"{len(empty):,} masks have nothing labelled: {shown(empty)}"] if empty else []
+    return [f"{of}: {len(empty):,} masks have nothing labelled: {shown(empty)}"] if empty else []
 
 
 def _is_empty(path: Path) -> bool:

@@ -43,7 +43,7 @@ def read_picture(path: str | Path) -> Image.Image:
     """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
     try:
         with open(path, "rb") as file:
-            return by_depth(Image.open(file)).convert("RGB")
+            return by_depth(as_stored(Image.open(file))).convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for missing, cut and broken files
         raise UnreadableImage(f"cannot read the image {path}: {error}") from error
 
@@ -60,6 +60,24 @@ def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
     )
 
     return pil_to_tensor(read_picture(path))
+
+
+ORIENTATION, UPRIGHT = 274, 1  # the EXIF tag, and its value for a picture that is shown as it is stored
+TURN_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
+}  # fmt: skip
+
+
+def as_stored(image: Image.Image) -> Image.Image:
+    """The picture as its file has it: Pillow turns those of TIFF, and of TIFF alone, while it loads them."""
+    orientation = image.getexif().get(ORIENTATION, UPRIGHT) if image.format == "TIFF" else UPRIGHT
+    if orientation not in TURN_BACK:
+        return image
+    tags = dict(image.tag_v2)  # type: ignore[attr-defined]
+    turned = image.transpose(TURN_BACK[orientation])
+    turned.tag_v2, turned.format = tags, image.format  # type: ignore[attr-defined]
+    return turned
 
 
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of 16 bits, which `convert` cuts off at 255
@@ -82,8 +100,8 @@ def by_depth(image: Image.Image) -> Image.Image:
         kind = "floating-point numbers" if image.mode == "F" else "numbers of 32 bits"
         raise ValueError(f"its pixels are {kind}, which say no black and white; save it with 8 or 16 bits a channel")
     levels = np.asarray(image).astype(np.int64).clip(0, top)
-    grey = (levels * 255 + top // 2) // top
-    return Image.fromarray((255 - grey if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else grey).astype(np.uint8))
+    levels = top - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels
+    return Image.fromarray((levels * 255 // top).astype(np.uint8))
 
 
 def mask_numbers(image: Image.Image, path: Path, what: str) -> UInt8[np.ndarray, "h w"]:

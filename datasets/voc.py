@@ -105,8 +105,8 @@ class VOC:
                 found.append(
                     f"{image_list}: no mask has a void pixel ({VOID}), the original's objects have borders of them"
                 )
-            found += odd_pictures(self.image(name) for name in names)
-            found += empty_masks(self.mask_file(name) for name in names if segmented)
+            found += odd_pictures((self.image(name) for name in names), image_list)
+            found += empty_masks((self.mask_file(name) for name in names if segmented), image_list)
         return found
 
     def names(self, image_list: str) -> list[str]:

@@ -1,9 +1,10 @@
-"""Images, for methods that take them one by one: clips of one frame."""
+"""Images, for methods that take them one by one: clips of one frame. Photographs are not turned by their EXIF orientation."""
 
 from dataclasses import dataclass
 
 from longtake.datasets.image_store import ImageStore
 from longtake.datasets.images import IMAGENET_IMAGES
+from longtake.datasets.oddities import turned
 from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import Source
 
@@ -17,7 +18,8 @@ class Images(Source, name="images"):
     def found(self, num_frames: int) -> str:
         if num_frames > 1:
             raise ValueError(f"pretrain={self.name} has images, not clips: method.num_frames={num_frames}, expected 1")
-        return f"{len(self.open()):,} images of {self.images}"
+        store = self.open()
+        return f"{len(store):,} images of {self.images}{turned(store.paths)}"
 
     def stored_frames(self) -> int:
         return len(self.open())
