@@ -185,7 +185,7 @@ def area_of(annotation: Mapping[str, Any], sizes: Mapping[Any, tuple[int, int]],
             return mask_area(annotation["segmentation"], *sizes[annotation["image_id"]])
         _, _, width, height = annotation["bbox"]
         return width * height
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # pycocotools raises nothing more special
         raise ValueError(
             f"{place}: annotation {annotation.get('id')} has neither an area nor a mask or box that tells it"
         ) from error

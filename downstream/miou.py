@@ -25,8 +25,8 @@ def confusion(
 
 def check_classes(numbers: Integer[np.ndarray, "n"], num_classes: int, what: object) -> None:
     """Raise `ValueError`, which begins with `what`, for class numbers out of 0 ... c - 1."""
-    if numbers.size and not 0 <= (low := int(numbers.min())) <= (high := int(numbers.max())) < num_classes:
-        raise ValueError(f"{what}: got classes {low} to {high}, expected 0 to {num_classes - 1}")
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < num_classes:
+        raise ValueError(f"{what}: got classes {numbers.min()} to {numbers.max()}, expected 0 to {num_classes - 1}")
 
 
 def class_ious(matrix: Int[np.ndarray, "c c"]) -> Float[np.ndarray, "c"]:
