@@ -120,7 +120,7 @@ class UperNet(DenseTuning, name="upernet"):
 
     def dataset_config(self, data: ADE20K, split: str, pipeline: list[dict[str, Any]]) -> dict[str, Any]:
         """mmsegmentation's records: each picture with its mask, in the order of `data.names`."""
-        common = {"label_map": None, "reduce_zero_label": True, "seg_fields": []}
+        common: dict[str, Any] = {"label_map": None, "reduce_zero_label": True, "seg_fields": []}
         pairs = [(str(data.image(name)), str(data.mask_file(name))) for name in data.names(split)]
         records = [{"img_path": picture, "seg_map_path": mask, **common} for picture, mask in pairs]
         return {"records": records, "pipeline": pipeline}

@@ -108,7 +108,7 @@ class Frames(Source, name="frames"):
             )
         sizes = store.sizes(np.unique(np.linspace(0, len(store) - 1, LOOKED_AT).astype(int)))
         size = "various sizes" if len(sizes) > 1 else "{} x {}".format(*sizes.pop())
-        return f"{store.summary()}, {size}{turned(store.paths)}"
+        return f"{store.summary()}, {size}{turned(store.paths.tolist())}"
 
     def stored_frames(self) -> int:
         return sum(len(folder.paths) for folder in self.folders)

@@ -19,7 +19,7 @@ class Images(Source, name="images"):
         if num_frames > 1:
             raise ValueError(f"pretrain={self.name} has images, not clips: method.num_frames={num_frames}, expected 1")
         store = self.open()
-        return f"{len(store):,} images of {self.images}{turned(store.paths)}"
+        return f"{len(store):,} images of {self.images}{turned(store.paths.tolist())}"
 
     def stored_frames(self) -> int:
         return len(self.open())

@@ -36,7 +36,9 @@ class Runs:
         return root if root.is_dir() else CROSSED[name].data(root)
 
     def run(self, name: str, root: Path) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        task, out = maker(CROSSED[name], root)(gallery=True), root.with_name(f"{root.name}_out")
+        task, out = maker(CROSSED[name], root)(), root.with_name(f"{root.name}_out")
+        if hasattr(task, "gallery"):
+            task.gallery = True
         assert task.check() == []
         metrics = task.evaluate(vit(), out)
         with np.load(out / "outcomes.npz") as file:
