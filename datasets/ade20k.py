@@ -3,6 +3,8 @@
     ADEChallengeData2016/images/{training,validation}/ADE_val_00000001.jpg
     ADEChallengeData2016/annotations/{training,validation}/ADE_val_00000001.png     0 unlabelled, 1 ... 150 classes
 
+A picture and its mask are a pair by their names; `names` lists the pairs once for training, prediction, scores and galleries.
+
 Known of the original: 20 210 training and 2 000 validation images. It is not the full ADE20K, whose masks are coloured.
 """
 
@@ -14,7 +16,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from longtake.datasets.pictures import opened
+from longtake.datasets.listing import by_stem, in_order, picture_named, shown
+from longtake.datasets.oddities import empty_masks, odd_pictures
+from longtake.datasets.pictures import mask_numbers, opened
 
 IGNORED = 255
 HOW_TO_GET = (
@@ -41,20 +45,22 @@ class ADE20K:
             hint = f"; did you mean {inner}?" if inner else ""
             raise ValueError(f"{self.root}: no images in it, expected the folder ADEChallengeData2016 itself{hint}")
         for split in lists:
-            lonely = [name for name in self.names(split) if not self.mask_file(name).is_file()]
+            names = self.names(split)
+            lonely = [name for name in names if not self.mask_file(name).is_file()]
             if lonely:
                 raise ValueError(f"{self.root}: {len(lonely)} images of {split} have no mask: {lonely[:3]}")
+            check_pictures_of_masks(self.root / "annotations" / split, names)
         return []
 
     def names(self, split: str) -> list[str]:
-        """`<split>/<stem>` of every image. Raises `ValueError` where there is none."""
-        names = sorted(f"{split}/{path.stem}" for path in (self.root / "images" / split).glob("*.jpg"))
+        """`<split>/<stem>` of every image, in order. Raises `ValueError` where there is none, or two of one name."""
+        names = sorted(f"{split}/{stem}" for stem in by_stem(self.root / "images" / split))
         if not names:
             raise ValueError(f"{self.root / 'images' / split}: no images (.jpg) in it")
         return names
 
     def image(self, name: str) -> Path:
-        return self.root / "images" / f"{name}.jpg"
+        return picture_named(self.root / "images" / name, ".jpg")
 
     def mask_file(self, name: str) -> Path:
         return self.root / "annotations" / f"{name}.png"
@@ -63,9 +69,7 @@ class ADE20K:
         """Raises `ValueError` for an image that cannot be read, has no class numbers, or one above the number of classes."""
         path = self.mask_file(name)
         with opened(path) as image:
-            if image.mode not in ("P", "L"):
-                raise ValueError(f"{path}: got an image of mode {image.mode}, expected class numbers (mode P or L)")
-            mask = np.array(image)
+            mask = mask_numbers(image, path, "class numbers")
         if mask.max() > self.num_classes:
             raise ValueError(f"{path}: got class {mask.max()}, expected 0 to {self.num_classes}")
         return mask - np.uint8(1)  # 0 becomes 255
@@ -91,7 +95,16 @@ class ADE20K:
             if EXPECTED.get(split) not in (None, len(names)):
                 found.append(f"{split}: {len(names)} images, the original has {EXPECTED[split]}")
             found += self.wrong_masks(names)
+            found += odd_pictures((self.image(name) for name in names), split)
+            found += empty_masks((self.mask_file(name) for name in names), split)
         return found
+
+
+def check_pictures_of_masks(folder: Path, names: Sequence[str]) -> None:
+    """Raise `ValueError` for masks of a split without a picture: a part of it is missing."""
+    known = {name.partition("/")[2] for name in names}
+    if lonely := in_order(by_stem(folder, (".png",)).keys() - known):
+        raise ValueError(f"{folder}: {len(lonely)} masks have no image: {shown(lonely)}")
 
 
 def write_ade20k(

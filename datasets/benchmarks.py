@@ -5,7 +5,7 @@ from pathlib import Path
 
 from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.ade20k import EXPECTED as PUBLISHED_ADE20K
-from longtake.datasets.coco import COCO
+from longtake.datasets.coco import COCO, Look, nothing_more
 from longtake.datasets.coco import EXPECTED as PUBLISHED_COCO
 from longtake.datasets.content import Content, as_published, content_of, content_of_world
 from longtake.datasets.davis import DAVIS
@@ -43,9 +43,9 @@ def open_ade20k(root: str, progress: bool = True) -> ADE20K:
     return ADE20K(expanded(root))
 
 
-def missing_coco(root: str, splits: Sequence[str]) -> list[str]:
+def missing_coco(root: str, splits: Sequence[str], look: Look = nothing_more) -> list[str]:
     """List what is missing, like `COCO.check`; a world can always be rendered."""
-    return [] if root in WORLDS else COCO(expanded(root)).check(splits)
+    return [] if root in WORLDS else COCO(expanded(root)).check(splits, look)
 
 
 def open_coco(root: str, progress: bool = True) -> COCO:
@@ -90,7 +90,7 @@ def content_of_voc(root: str, lists: Sequence[str]) -> Content:
     voc = VOC(expanded(root))
     names = {image_list: voc.names(image_list) for image_list in lists}
     every = list(dict.fromkeys(name for listed in names.values() for name in listed))
-    masks = [path for name in every if (path := voc.root / "SegmentationClass" / f"{name}.png").is_file()]
+    masks = [path for name in every if (path := voc.mask_file(name)).is_file()]
     boxes = [path for name in every if (path := voc.root / "Annotations" / f"{name}.xml").is_file()]
     lists_of = [voc.root / "ImageSets" / f"{image_list}.txt" for image_list in lists]
     published: dict[str, dict[str, int]] = {}

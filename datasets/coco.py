@@ -4,11 +4,14 @@
     coco/train2017/000000000001.jpg, coco/val2017/...
 
 Known of the original: 118 287 and 5 000 images, 80 classes with numbers from 1 to 90; images without objects are left out of
-training (117 266 remain that are large enough).
+training (117 266 remain that are large enough). Annotation tools write the same files with other habits, which are read, too:
+images in subfolders, ids from 0, no `iscrowd` or `area`, categories in any order (classes are numbered by the categories' ids).
 """
 
+import importlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +21,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import read_json
+from longtake.datasets.listing import shown
+from longtake.datasets.oddities import odd_pictures
 from longtake.datasets.pictures import opened
 
 HOW_TO_GET = (
@@ -27,9 +32,16 @@ HOW_TO_GET = (
 EXPECTED = {"train2017": 118_287, "val2017": 5_000}
 KEYS = {
     "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "segmentation", "area", "iscrowd"),
+    "annotations": ("id", "image_id", "category_id", "bbox", "segmentation"),
     "categories": ("id", "name"),
 }
+
+
+Look = Callable[["COCO", str, dict[str, Any]], None]
+
+
+def nothing_more(data: "COCO", split: str, content: dict[str, Any]) -> None:
+    """Accept any annotations that fit."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +56,33 @@ class COCO:
     def images(self, split: str) -> Path:
         return self.root / split
 
-    def check(self, splits: Sequence[str]) -> list[str]:
-        """List what is missing; [] when the splits can be read. Raises `ValueError` for annotations that do not fit."""
+    def check(self, splits: Sequence[str], look: Look = nothing_more) -> list[str]:
+        """List what is missing; [] when the splits can be read. Raises `ValueError` for annotations that do not fit.
+
+        `look` is called with each split and its annotations, which fit.
+        """
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected annotations, train2017, val2017 in it). {HOW_TO_GET}"]
         if not (self.root / "annotations").is_dir():
             inner = next((p.parent for p in sorted(self.root.glob("**/annotations"))), None)
             hint = f"; did you mean {inner}?" if inner else ""
             raise ValueError(f"{self.root}: no annotations in it, expected the folder coco itself{hint}")
-        if len({json.dumps(self._check_split(split)) for split in splits}) > 1:
+        contents = {split: self.read(split) for split in splits}
+        if len({json.dumps(self._check_split(split, content)) for split, content in contents.items()}) > 1:
             raise ValueError(f"{self.root}: {' and '.join(splits)} list different categories, expected the same")
+        for split, content in contents.items():
+            look(self, split, content)
         return []
 
-    def _check_split(self, split: str) -> list[tuple[int, str]]:
+    def _check_split(self, split: str, content: dict[str, Any]) -> list[tuple[int, str]]:
         """Numbers and names of the classes."""
-        content, place = self.read(split), self.annotation_file(split)
+        place = self.annotation_file(split)
         for kind, keys in KEYS.items():
             for item in content[kind]:
                 if lacks := [key for key in keys if item.get(key) in (None, [], "")]:
                     raise ValueError(f"{place}: {kind} {item.get('id')} has no {', '.join(lacks)}")
-        there = {path.name for path in self.images(split).glob("*")}
-        absent = [image["file_name"] for image in content["images"] if image["file_name"] not in there]
-        if absent:
+        check_numbers(content, place)
+        if absent := absent_below(self.images(split), [image["file_name"] for image in content["images"]]):
             raise ValueError(f"{place}: {len(absent)} of {len(content['images'])} images missing: {absent[:3]}")
         images, classes = ({item["id"] for item in content[key]} for key in ("images", "categories"))
         for annotation in content["annotations"]:
@@ -74,25 +91,26 @@ class COCO:
                     f"{place}: annotation {annotation['id']} has image {annotation['image_id']} and category "
                     f"{annotation['category_id']}, expected numbers that are listed"
                 )
-        return sorted((item["id"], item["name"]) for item in content["categories"])
+        return [(item["id"], item["name"]) for item in content["categories"]]
 
     def read(self, split: str) -> dict[str, Any]:
-        """The annotations. Raises `ValueError` for a file that is missing, not JSON, or has none."""
+        """The annotations, `completed`. Raises `ValueError` for a file that is missing, not JSON, or has none."""
         content = read_json(self.annotation_file(split), list(KEYS))
         if absent := [key for key in KEYS if not content[key]]:
             raise ValueError(f"{self.annotation_file(split)}: no {', '.join(absent)} in it, expected {', '.join(KEYS)}")
-        return content
+        return completed(content, self.annotation_file(split))
 
     def validate(self, splits: Sequence[str]) -> list[str]:
-        """List what is odd: another number of images than the original's, other sizes, boxes out of the image, ids twice."""
+        """List what is odd: another number of images than the original's, other sizes, boxes out of the image, ids twice,
+        `odd_habits`."""
         found = []
         for split in splits:
             content = self.read(split)
             if EXPECTED.get(split) not in (None, len(content["images"])):
                 found.append(f"{split}: {len(content['images'])} images, the original has {EXPECTED[split]}")
-            for key in ("images", "annotations"):
-                if len({item["id"] for item in content[key]}) < len(content[key]):
-                    found.append(f"{split}: an id of {key} is there twice")
+            if len({item["id"] for item in content["annotations"]}) < len(content["annotations"]):
+                found.append(f"{split}: an id of annotations is there twice")
+            found += self.odd_habits(split, content)
             sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
             for image in content["images"]:
                 with opened(self.images(split) / image["file_name"]) as picture:
@@ -105,10 +123,96 @@ class COCO:
                     found.append(f"{split}: the box of annotation {annotation['id']} reaches beyond its image")
         return found
 
+    def odd_habits(self, split: str, content: Mapping[str, Any]) -> list[str]:
+        """List how a file differs from the original's habits, which is read all the same."""
+        listed = read_json(self.annotation_file(split), ["categories"])["categories"]
+        return [
+            *out_of_order(split, listed),
+            *empty_objects(split, content["annotations"]),
+            *odd_pictures((self.images(split) / image["file_name"] for image in content["images"]), split),
+        ]
+
+
+def check_numbers(content: Mapping[str, Any], place: Path) -> None:
+    """Raise `ValueError` for images or categories that cannot be told apart: an id or a name twice."""
+    for kind, key in (("images", "id"), ("images", "file_name"), ("categories", "id"), ("categories", "name")):
+        values = [item[key] for item in content[kind]]
+        if len(set(map(json.dumps, values))) < len(values):
+            twice = next(value for i, value in enumerate(values) if value in values[:i])
+            raise ValueError(f"{place}: two of the {kind} have the {key} {twice!r}, expected each once")
+
+
+def absent_below(folder: Path, names: Sequence[str]) -> list[str]:
+    """Files, below `folder` at any depth, that are not there. Raises `ValueError` for a name that leads out of it."""
+    if outside := [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]:
+        raise ValueError(f"{folder}: got file_name {outside[0]!r}, expected one below the folder")
+    folders = {os.path.dirname(name) for name in names}  # listed once each
+    there = {below: set(os.listdir(folder / below)) if (folder / below).is_dir() else set() for below in folders}
+    return [name for name in names if os.path.basename(name) not in there[os.path.dirname(name)]]
+
 
 def classes_of(content: Mapping[str, Any]) -> dict[int, str]:
     """Number and name of each class of annotations that were read, by number."""
     return {c["id"]: c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])}
+
+
+def completed(content: Mapping[str, Any], place: object = "annotations") -> dict[str, Any]:
+    """Annotations with `iscrowd` and `area` where a tool left them out (0, and the area of the mask or box), categories by their
+    ids.
+
+    The content itself is left as it is. Raises `ValueError`, which begins with `place`, for a mask that is none.
+    """
+    for kind in KEYS:
+        if not all(isinstance(item, dict) for item in content[kind]):
+            raise ValueError(f"{place}: {kind} has an entry that is no object")
+    sizes = {image.get("id"): (image.get("height"), image.get("width")) for image in content["images"]}
+    annotations = [
+        {**a, "iscrowd": a.get("iscrowd") or 0, "area": area_of(a, sizes, place)} for a in content["annotations"]
+    ]
+    try:
+        categories = sorted(content["categories"], key=lambda c: c["id"])
+    except (KeyError, TypeError):  # `check` says so
+        categories = content["categories"]
+    return {**content, "annotations": annotations, "categories": categories}
+
+
+def area_of(annotation: Mapping[str, Any], sizes: Mapping[Any, tuple[int, int]], place: object) -> float:
+    """The area that an annotation says, or that of its mask, or of its box."""
+    if annotation.get("area") is not None:
+        return annotation["area"]
+    try:
+        if annotation.get("segmentation"):
+            return mask_area(annotation["segmentation"], *sizes[annotation["image_id"]])
+        _, _, width, height = annotation["bbox"]
+        return width * height
+    except Exception as error:  # pycocotools raises nothing more special
+        raise ValueError(
+            f"{place}: annotation {annotation.get('id')} has neither an area nor a mask or box that tells it"
+        ) from error
+
+
+def mask_area(segmentation: Any, height: int, width: int) -> int:
+    """Pixels of polygons or run lengths, as pycocotools counts them."""
+    masks = importlib.import_module("pycocotools.mask")
+    if isinstance(segmentation, list):
+        return int(masks.area(masks.merge(masks.frPyObjects(segmentation, height, width))))
+    if isinstance(segmentation["counts"], list):
+        return int(masks.area(masks.frPyObjects(segmentation, height, width)))
+    return int(masks.area(segmentation))
+
+
+def out_of_order(split: str, categories: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line where the categories do not stand in the order of their ids."""
+    ids = [category["id"] for category in categories]
+    if ids == sorted(ids):
+        return []
+    return [f"{split}: the categories stand in the order {shown(ids)}; classes are numbered by id"]
+
+
+def empty_objects(split: str, annotations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line on annotations whose mask or box has no area."""
+    empty = [a["id"] for a in annotations if a["area"] <= 0 or min(a["bbox"][2:]) <= 0]
+    return [f"{split}: {len(empty)} annotations have an empty mask or box: {shown(empty)}"] if empty else []
 
 
 class Mask(NamedTuple):

@@ -1,13 +1,17 @@
 """DAVIS on disk: sequences of frames with a mask each; and a writer of the same layout.
 
-    DAVIS/ImageSets/2017/{train,val}.txt
+    DAVIS/ImageSets/2017/{train,val}.txt                a sequence a line
+    DAVIS/ImageSets/480p/{train,val}.txt                DAVIS 2016's own: /JPEGImages/480p/... /Annotations/480p/... a line
     DAVIS/JPEGImages/480p/<sequence>/00000.jpg ...
     DAVIS/Annotations/480p/<sequence>/00000.png ...     palette; 0 background, 1 ... objects, 255 void
+
+Frames are in natural order, 2 before 10, and a mask has its frame's name.
 
 Known of the original (2017, val): 30 sequences, 61 objects, 1999 frames; most frames are 854 x 480, some wider.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from collections.abc import Sequence as PathsInOrder
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +20,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import below
+from longtake.datasets.listing import by_stem, in_order, lines_of, natural, shown
+from longtake.datasets.oddities import odd_pictures
 from longtake.datasets.palette import PALETTE
-from longtake.datasets.pictures import opened
+from longtake.datasets.pictures import mask_numbers, opened
 
 VOID = 255
 EXPECTED = {
@@ -26,6 +32,7 @@ EXPECTED = {
     ("2016", "train"): 30,
     ("2016", "val"): 20,
 }  # sequences of the originals
+PAIRED, OWN_LISTS = "/JPEGImages/", "2016"  # how the lines of DAVIS 2016's own lists begin
 HOW_TO_GET = (
     "DAVIS 2017: DAVIS-2017-trainval-480p.zip from davischallenge.org, unpacked under the data root; or root=FOLDER"
 )
@@ -33,7 +40,7 @@ HOW_TO_GET = (
 
 @dataclass(frozen=True)
 class Sequence:
-    """Frames and masks of a sequence, in order; a mask has its frame's name."""
+    """Frames and masks of a sequence, in order; those at one place are a pair."""
 
     name: str
     frames: tuple[Path, ...]
@@ -52,7 +59,9 @@ class DAVIS:
 
     @property
     def list_file(self) -> Path:
-        return self.root / "ImageSets" / self.year / f"{self.split}.txt"
+        """The year's list, or DAVIS 2016's own where only that is there."""
+        usual, own = (self.root / "ImageSets" / kind / f"{self.split}.txt" for kind in (self.year, self.resolution))
+        return own if own.is_file() and not usual.is_file() else usual
 
     def check(self) -> list[str]:
         """List what is missing; [] when every sequence can be read. Raises `ValueError` when what is there is wrong."""
@@ -72,59 +81,71 @@ class DAVIS:
         Raises `ValueError` for masks that cannot be scored.
         """
         found, sequences = [], self.sequences()
-        expected = EXPECTED.get((self.year, self.split))
+        year = OWN_LISTS if self.list_file.parent.name == self.resolution else self.year
+        expected = EXPECTED.get((year, self.split))
         if expected not in (None, len(sequences)):
             found.append(f"{self.list_file.name}: {len(sequences)} sequences, the original has {expected}")
         for sequence in sequences:
-            height, width = self.truth(sequence).shape[1:]
+            truth = self.truth(sequence)
+            found += odd_numbers(sequence, truth)
+            height, width = truth.shape[1:]
             for path in sequence.frames:
                 with opened(path) as image:
                     if image.size != (width, height):
                         found.append(f"{path}: {image.size[0]} x {image.size[1]}, its mask {width} x {height}")
-        return found
+        return found + odd_pictures((path for sequence in sequences for path in sequence.frames), self.split)
 
     def sequences(self) -> list[Sequence]:
         """All sequences of the split. Raises `ValueError` for a list, frames or masks that are missing or do not match."""
         if not self.list_file.is_file():
             raise ValueError(f"{self.list_file}: no such list of sequences")
-        names = below(self.list_file.read_text().split(), self.list_file)
-        if not names:
-            raise ValueError(f"{self.list_file}: the list is empty")
-        return [self._sequence(name) for name in names]
+        lines = lines_of(self.list_file)
+        paired = listed_pairs(self.root, lines, self.list_file)
+        names = [] if paired else below(lines, self.list_file)
+        return [self._whole(sequence) for sequence in (*paired, *map(self._sequence, names))]
 
     def _sequence(self, name: str) -> Sequence:
         folders = [self.root / kind / self.resolution / name for kind in ("JPEGImages", "Annotations")]
-        frames, masks = (
-            tuple(sorted(folder.glob(f"*{suffix}"))) for folder, suffix in zip(folders, (".jpg", ".png"), strict=True)
-        )
-        if not frames or [p.stem for p in frames] != [p.stem for p in masks]:
+        frames, masks = by_stem(folders[0]), by_stem(folders[1], (".png",))
+        if not frames or frames.keys() != masks.keys():
             raise ValueError(
                 f"{name}: {len(frames)} frames in {folders[0]} and {len(masks)} masks in {folders[1]}, expected the same names"
+                f"{lonely(frames.keys(), masks.keys())}"
             )
-        if len(frames) < 3:
+        order = in_order(frames)
+        return Sequence(name, tuple(frames[stem] for stem in order), tuple(masks[stem] for stem in order))
+
+    def _whole(self, sequence: Sequence) -> Sequence:
+        """The sequence. Raises `ValueError` when it is too short."""
+        if len(sequence.frames) < 3:
             raise ValueError(
-                f"{name}: {len(frames)} frames, expected 3 or more (the first and the last are not scored)"
+                f"{sequence.name}: {len(sequence.frames)} frames, expected 3 or more (the first and the last are not scored)"
             )
-        return Sequence(name, frames, masks)
+        return sequence
 
     def mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Object of every pixel, 0 background, 255 void. Raises `ValueError` for an image that has no object numbers."""
-        with opened(path) as image:
-            if image.mode not in ("P", "L", "1"):
-                raise ValueError(f"{path}: got an image of mode {image.mode}, expected object numbers (mode P or L)")
-            mask = np.array(image.convert("L") if image.mode == "1" else image)
-        numbers = set(np.unique(mask).tolist())
-        if numbers <= {0, VOID} and VOID in numbers:
-            if not self.binary_masks:
-                raise ValueError(
-                    f"{path}: got a mask of 0 and 255, which are background and void; binary_masks=true takes 255 as one object"
-                )
-            return (mask == VOID).astype(np.uint8)
-        return mask
+        """Object of every pixel of a first mask, 0 background, 255 void.
+
+        Raises `ValueError` for an image that has no object numbers.
+        """
+        return self.masks([path])[0]
+
+    def masks(self, paths: PathsInOrder[Path]) -> list[UInt8[np.ndarray, "h w"]]:
+        """The masks of a sequence. The first one says whether they are of 0 and 255, one object, or numbered and 255 is void.
+
+        Raises `ValueError` as `mask`.
+        """
+        masks = [stored_mask(path) for path in paths]
+        binary = is_binary(masks[0])
+        if binary and not self.binary_masks:
+            raise ValueError(
+                f"{paths[0]}: got a mask of 0 and 255, which are background and void; binary_masks=true takes 255 as one object"
+            )
+        return [one_object(mask, path) if binary else mask for mask, path in zip(masks, paths, strict=True)]
 
     def truth(self, sequence: Sequence) -> UInt8[np.ndarray, "t h w"]:
         """All masks. Raises `ValueError` when sizes differ, no object is in the first frame, or one appears only later."""
-        masks = [self.mask(path) for path in sequence.masks]
+        masks = self.masks(sequence.masks)
         if len({mask.shape for mask in masks}) > 1:
             raise ValueError(f"{sequence.name}: masks of different sizes: {sorted({mask.shape for mask in masks})}")
         first, later = (set(np.unique(m).tolist()) - {0, VOID} for m in (masks[0], np.stack(masks[1:])))
@@ -144,10 +165,81 @@ def with_objects(folder: DAVIS) -> tuple[list[Sequence], list[str]]:
     Raises `ValueError` where all are so.
     """
     sequences = folder.sequences()
-    kept = [s for s in sequences if not set(np.unique(folder.mask(s.masks[0])).tolist()) <= {0, VOID}]
+    kept = [s for s in sequences if objects_in(folder.mask(s.masks[0]))]
     if not kept:
         raise ValueError(f"{folder.list_file}: {len(sequences)} sequences, none with an object in the first mask")
     return kept, [s.name for s in sequences if s not in kept]
+
+
+def listed_pairs(root: Path, lines: list[str], path: Path) -> list[Sequence]:
+    """The sequences of a list of DAVIS 2016, whose lines are a frame and its mask below `root`; [] for a list of names.
+
+    Raises `ValueError` for a line that is no such pair, and for files that are not there.
+    """
+    if not any(line.startswith(PAIRED) for line in lines):
+        return []
+    found: dict[str, list[tuple[Path, Path]]] = {}
+    for line in lines:
+        parts = line.split()
+        if len(parts) != 2 or not line.startswith(PAIRED) or any(".." in Path(part).parts for part in parts):
+            raise ValueError(
+                f"{path}: got the line {line!r}, expected {PAIRED}... /Annotations/..., a frame and its mask"
+            )
+        frame, mask = (root / part.lstrip("/") for part in parts)
+        if absent := [file for file in (frame, mask) if not file.is_file()]:
+            raise ValueError(f"{path}: {line.split()[0]}: no file {absent[0]}")
+        found.setdefault(frame.parent.name, []).append((frame, mask))
+    ordered = {name: sorted(pairs, key=lambda pair: natural(pair[0].name)) for name, pairs in found.items()}
+    return [Sequence(name, *map(tuple, zip(*pairs, strict=True))) for name, pairs in ordered.items()]
+
+
+def lonely(frames: Collection[str], masks: Collection[str]) -> str:
+    """Frames without a mask and masks without a frame, for the end of a sentence."""
+    without = ((in_order(set(frames) - set(masks)), "no mask"), (in_order(set(masks) - set(frames)), "no frame"))
+    return "".join(f"; {shown(names)}: {lack}" for names, lack in without if names)
+
+
+def stored_mask(path: Path) -> UInt8[np.ndarray, "h w"]:
+    """The numbers of a mask file; two colours are 0 and 255. Raises `ValueError` for an image that has no object numbers."""
+    with opened(path) as image:
+        return mask_numbers(image.convert("L") if image.mode == "1" else image, path, "object numbers")
+
+
+def is_binary(mask: UInt8[np.ndarray, "h w"]) -> bool:
+    """Whether 255 is all that a mask has beside the background."""
+    return set(np.unique(mask).tolist()) | {0} == {0, VOID}
+
+
+def one_object(mask: UInt8[np.ndarray, "h w"], path: Path) -> UInt8[np.ndarray, "h w"]:
+    """A mask of 0 and 255 as that of object 1. Raises `ValueError` for other numbers."""
+    if numbers := set(np.unique(mask).tolist()) - {0, VOID}:
+        raise ValueError(f"{path}: got object {min(numbers)}, but the sequence's first mask has 0 and 255 alone")
+    return (mask == VOID).astype(np.uint8)
+
+
+def objects_in(masks: UInt8[np.ndarray, "*size"]) -> list[int]:
+    """The numbers of the objects in masks, which may skip some."""
+    return [n for n in np.flatnonzero(np.bincount(masks.ravel(), minlength=256)).tolist() if n not in (0, VOID)]
+
+
+def counted(masks: UInt8[np.ndarray, "*size"], objects: list[int], void: int = 0) -> UInt8[np.ndarray, "*size"]:
+    """Masks whose `objects` are 1, 2, ... in that order, whatever their numbers; all others are background, and 255 is `void`."""
+    table = np.zeros(256, np.uint8)
+    table[objects] = np.arange(1, len(objects) + 1)
+    table[VOID] = void
+    return table[masks]
+
+
+def odd_numbers(sequence: Sequence, truth: UInt8[np.ndarray, "t h w"]) -> list[str]:
+    """List what is odd about a sequence's objects: numbers that skip, frames without any."""
+    found, objects = [], objects_in(truth[0])
+    if objects != list(range(1, len(objects) + 1)):
+        found.append(
+            f"{sequence.name}: its objects have the numbers {shown(objects)}, which skip some; these alone are scored"
+        )
+    if empty := [p.name for p, mask in zip(sequence.masks, truth, strict=True) if not objects_in(mask)]:
+        found.append(f"{sequence.name}: {len(empty)} masks have no object: {shown(empty)}")
+    return found
 
 
 def write_mask(mask: UInt8[np.ndarray, "h w"], path: Path) -> None:

@@ -1,7 +1,7 @@
 """GOT-10k on disk: one object per sequence, a box per frame and labels; and a writer of the same layout.
 
     GOT-10k/{train,val,test}/list.txt
-    GOT-10k/val/GOT-10k_Val_000001/00000001.jpg ...     frames from 1
+    GOT-10k/val/GOT-10k_Val_000001/00000001.jpg ...     frames from 1; 1.jpg, frame_1.png and from 0 will do
                                    groundtruth.txt      x,y,w,h in pixels per frame; of test the first frame alone
                                    absence.label        1: the object is not in the picture
                                    cover.label          0 (hidden) to 8 (in full view)
@@ -18,12 +18,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import below
+from longtake.datasets.listing import by_stem, in_order, lines_of
+from longtake.datasets.oddities import odd_pictures
 from longtake.datasets.pictures import opened
 
 SPLITS = ("train", "val", "test")
@@ -38,6 +41,22 @@ DOUBTFUL = {
 HOW_TO_GET = "GOT-10k: got-10k.aitestunion.com (registration), unpacked under the data root; or root=FOLDER"
 
 
+class Numbering(NamedTuple):
+    """How the frames of a sequence are called: what stands before and behind the number, its digits, and that of the first."""
+
+    prefix: str = ""
+    digits: int = 8  # at least so many, filled up with zeros
+    suffix: str = ".jpg"
+    first: int = 1
+
+    def name(self, t: int) -> str:
+        """Return the file name of frame `t`, counted from 0."""
+        return f"{self.prefix}{t + self.first:0{self.digits}d}{self.suffix}"
+
+
+OFFICIAL = Numbering()
+
+
 @dataclass(frozen=True, eq=False)
 class Track:
     """A sequence and its labels. Boxes are x, y, w, h in pixels; where the truth is hidden there is the first frame's alone."""
@@ -49,10 +68,11 @@ class Track:
     absent: Bool[np.ndarray, " n"]
     cover: Int[np.ndarray, " n"]
     resolution: tuple[int, int]  # width, height
+    numbering: Numbering = OFFICIAL
 
     def frame(self, t: int) -> Path:
         """Return the file of frame `t`, counted from 0."""
-        return self.folder / f"{t + 1:08d}.jpg"
+        return self.folder / self.numbering.name(t)
 
     @property
     def visible(self) -> Bool[np.ndarray, " n"]:
@@ -102,13 +122,13 @@ class GOT10k:
                     known = " (known of the original)" if track.name in CHANGES_RESOLUTION else ""
                     found.append(f"{track.frame(t)}: {_by(size)}, meta_info.ini says {_by(track.resolution)}{known}")
                     break
-        return found
+        return found + odd_pictures((track.frame(t) for track in tracks for t in range(track.num_frames)), self.split)
 
     def tracks(self) -> list[Track]:
         """All sequences, in the list's order. Raises `ValueError` for files that are missing or contradict one another."""
         if not self.list_file.is_file():
             raise ValueError(f"{self.list_file}: no such list of sequences")
-        names = below(self.list_file.read_text().split(), self.list_file)
+        names = below(lines_of(self.list_file), self.list_file)
         tracks = [self._track(name) for name in names if name not in self.exclude]
         if not tracks:
             raise ValueError(f"{self.list_file}: the list is empty")
@@ -123,7 +143,7 @@ class GOT10k:
         folder = self.root / self.split / name
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such sequence, but {self.list_file} names it")
-        frames = {path.name for path in folder.glob("*.jpg")}
+        frames = by_stem(folder)
         num_frames = len(frames)
         boxes, hidden = read_numbers(folder / "groundtruth.txt", 4), self.split == HIDDEN_TRUTH
         expected = 1 if hidden else num_frames
@@ -131,13 +151,26 @@ class GOT10k:
             raise ValueError(
                 f"{name}: {num_frames} frames and {len(boxes)} lines in groundtruth.txt, expected {expected}"
             )
-        if lacks := [file for file in (f"{t:08d}.jpg" for t in range(1, num_frames + 1)) if file not in frames]:
-            raise ValueError(f"{name}: {num_frames} frames but no {lacks[0]}, expected frames from 1")
+        numbering = numbering_of(name, [path.name for path in frames.values()])
         labels = [np.ones(1) if hidden else _labels(folder, kind, num_frames) for kind in ("absence", "cover")]
         if not hidden:
             _labels(folder, "cut_by_image", num_frames)
         absent = np.zeros(1, bool) if hidden else labels[0] > 0
-        return Track(name, folder, num_frames, boxes, absent, labels[1].astype(np.int64), _resolution(folder))
+        return Track(
+            name, folder, num_frames, boxes, absent, labels[1].astype(np.int64), _resolution(folder), numbering
+        )
+
+
+def numbering_of(sequence: str, files: Sequence[str]) -> Numbering:
+    """How a sequence's frames are called, padded with zeros or not. Raises `ValueError` for one that is missing between others."""
+    first = re.fullmatch(r"(.*?)(\d+)(\.\w+)", in_order(files)[0])
+    if not first:
+        raise ValueError(f"{sequence}: got the frame {in_order(files)[0]}, expected a number as in 00000001.jpg")
+    numbering = Numbering(first[1], len(first[2]), first[3], min(int(first[2]), 1))
+    expected = [numbering.name(t) for t in range(len(files))]
+    if lacks := [name for name in expected if name not in set(files)]:
+        raise ValueError(f"{sequence}: {len(files)} frames but no {lacks[0]}, expected frames from {numbering.first}")
+    return numbering
 
 
 def check_given(tracks: Iterable[Track]) -> None:

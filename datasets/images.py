@@ -1,8 +1,9 @@
 """ImageNet-style folders, `<root>/<split>/<class>/<image>`, and the two transforms of frozen classification.
 
 Layout and class numbers (sorted folder names) are those of torchvision's ImageFolder, which DINO's evaluations read
-(https://github.com/facebookresearch/dino, eval_knn.py and eval_linear.py). What is wrong with a folder is said in one
-line before any compute.
+(https://github.com/facebookresearch/dino, eval_knn.py and eval_linear.py). Photographs are read as they are stored, like
+theirs: an EXIF orientation turns nothing (`task=check_data` counts them). What is wrong with a folder is said in one line before
+any compute.
 """
 
 import copy
@@ -24,6 +25,7 @@ from longtake.datasets.content import Content, as_published, content_of, content
 from longtake.datasets.draws import drawn_from
 from longtake.datasets.mini.world import prepare
 from longtake.datasets.mini.worlds import WORLDS
+from longtake.datasets.oddities import odd_pictures
 from longtake.datasets.pictures import EXTENSIONS, IMAGENET_MEAN, IMAGENET_STD, UnreadableImage, read_picture
 from longtake.datasets.roots import data_root
 from longtake.files import whole
@@ -189,7 +191,8 @@ def missing_splits(root: str | None, splits: Sequence[str]) -> list[str]:
 
 
 def odd_splits(root: str | None, splits: Sequence[str]) -> list[str]:
-    """List what is odd: images that do not decode; with ImageNet's 1000 classes, other numbers of images than the original's."""
+    """List what is odd: images that do not decode or are read in a way of their own (`odd_pictures`); with ImageNet's 1000 classes,
+    other numbers of images than the original's."""
     found = []
     for split, folder in zip(splits, open_splits(root, splits, eval_transform()), strict=True):
         if len(folder.classes) == IMAGENET_CLASSES and len(folder) != IMAGENET_IMAGES.get(split, len(folder)):
@@ -199,6 +202,7 @@ def odd_splits(root: str | None, splits: Sequence[str]) -> list[str]:
                 read_picture(path)
             except UnreadableImage as error:
                 found.append(str(error))
+        found += odd_pictures((path for path, _ in folder.samples), split)
     return found
 
 

@@ -6,7 +6,7 @@ whatever the files do.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int, Integer, UInt8
 from PIL import Image
 
+from longtake.datasets.oddities import odd_pictures
 from longtake.datasets.pictures import UnreadableImage, read_picture
 
 NAMED = 3  # of the images that are missing
@@ -125,7 +126,7 @@ class ImageSet(ABC):
 
     def validate(self, splits: Sequence[str]) -> list[str]:
         """List what is odd: numbers of images other than the original's, classes without an image, images that cannot be decoded
-        or are in two splits."""
+        or are read in a way of their own (`odd_pictures`), or are in two splits."""
         found, seen = [], dict[str, str]()
         for split, images in zip(splits, self.open_all(splits), strict=True):
             if len(images) != self.expected[split]:
@@ -136,7 +137,13 @@ class ImageSet(ABC):
             found += [f"{item}: in {split} and in {seen[item]}" for item in images.items if item in seen]
             seen |= dict.fromkeys(images.items, split)
             found += _undecodable(images)
+            found += odd_pictures(_files(images), split)
         return found
+
+
+def _files(images: LabelledImages) -> Iterator[Path]:
+    """The image files; those in memory have none."""
+    return (images.root / item for item in images.items) if isinstance(images, FileImages) else iter(())
 
 
 def _undecodable(images: LabelledImages) -> list[str]:

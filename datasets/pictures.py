@@ -1,4 +1,10 @@
-"""The one reader of picture files, for training, scoring and galleries alike, and ImageNet's normalisation."""
+"""The one reader of picture files, for training, scoring and galleries alike, and ImageNet's normalisation.
+
+A picture is read as it is stored. It is never turned: what its EXIF orientation asks for is left to viewers, because the boxes and
+masks of benchmarks are those of the stored pixels. That goes for people's own photographs, too (`pretrain=images`, folders of
+classes); `task=check_data` and the plan count those that a viewer would turn. Transparency is left out, of several pictures in a
+file the first is read, and greys of more than 8 bits are scaled by their own depth.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,9 +43,14 @@ def read_picture(path: str | Path) -> Image.Image:
     """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
     try:
         with open(path, "rb") as file:
-            return Image.open(file).convert("RGB")
+            return by_depth(as_stored(Image.open(file))).convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for missing, cut and broken files
         raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+
+
+def read_levels(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture file as an array, RGB. Raises `UnreadableImage` where it cannot be decoded."""
+    return np.array(read_picture(path))
 
 
 def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
@@ -49,6 +60,58 @@ def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
     )
 
     return pil_to_tensor(read_picture(path))
+
+
+ORIENTATION, UPRIGHT = 274, 1  # the EXIF tag, and its value for a picture that is shown as it is stored
+TURN_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
+}  # fmt: skip
+
+
+def as_stored(image: Image.Image) -> Image.Image:
+    """The picture as its file has it: Pillow turns those of TIFF, and of TIFF alone, while it loads them."""
+    orientation = image.getexif().get(ORIENTATION, UPRIGHT) if image.format == "TIFF" else UPRIGHT
+    if orientation not in TURN_BACK:
+        return image
+    tags = dict(image.tag_v2)  # type: ignore[attr-defined]
+    turned = image.transpose(TURN_BACK[orientation])
+    turned.tag_v2, turned.format = tags, image.format  # type: ignore[attr-defined]
+    return turned
+
+
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes of 16 bits, which `convert` cuts off at 255
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
+
+
+def by_depth(image: Image.Image) -> Image.Image:
+    """Greys of more than 8 bits scaled by their own depth; other pictures as they are.
+
+    Raises `ValueError` for numbers that have no range of their own: floating point, 32 bits.
+    """
+    if image.mode not in (*DEEP, "I", "F"):
+        return image
+    tags = getattr(image, "tag_v2", {})
+    if image.mode in DEEP:
+        top = (1 << tags.get(BITS_PER_SAMPLE, (16,))[0]) - 1
+    elif image.mode == "I" and image.format in ("PNG", "PPM"):  # which Pillow widens from 16 bits
+        top = (1 << 16) - 1
+    else:
+        kind = "floating-point numbers" if image.mode == "F" else "numbers of 32 bits"
+        raise ValueError(f"its pixels are {kind}, which say no black and white; save it with 8 or 16 bits a channel")
+    levels = np.asarray(image).astype(np.int64).clip(0, top)
+    levels = top - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels
+    return Image.fromarray((levels * 255 // top).astype(np.uint8))
+
+
+def mask_numbers(image: Image.Image, path: Path, what: str) -> UInt8[np.ndarray, "h w"]:
+    """The numbers of a mask as they are stored, whatever its depth, never scaled. Raises `ValueError` for other pictures."""
+    if image.mode not in ("P", "L", *DEEP):
+        raise ValueError(f"{path}: got an image of mode {image.mode}, expected {what} (mode P or L)")
+    numbers = np.array(image)
+    if numbers.max() > 255:
+        raise ValueError(f"{path}: got number {numbers.max()}, expected {what}, 255 at most")
+    return numbers.astype(np.uint8, copy=False)
 
 
 def normalize(x: Float[Tensor, "*b 3 h w"], std: Sequence[float] = IMAGENET_STD) -> Float[Tensor, "*b 3 h w"]:

@@ -9,6 +9,7 @@ Known of the originals: Main/trainval 2012 has 11 540 images, Segmentation/val 1
 only; boxes count pixels from 1, both ends inclusive.
 """
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,15 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import below
+from longtake.datasets.listing import once, picture_named
+from longtake.datasets.oddities import empty_masks, odd_pictures
 from longtake.datasets.palette import PALETTE
-from longtake.datasets.pictures import opened
+from longtake.datasets.pictures import mask_numbers, opened
 
 VOID = 255
+FLAG = re.compile(
+    r"\s+(-1|0|1)$"
+)  # behind a name in the lists of one class: 1 it is there, -1 it is not, 0 it is difficult
 HOW_TO_GET = (
     "Pascal VOC: VOCtrainval_11-May-2012.tar (2012), VOCtrainval_06-Nov-2007.tar (2007) from host.robots.ox.ac.uk/pascal/VOC, "
     "unpacked under the data root; root=FOLDER names another place"
@@ -71,6 +77,11 @@ class VOC:
             missing = [n for n in names if not self.image(n).is_file()]
             if missing:
                 raise ValueError(f"{self.root}: {len(missing)} of {len(names)} images of {name} missing: {missing[:3]}")
+            masked = names if name.startswith("Segmentation") else []
+            if lonely := [n for n in masked if not self.mask_file(n).is_file()]:
+                raise ValueError(
+                    f"{self.root}: {len(lonely)} of {len(names)} images of {name} have no mask: {lonely[:3]}"
+                )
         return []
 
     def validate(self, lists: Sequence[str]) -> list[str]:
@@ -99,20 +110,23 @@ class VOC:
                 found.append(
                     f"{image_list}: no mask has a void pixel ({VOID}), the original's objects have borders of them"
                 )
+            found += odd_pictures((self.image(name) for name in names), image_list)
+            found += empty_masks((self.mask_file(name) for name in names if segmented), image_list)
         return found
 
     def names(self, image_list: str) -> list[str]:
-        """Names in `ImageSets/<image_list>.txt`. Raises `ValueError` when it is not there or empty."""
+        """Names in `ImageSets/<image_list>.txt`. Raises `ValueError` when it is not there, empty, or has a name twice."""
         path = self.root / "ImageSets" / f"{image_list}.txt"
         if not path.is_file():
             raise ValueError(f"{path}: no such image list")
-        names = below([line.split()[0] for line in path.read_text().splitlines() if line.strip()], path)
-        if not names:
-            raise ValueError(f"{path}: the list is empty")
-        return names
+        names = [FLAG.sub("", line.strip()) for line in path.read_text().splitlines() if line.strip()]
+        return below(once(names, path), path)
 
     def image(self, name: str) -> Path:
-        return self.root / "JPEGImages" / f"{name}.jpg"
+        return picture_named(self.root / "JPEGImages" / name, ".jpg")
+
+    def mask_file(self, name: str) -> Path:
+        return self.root / "SegmentationClass" / f"{name}.png"
 
     def boxes(self, name: str, hard: bool = True) -> Boxes:
         """All objects of an image; without `hard` those that are neither truncated nor difficult.
@@ -123,13 +137,11 @@ class VOC:
 
     def mask(self, name: str) -> UInt8[np.ndarray, "h w"]:
         """Class of every pixel, 0 background, 255 void. Raises `ValueError` for anything but a palette or grey image."""
-        path = self.root / "SegmentationClass" / f"{name}.png"
+        path = self.mask_file(name)
         if not path.is_file():
             raise ValueError(f"{path}: no such mask")
         with opened(path) as image:
-            if image.mode not in ("P", "L"):
-                raise ValueError(f"{path}: got an image of mode {image.mode}, expected class numbers (mode P or L)")
-            return np.array(image)
+            return mask_numbers(image, path, "class numbers")
 
 
 def read_boxes(path: Path, hard: bool = True) -> Boxes:

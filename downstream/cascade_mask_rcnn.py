@@ -5,9 +5,7 @@ The model is mmdetection's (downstream/cascade_model.py) on our ViT with the pyr
 has no final norm on them. Recipe: iBOT's 1x schedule. Nothing is chosen on the test images.
 """
 
-import contextlib
 import dataclasses
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from longtake.datasets.pictures import read_rgb
 from longtake.downstream import mm
 from longtake.downstream.base import Encoder, save_outcomes, say_unscored
 from longtake.downstream.cascade_model import Widths, cascade_config
+from longtake.downstream.cascade_records import records_of, trained_images
 from longtake.downstream.coco_eval import evaluate_coco, run_length
 from longtake.downstream.dense import MEAN, STD, DenseTuning
 from longtake.downstream.gallery import Gallery
@@ -60,7 +59,12 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
 
     def check(self) -> list[str]:
         Widths(**self.widths)
-        return super().check() + missing_coco(self.root, (self.train_split, self.test_split))
+        return super().check() + missing_coco(self.root, (self.train_split, self.test_split), self.check_trained)
+
+    def check_trained(self, data: COCO, split: str, content: dict[str, Any]) -> None:
+        """Raise `ValueError` for annotations of the training split that leave nothing to train on."""
+        if split == self.train_split:
+            trained_images(content, LEAST_SIDE, data.annotation_file(split))
 
     def data(self) -> Content:
         return content_of_coco(self.root, (self.train_split, self.test_split))
@@ -78,8 +82,7 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
         config = self.model_config(encoder, len(classes))
         dataset = self.dataset_config(data, self.train_split, classes, self.train_pipeline())
         items = [image["file_name"] for image in data.read(self.train_split)["images"]]
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells of its progress
-            model = self.tuned(encoder, config, dataset, items, steps(self.milestones, self.warmup), workdir)
+        model = self.tuned(encoder, config, dataset, items, steps(self.milestones, self.warmup), workdir)
         results = self.detections(model, data, classes, workdir)
         outcomes = self.scores(truth, results)
         if is_first():
@@ -99,10 +102,9 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
     def detections(self, model: Any, data: COCO, classes: dict[int, str], workdir: Path) -> list[dict[str, Any]]:
         """All objects found in the test images, as COCO's result format has them."""
         numbers = list(classes)
-        with contextlib.redirect_stdout(io.StringIO()):
-            samples = mm.build_dataset(
-                "mmdet", self.dataset_config(data, self.test_split, classes, self.test_pipeline(), test=True)
-            )
+        samples = mm.build_dataset(
+            "mmdet", self.dataset_config(data, self.test_split, classes, self.test_pipeline(), test=True)
+        )
         mine = part_of(range(len(samples)))
         gallery = Gallery(workdir / "cascade_mask_rcnn.jpg", self.gallery and is_first(), len(mine))
         results: list[dict[str, Any]] = []
@@ -128,12 +130,10 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
     def dataset_config(
         self, data: COCO, split: str, classes: dict[int, str], pipeline: list[dict[str, Any]], test: bool = False
     ) -> dict[str, Any]:
-        kept = {"filter_empty_gt": not test, "min_size": 0 if test else LEAST_SIDE}
-        return {
-            "type": "CocoDataset", "data_root": str(data.root), "ann_file": f"annotations/instances_{split}.json",
-            "data_prefix": {"img": f"{split}/"}, "metainfo": {"classes": tuple(classes.values())},
-            "filter_cfg": kept, "pipeline": pipeline, "test_mode": test,
-        }  # fmt: skip
+        """mmdetection's records of the images that are trained on, or of all where they are a `test`."""
+        content = data.read(split)
+        kept = content["images"] if test else trained_images(content, LEAST_SIDE, data.annotation_file(split))
+        return {"records": records_of(content, kept, data.images(split), list(classes)), "pipeline": pipeline}
 
     def train_pipeline(self) -> list[dict[str, Any]]:
         """iBOT's: a random scale, or with equal chance a scale, a crop and a scale."""

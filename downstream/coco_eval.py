@@ -3,12 +3,14 @@
 import contextlib
 import importlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
+
+from longtake.datasets.coco import completed
 
 # In the order of COCOeval.stats.
 STATS = (
@@ -28,14 +30,16 @@ def evaluate_coco(truth: dict[str, Any], results: Sequence[dict[str, Any]], kind
     """Scores of detections (COCO's result format) against annotations (the content of an instances file).
 
     `kind` is `bbox` or `segm`. Of masks the size that decides about small, medium, large is the mask's own, as in mmdetection;
-    with the boxes left in pycocotools takes theirs.
+    with the boxes left in pycocotools takes theirs. Truth and results are left as they are. Raises `ValueError` for results of
+    images or classes that the truth does not have.
     """
     api, evaluator = _library()
+    check_results(truth, results)
     if kind == "segm":
         results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = api()
-        coco.dataset = {"info": {}, **truth}
+        coco.dataset = {"info": {}, **numbered(truth)}
         coco.createIndex()
         if not results:
             return _nothing(coco)
@@ -49,6 +53,19 @@ def evaluate_coco(truth: dict[str, Any], results: Sequence[dict[str, Any]], kind
         for k, number in enumerate(run.params.catIds)
     }
     return Scores(dict(zip(STATS, map(float, run.stats), strict=False)), classes)
+
+
+def check_results(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `ValueError` for results of images or classes that the truth does not have."""
+    for kind, key in (("images", "image_id"), ("categories", "category_id")):
+        if others := {result[key] for result in results} - {item["id"] for item in truth[kind]}:
+            raise ValueError(f"results: got {key} {min(others)}, expected those of the truth's {kind}")
+
+
+def numbered(truth: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the truth whose annotations count from 1: pycocotools takes 0 for no match, and writes into what it is given."""
+    content = completed(truth, "truth")
+    return {**content, "annotations": [{**a, "id": number} for number, a in enumerate(content["annotations"], 1)]}
 
 
 def _library() -> tuple[Any, Any]:

@@ -20,8 +20,8 @@ from torch import Tensor
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import content_of_davis, missing_davis, open_davis
 from longtake.datasets.content import Content
-from longtake.datasets.davis import Sequence, with_objects, write_mask
-from longtake.datasets.pictures import IMAGENET_STD, normalized
+from longtake.datasets.davis import Sequence, counted, objects_in, with_objects, write_mask
+from longtake.datasets.pictures import IMAGENET_STD, normalized, read_levels
 from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes, say_unscored
 from longtake.downstream.gallery import Gallery, masks_drawn
@@ -91,7 +91,8 @@ class DAVIS(Downstream, name="davis"):
         self, encoder: Encoder, sequence: Sequence, first: UInt8[np.ndarray, "h w"]
     ) -> Iterator[UInt8[np.ndarray, "h w"]]:
         """Masks of the frames after the first."""
-        first = np.where(first == 255, 0, first)
+        objects = objects_in(first)
+        first, numbers = counted(first, objects), np.array([0, *objects], np.uint8)
         patch = encoder.patch_size
         short_side, multiple = self.short_side // patch * patch, math.lcm(self.multiple, patch)
         height, width = network_size(first.shape[0], first.shape[1], short_side, multiple)
@@ -99,14 +100,11 @@ class DAVIS(Downstream, name="davis"):
         labels = one_hot(first, grid, int(first.max()) + 1 if self.keep_small else None).to(self.device)
         frames = (self._features(encoder, path, (height, width)) for path in sequence.frames)
         for soft in propagate(frames, labels, grid, self.top_k, self.num_context, self.radius):
-            yield full_size(soft, grid, patch, first.shape)
+            yield numbers[full_size(soft, grid, patch, first.shape)]
 
     def _features(self, encoder: Encoder, path: Path, size: tuple[int, int]) -> Float[Tensor, "n d"]:
         """Patch tokens of a frame, resized as OpenCV does by default (bilinear)."""
-        image = cv2.imread(str(path))
-        if image is None:
-            raise ValueError(f"{path}: not a readable image")
-        rgb = cv2.cvtColor(cv2.resize(image, size[::-1]), cv2.COLOR_BGR2RGB)
+        rgb = cv2.resize(read_levels(path), size[::-1])
         std = OFFICIAL_STD if self.official_std else IMAGENET_STD
         x = normalized(torch.from_numpy(rgb).permute(2, 0, 1), std)
         return encoder(x[None].to(self.device), pos_mode=self.pos_mode).patches[0].float()

@@ -29,7 +29,7 @@ from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
 from longtake.downstream.base import Downstream, Encoder, check_size, frozen, save_outcomes, say_unscored
 from longtake.downstream.gallery import Gallery, painted
-from longtake.downstream.miou import IGNORED, NO_LABEL, confusion, of_labelled, shares_of_mean
+from longtake.downstream.miou import IGNORED, NO_LABEL, check_classes, confusion, of_labelled, shares_of_mean
 
 NUM_NEIGHBORS, TEMPERATURE = 30, 0.02
 
@@ -73,7 +73,7 @@ class DenseKNN(Downstream, name="dense_knn"):
             for name in bar.track(names, description="patches, test"):
                 image = read_rgb(data.image(name))
                 found = self._predict(self._features(encoder, image), features, labels)
-                truth = self._square(as_large(data.mask(name), image, name))
+                truth = self._square(as_large(labels_of(data, name), image, name))
                 matrix = confusion(truth, found, data.num_classes)
                 overlap, pixels = matrix.diagonal(), matrix.sum(1)
                 parts.append([overlap, pixels + matrix.sum(0) - overlap, pixels])
@@ -99,9 +99,8 @@ class DenseKNN(Downstream, name="dense_knn"):
         features, labels = [], []
         for name in bar.track(names, description="patches, train"):
             f = self._features(encoder, image := read_rgb(data.image(name)))
-            share = patch_labels(
-                self._square(as_large(data.mask(name), image, name)), encoder.patch_size, data.num_classes
-            )
+            mask = self._square(as_large(labels_of(data, name), image, name))
+            share = patch_labels(mask, encoder.patch_size, data.num_classes)
             chosen = torch.randperm(len(f), generator=draw)[:per_image]
             chosen = chosen[share[chosen].sum(1) > 0]  # all ignored: nothing to remember
             features.append(f[chosen.to(f.device)])
@@ -135,6 +134,13 @@ def some(features: Float[Tensor, "m d"], lacking: str) -> Float[Tensor, "m d"]:
     if not len(features):
         raise ValueError(f"{lacking}: nothing can be retrieved")
     return features
+
+
+def labels_of(data: VOC | ADE20K, name: str) -> UInt8[np.ndarray, "h w"]:
+    """An image's mask. Raises `ValueError` for a class that there is not."""
+    mask = data.mask(name)
+    check_classes(mask[mask != IGNORED], data.num_classes, data.mask_file(name))
+    return mask
 
 
 def patch_labels(mask: UInt8[np.ndarray, "size size"], patch_size: int, num_classes: int) -> Float[Tensor, "n c"]:

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from longtake.datasets.davis import counted, objects_in
+
 BOUND = 0.008  # of the image's diagonal: how far apart two contours may be, rounded up to pixels (metrics.py)
 
 Mask = Bool[np.ndarray, "h w"]
@@ -35,25 +37,31 @@ class ObjectScore(NamedTuple):
 
 
 def evaluate_sequence(truth: UInt8[np.ndarray, "t h w"], predicted: Labels) -> dict[int, ObjectScore]:
-    """Scores of the objects 1 ... largest number in the first frame of the truth; the first and the last frame do not count.
+    """Scores of the objects in the first frame of the truth, by their numbers, which may skip some; the first and the last frame
+    do not count.
 
-    255 in the truth is void and counts as background. An object nobody predicted scores 0. Raises `ValueError` when shapes differ,
-    when there are fewer than three frames, and for a prediction with a number that is no object's.
+    255 in the truth is void and counts as background, as does an object that appears later. An object nobody predicted scores 0.
+    Raises `ValueError` when shapes differ, when there are fewer than three frames, for a truth without an object in its first
+    frame, and for a prediction with a number that is no object's.
     """
     if truth.shape != predicted.shape or len(truth) < 3:
         raise ValueError(
             f"masks: got {predicted.shape} for a truth of {truth.shape}, expected the same, 3 frames or more"
         )
-    truth = np.where(truth == 255, 0, truth)
-    num_objects = int(truth[0].max())
-    if (found := int(predicted[1:-1].max())) > num_objects:
-        raise ValueError(f"masks: got object {found}, expected 1 to {num_objects}, the objects of the first frame")
+    objects = objects_in(truth[0])
+    if not objects:
+        raise ValueError("masks: got a truth without an object in its first frame, expected one or more")
+    if others := sorted({*objects_in(predicted[1:-1]), int(predicted[1:-1].max())} - {0, *objects}):
+        expected = f"{objects[0]} to {objects[-1]}" if objects == list(range(1, len(objects) + 1)) else str(objects)
+        raise ValueError(f"masks: got object {others[-1]}, expected {expected}, the objects of the first frame")
+    num_objects = len(objects)
+    truth, predicted = counted(truth, objects), counted(predicted, objects)
     J, F = (np.empty((num_objects, len(truth) - 2)) for _ in range(2))
     for t in range(len(truth) - 2):
         J[:, t] = region_overlap(truth[t + 1], predicted[t + 1], num_objects)
         for o in range(num_objects):
             F[o, t] = contour_accuracy(truth[t + 1] == o + 1, predicted[t + 1] == o + 1)
-    return {o + 1: ObjectScore(statistics(J[o]), statistics(F[o])) for o in range(num_objects)}
+    return {number: ObjectScore(statistics(J[o]), statistics(F[o])) for o, number in enumerate(objects)}
 
 
 def j_and_f(sequences: Mapping[str, tuple[Labels, Labels]]) -> dict[str, float]:
@@ -82,9 +90,10 @@ def region_overlap(
 ) -> Float[np.ndarray, "o"]:
     """IoU of the objects 1 ... o, all counted in one pass; 1 where an object is in neither picture.
 
-    Counts are exact up to 2^24 pixels (OpenCV's histograms are float32).
+    Larger numbers are background. Counts are exact up to 2^24 pixels (OpenCV's histograms are float32).
     """
     size = num_objects + 1
+    truth, predicted = (counted(mask, list(range(1, size))) for mask in (truth, predicted))
     numbers = truth.astype(np.uint16) * np.uint16(size) + predicted  # of a pair of objects
     pairs = cv2.calcHist([numbers], [0], None, [size * size], [0, size * size]).reshape(size, size).astype(float)
     both = pairs.diagonal()[1:]

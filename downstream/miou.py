@@ -15,10 +15,21 @@ NO_LABEL = "masks have no labelled pixel"
 def confusion(
     truth: Integer[np.ndarray, "*size"], predicted: Integer[np.ndarray, "*size"], num_classes: int
 ) -> Int[np.ndarray, "c c"]:
-    """Count the pixels of each class by the class they were predicted as; pixels of 255 do not count."""
+    """Count the pixels of each class by the class they were predicted as; pixels of 255 do not count.
+
+    Raises `ValueError` for a class that there is not: its pixels would be counted as another's.
+    """
     valid = truth != IGNORED
+    check_classes(truth[valid], num_classes, "truth")
+    check_classes(predicted[valid], num_classes, "prediction")
     pairs = truth[valid].astype(np.int64) * num_classes + predicted[valid].astype(np.int64)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def check_classes(numbers: Integer[np.ndarray, "n"], num_classes: int, what: object) -> None:
+    """Raise `ValueError`, which begins with `what`, for class numbers out of 0 ... c - 1."""
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < num_classes:
+        raise ValueError(f"{what}: got classes {numbers.min()} to {numbers.max()}, expected 0 to {num_classes - 1}")
 
 
 def class_ious(matrix: Int[np.ndarray, "c c"]) -> Float[np.ndarray, "c"]:

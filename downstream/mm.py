@@ -4,24 +4,25 @@ Models are made from plain config dicts; our ViT is their backbone `PyramidViT`.
 """
 
 import importlib
+import pickle
 import types
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from longtake.backbones.finite import checked, usable, watched
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of
-from longtake.datasets.pictures import UnreadableImage
+from longtake.datasets.pictures import read_levels
 from longtake.downstream.base import Encoder
 from longtake.downstream.mm_operators import register_extension
 from longtake.parallel import world_size
@@ -76,16 +77,38 @@ def _installed(name: str) -> str | None:
 
 
 class ReadImage:
-    """mmcv's LoadImageFromFile; raises `UnreadableImage` for a file that is not there or cannot be decoded."""
+    """mmcv's LoadImageFromFile with the reader of everything else, which never turns a picture (datasets/pictures.py).
 
-    def __init__(self) -> None:
-        self.load = importlib.import_module("mmcv.transforms").LoadImageFromFile()
+    Raises `UnreadableImage` for a file that is not there or cannot be decoded.
+    """
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return self.load(results)
-        except (AssertionError, OSError, cv2.error) as error:
-            raise UnreadableImage(f"cannot read the image {results['img_path']}") from error
+        image = np.ascontiguousarray(read_levels(results["img_path"])[..., ::-1])  # mm* takes BGR
+        return {**results, "img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2]}
+
+
+class Records(Dataset):
+    """A data set of mm* from records that were listed once: training, prediction and scores have the same items, in one order.
+
+    mm*'s own data sets list files and number classes by themselves, in other orders than ours. Records are kept in one array: those
+    of a large set are not copied into every worker.
+    """
+
+    def __init__(self, records: Sequence[dict[str, Any]], pipeline: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        packed = [pickle.dumps(record) for record in records]
+        self.ends = np.cumsum([0, *map(len, packed)])
+        self.packed = np.frombuffer(b"".join(packed), np.uint8)
+        self.pipeline = pipeline
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """The record of an item."""
+        return pickle.loads(self.packed[self.ends[index] : self.ends[index + 1]].data)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.pipeline(self.get_data_info(index))
 
 
 class PyramidViT(nn.Module):
@@ -175,11 +198,12 @@ def norm_type() -> str:
     return "SyncBN" if world_size() > 1 and torch.cuda.is_available() else "BN"
 
 
-def build_dataset(scope: str, config: dict[str, Any]) -> Any:
-    """A dataset of mmseg or mmdet, read lazily by index."""
-    registries = load()
+def build_dataset(scope: str, config: dict[str, Any]) -> Records:
+    """The `records` of a configuration through its `pipeline` of mmseg or mmdet, read lazily by index."""
+    load()
     importlib.import_module("mmengine.registry").init_default_scope(scope)
-    return getattr(registries, scope).DATASETS.build(config)
+    compose = importlib.import_module("mmengine.dataset").Compose
+    return Records(config["records"], compose(config["pipeline"]))
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, list[Any]]:

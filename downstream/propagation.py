@@ -118,12 +118,15 @@ def one_hot(
 def full_size(
     soft: Float[Tensor, "n c"], grid: tuple[int, int], patch_size: int, size: tuple[int, int]
 ) -> UInt8[np.ndarray, "h w"]:
-    """Turn soft labels into numbers at `size`: bilinear to the network's pixels, each label stretched to 0 ... 1, argmax."""
+    """Turn soft labels into numbers at `size`: bilinear to the network's pixels, each label stretched to 0 ... 1, argmax.
+
+    A label that is equal everywhere, and not 0, takes all: the script divides 0 by 0, and NaN is its largest number.
+    """
     maps = soft.T.unflatten(1, grid)[None]
     pixels = F.interpolate(maps, scale_factor=patch_size, mode="bilinear", align_corners=False)[0]
     low, high = pixels.amin((1, 2), keepdim=True), pixels.amax((1, 2), keepdim=True)
     span = (high - low).clamp_min(torch.finfo(pixels.dtype).tiny)
-    stretched = torch.where(high > 0, (pixels - low) / span, pixels)
+    stretched = torch.where(high > 0, (pixels - low) / span, pixels).masked_fill((high > 0) & (high == low), torch.inf)
     numbers = stretched.argmax(0).to(torch.uint8).cpu().numpy()
     return np.array(Image.fromarray(numbers).resize(size[::-1], Image.Resampling.NEAREST))
 

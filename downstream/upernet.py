@@ -126,11 +126,11 @@ class UperNet(DenseTuning, name="upernet"):
         return {"type": "EncoderDecoder", "data_preprocessor": preprocessor, **heads, "train_cfg": {}, "test_cfg": test}
 
     def dataset_config(self, data: ADE20K, split: str, pipeline: list[dict[str, Any]]) -> dict[str, Any]:
-        folders = {"img_path": f"images/{split}", "seg_map_path": f"annotations/{split}"}
-        return {
-            "type": "BaseSegDataset", "data_root": str(data.root), "data_prefix": folders, "pipeline": pipeline,
-            "metainfo": {"classes": [str(c) for c in range(data.num_classes)]}, "reduce_zero_label": True,
-        }  # fmt: skip
+        """mmsegmentation's records: each picture with its mask, in the order of `data.names`."""
+        common: dict[str, Any] = {"label_map": None, "reduce_zero_label": True, "seg_fields": []}
+        pairs = [(str(data.image(name)), str(data.mask_file(name))) for name in data.names(split)]
+        records = [{"img_path": picture, "seg_map_path": mask, **common} for picture, mask in pairs]
+        return {"records": records, "pipeline": pipeline}
 
     @property
     def scale(self) -> tuple[int, int]:

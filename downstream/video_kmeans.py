@@ -18,12 +18,12 @@ from PIL import Image
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import content_of_davis, missing_davis, open_davis
 from longtake.datasets.content import Content
-from longtake.datasets.davis import Sequence, with_objects
+from longtake.datasets.davis import Sequence, counted, objects_in, with_objects
 from longtake.datasets.pictures import normalized, read_rgb
 from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes, say_unscored
 from longtake.downstream.gallery import Gallery, masks_drawn
-from longtake.downstream.miou import class_ious, confusion, matching
+from longtake.downstream.miou import IGNORED, class_ious, confusion, matching
 from longtake.downstream.propagation import network_size
 
 RESTARTS = 5  # of k-means; the best inertia is taken
@@ -60,7 +60,8 @@ class VideoKMeans(Downstream, name="video_kmeans"):
         with frozen(encoder, self.device), progress_bar(self.progress) as bar, torch.inference_mode():
             for sequence in bar.track(sequences, description="sequences"):
                 truth = folder.truth(sequence)
-                num_labels = int(truth[0][truth[0] != 255].max()) + 1
+                objects = objects_in(truth[0])
+                truth, num_labels = counted(truth, objects, void=IGNORED), len(objects) + 1
                 clusters = self.clusters(encoder, sequence, (truth.shape[1], truth.shape[2]), num_labels)
                 clusters = matching(confusion(truth, clusters, num_labels)).astype(np.uint8)[clusters]
                 ious = class_ious(confusion(truth, clusters, num_labels))

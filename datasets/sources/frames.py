@@ -22,6 +22,8 @@ from jaxtyping import Bool, Float64, Int, Int32, Int64, UInt8
 from torch import Tensor
 
 from longtake.datasets.content import digest_of
+from longtake.datasets.listing import natural
+from longtake.datasets.oddities import turned
 from longtake.datasets.pictures import EXTENSIONS, UnreadableImage, opened, read_picture
 from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import Source
@@ -104,7 +106,7 @@ class Frames(Source, name="frames"):
             )
         sizes = store.sizes(np.unique(np.linspace(0, len(store) - 1, LOOKED_AT).astype(int)))
         size = "various sizes" if len(sizes) > 1 else "{} x {}".format(*sizes.pop())
-        return f"{store.summary()}, {size}"
+        return f"{store.summary()}, {size}{turned(store.paths.tolist())}"
 
     def stored_frames(self) -> int:
         return sum(len(folder.paths) for folder in self.folders)
@@ -171,11 +173,6 @@ def folders_in(root: Path) -> Iterator[Folder]:
         if names:
             name = root.name if Path(place) == root else Path(place).relative_to(root).as_posix()
             yield numbered(name, [os.path.join(place, file) for file in names])
-
-
-def natural(name: str) -> list[str | int]:
-    """`2` before `10`."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def numbered(name: str, paths: list[str]) -> Folder:

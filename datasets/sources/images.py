@@ -1,10 +1,11 @@
-"""Images, for methods that take them one by one: clips of one frame."""
+"""Images, for methods that take them one by one: clips of one frame. Photographs are not turned by their EXIF orientation."""
 
 from dataclasses import dataclass
 
 from longtake.datasets.content import digest_of
 from longtake.datasets.image_store import ImageStore
 from longtake.datasets.images import IMAGENET_IMAGES
+from longtake.datasets.oddities import turned
 from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import Source
 
@@ -18,7 +19,8 @@ class Images(Source, name="images"):
     def found(self, num_frames: int) -> str:
         if num_frames > 1:
             raise ValueError(f"pretrain={self.name} has images, not clips: method.num_frames={num_frames}, expected 1")
-        return f"{len(self.open()):,} images of {self.images}"
+        store = self.open()
+        return f"{len(store):,} images of {self.images}{turned(store.paths.tolist())}"
 
     def digest(self) -> str:
         """None for as many images as ImageNet's training split has, by its name."""

@@ -46,7 +46,7 @@ def write_data(folder: Path) -> None:
     write_voc(folder / "voc", [_voc(f"{kind}{i}", i, draw, names) for kind, names in lists.items() for i in range(4)])
     for split, count in (("training", 6), ("validation", 3)):
         write_ade20k(folder / "ade20k", split, [(f"{split}{i}", *_scene(i, draw)) for i in range(count)])
-    write_davis(folder / "davis", [(f"walk{i}", *_frames(i, 5, draw)) for i in range(2)])
+    write_davis(folder / "davis", [(f"walk{i}", *_frames(3 * i, 5, draw)) for i in range(2)])
     for split, count in (("train2017", 4), ("val2017", 2)):
         write_coco(
             folder / "coco", split, [_coco(i + 1, draw) for i in range(count)], {3: "red", 7: "green", 9: "blue"}
