@@ -8,13 +8,15 @@ Known of the original: 20 210 training and 2 000 validation images. It is not th
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from longtake.datasets.pictures import opened
+from longtake.datasets.findings import fitting, looked_at
+from longtake.datasets.pictures import opened, read_picture
 
 IGNORED = 255
 HOW_TO_GET = (
@@ -83,15 +85,25 @@ class ADE20K:
                 found.append(str(error))
         return found
 
-    def validate(self, lists: Sequence[str]) -> list[str]:
-        """List what is odd: splits of another size than the original's, `wrong_masks`."""
+    def validate(self, lists: Sequence[str], progress: bool = False) -> list[str]:
+        """List what is odd: splits of another size than the original's, masks without a class.
+
+        `Wrong` are images and masks that cannot be decoded, and `wrong_masks`.
+        """
         found = []
         for split in lists:
             names = self.names(split)
             if EXPECTED.get(split) not in (None, len(names)):
                 found.append(f"{split}: {len(names)} images, the original has {EXPECTED[split]}")
-            found += self.wrong_masks(names)
+            found += looked_at(partial(odd_pair, self), names, f"images of {split}", progress)
         return found
+
+
+def odd_pair(data: ADE20K, name: str) -> list[str]:
+    """List a mask without a class. Raises `ValueError` for an image or a mask that cannot be decoded or used."""
+    mask, image = data.mask(name), read_picture(data.image(name))
+    fitting(mask, image.size[::-1], data.mask_file(name))
+    return [] if (mask != IGNORED).any() else [f"{data.mask_file(name)}: no pixel has a class"]
 
 
 def write_ade20k(

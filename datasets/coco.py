@@ -10,6 +10,7 @@ training (117 266 remain that are large enough).
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import read_json
-from longtake.datasets.pictures import opened
+from longtake.datasets.findings import looked_at
+from longtake.datasets.pictures import read_picture
 
 HOW_TO_GET = (
     "COCO 2017: train2017.zip, val2017.zip and annotations_trainval2017.zip (images.cocodataset.org) under the data root; "
@@ -30,6 +32,9 @@ KEYS = {
     "annotations": ("id", "image_id", "category_id", "bbox", "segmentation", "area", "iscrowd"),
     "categories": ("id", "name"),
 }
+
+
+LARGEST_PIXEL = 1 << 24  # beyond any picture; a larger number is none that somebody has measured
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class COCO:
             for item in content[kind]:
                 if lacks := [key for key in keys if item.get(key) in (None, [], "")]:
                     raise ValueError(f"{place}: {kind} {item.get('id')} has no {', '.join(lacks)}")
+        refuse_boxes(content["annotations"], place)
         there = {path.name for path in self.images(split).glob("*")}
         absent = [image["file_name"] for image in content["images"] if image["file_name"] not in there]
         if absent:
@@ -83,8 +89,11 @@ class COCO:
             raise ValueError(f"{self.annotation_file(split)}: no {', '.join(absent)} in it, expected {', '.join(KEYS)}")
         return content
 
-    def validate(self, splits: Sequence[str]) -> list[str]:
-        """List what is odd: another number of images than the original's, other sizes, boxes out of the image, ids twice."""
+    def validate(self, splits: Sequence[str], progress: bool = False) -> list[str]:
+        """List what is odd: another number of images than the original's, other sizes, boxes out of the image, ids twice.
+
+        `Wrong` are images that cannot be decoded.
+        """
         found = []
         for split in splits:
             content = self.read(split)
@@ -94,16 +103,40 @@ class COCO:
                 if len({item["id"] for item in content[key]}) < len(content[key]):
                     found.append(f"{split}: an id of {key} is there twice")
             sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
-            for image in content["images"]:
-                with opened(self.images(split) / image["file_name"]) as picture:
-                    if picture.size != sizes[image["id"]]:
-                        found.append(f"{split}/{image['file_name']}: not as large as its annotation says")
+            found += looked_at(partial(odd_size, self, split), content["images"], f"images of {split}", progress)
             for annotation in content["annotations"]:
                 x, y, w, h = annotation["bbox"]
                 width, height = sizes[annotation["image_id"]]
                 if x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1:
                     found.append(f"{split}: the box of annotation {annotation['id']} reaches beyond its image")
+            found += without_area(content["annotations"], split)
         return found
+
+
+def refuse_boxes(annotations: Iterable[Mapping[str, Any]], place: Path) -> None:
+    """Raise `ValueError` for a box that is not four finite numbers: JSON, as Python reads it, has NaN and Infinity."""
+    for annotation in annotations:
+        box = annotation["bbox"]
+        numbers = isinstance(box, list) and [v for v in box if isinstance(v, int | float) and abs(v) <= LARGEST_PIXEL]
+        if not numbers or len(box) != 4 or len(numbers) != 4:
+            raise ValueError(
+                f"{place}: annotation {annotation['id']} has the box {str(box)[:80]}, expected four numbers of pixels: "
+                "x, y, width, height"
+            )
+
+
+def odd_size(data: COCO, split: str, image: Mapping[str, Any]) -> list[str]:
+    """Say that a picture is not as large as its annotation says. Raises `UnreadableImage` for one that cannot be decoded."""
+    size = read_picture(data.images(split) / image["file_name"]).size
+    if size == (image["width"], image["height"]):
+        return []
+    return [f"{split}/{image['file_name']}: not as large as its annotation says"]
+
+
+def without_area(annotations: Iterable[Mapping[str, Any]], split: str) -> list[str]:
+    """List boxes that are empty."""
+    empty = (annotation["id"] for annotation in annotations if not min(annotation["bbox"][2:]) > 0)
+    return [f"{split}: the box of annotation {number} has no area" for number in empty]
 
 
 def classes_of(content: Mapping[str, Any]) -> dict[int, str]:

@@ -9,14 +9,16 @@ Known of the original (2017, val): 30 sequences, 61 objects, 1999 frames; most f
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.datasets.findings import Wrong, looked_at
 from longtake.datasets.palette import PALETTE
-from longtake.datasets.pictures import opened
+from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 
 VOID = 255
 EXPECTED = {
@@ -65,22 +67,16 @@ class DAVIS:
             self.mask(sequence.masks[0])
         return []
 
-    def validate(self) -> list[str]:
+    def validate(self, progress: bool = False) -> list[str]:
         """List what is odd: another number of sequences than the original's, frames that are not as large as their masks.
 
-        Raises `ValueError` for masks that cannot be scored.
+        `Wrong` are frames and masks that cannot be decoded, and masks that cannot be scored.
         """
         found, sequences = [], self.sequences()
         expected = EXPECTED.get((self.year, self.split))
         if expected not in (None, len(sequences)):
             found.append(f"{self.list_file.name}: {len(sequences)} sequences, the original has {expected}")
-        for sequence in sequences:
-            height, width = self.truth(sequence).shape[1:]
-            for path in sequence.frames:
-                with opened(path) as image:
-                    if image.size != (width, height):
-                        found.append(f"{path}: {image.size[0]} x {image.size[1]}, its mask {width} x {height}")
-        return found
+        return found + looked_at(partial(odd_frames, self), sequences, "sequences", progress)
 
     def sequences(self) -> list[Sequence]:
         """All sequences of the split. Raises `ValueError` for a list, frames or masks that are missing or do not match."""
@@ -135,6 +131,20 @@ class DAVIS:
                 f"{sequence.name}: object {min(late)} appears first in {where.name}; objects are those of the first frame"
             )
         return np.stack(masks)
+
+
+def odd_frames(data: DAVIS, sequence: Sequence) -> list[str]:
+    """List frames that are not as large as their masks or cannot be decoded (`Wrong`). Raises `ValueError` as `truth` does."""
+    (height, width), found = data.truth(sequence).shape[1:], list[str]()
+    for path in sequence.frames:
+        try:
+            size = read_picture(path).size
+        except UnreadableImage as error:
+            found.append(Wrong(error))
+            continue
+        if size != (width, height):
+            found.append(f"{path}: {size[0]} x {size[1]}, its mask {width} x {height}")
+    return found
 
 
 def write_mask(mask: UInt8[np.ndarray, "h w"], path: Path) -> None:

@@ -23,7 +23,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
-from longtake.datasets.pictures import opened
+from longtake.datasets.findings import Wrong, looked_at
+from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 
 SPLITS = ("train", "val", "test")
 EXPECTED = {"train": 9335, "val": 180, "test": 180}  # sequences of the original
@@ -88,20 +89,13 @@ class GOT10k:
         self.tracks()
         return []
 
-    def validate(self) -> list[str]:
-        """List what is odd: another number of sequences than the original's, known defects, frames of another size."""
+    def validate(self, progress: bool = False) -> list[str]:
+        """List what is odd: another number of sequences than the original's, known defects, frames of another size, boxes beside
+        the picture. `Wrong` are frames that cannot be decoded."""
         found, tracks = [], self.tracks()
         if len(tracks) != EXPECTED.get(self.split) and tracks[0].name.startswith("GOT-10k_"):
             found.append(f"{self.split}: {len(tracks)} sequences, the original has {EXPECTED.get(self.split)}")
-        for track in tracks:
-            if track.name in DOUBTFUL:
-                found.append(f"{track.name}: {DOUBTFUL[track.name]} (known of the original)")
-            for t in range(track.num_frames):
-                if (size := _size(track.frame(t))) != track.resolution:
-                    known = " (known of the original)" if track.name in CHANGES_RESOLUTION else ""
-                    found.append(f"{track.frame(t)}: {_by(size)}, meta_info.ini says {_by(track.resolution)}{known}")
-                    break
-        return found
+        return found + looked_at(odd_track, tracks, f"sequences of {self.split}", progress)
 
     def tracks(self) -> list[Track]:
         """All sequences, in the list's order. Raises `ValueError` for files that are missing or contradict one another."""
@@ -124,7 +118,7 @@ class GOT10k:
             raise ValueError(f"{folder}: no such sequence, but {self.list_file} names it")
         frames = {path.name for path in folder.glob("*.jpg")}
         num_frames = len(frames)
-        boxes, hidden = read_numbers(folder / "groundtruth.txt", 4), self.split == HIDDEN_TRUTH
+        boxes, hidden = finite(read_numbers(folder / "groundtruth.txt", 4), folder), self.split == HIDDEN_TRUTH
         expected = 1 if hidden else num_frames
         if num_frames == 0 or len(boxes) != expected:
             raise ValueError(
@@ -137,6 +131,39 @@ class GOT10k:
             _labels(folder, "cut_by_image", num_frames)
         absent = np.zeros(1, bool) if hidden else labels[0] > 0
         return Track(name, folder, num_frames, boxes, absent, labels[1].astype(np.int64), _resolution(folder))
+
+
+def finite(boxes: Float[np.ndarray, "n 4"], folder: Path) -> Float[np.ndarray, "n 4"]:
+    """The boxes. Raises `ValueError` where one is NaN or infinite: its frame would not count, and nobody would say so."""
+    if (lines := np.flatnonzero(~np.isfinite(boxes).all(1))).size:
+        line = int(lines[0])
+        raise ValueError(
+            f"{folder / 'groundtruth.txt'}: line {line + 1} is {boxes[line].tolist()}, expected finite numbers"
+        )
+    return boxes
+
+
+def odd_track(track: Track) -> list[str]:
+    """List known defects, frames of another size, a box beside its picture, frames that cannot be decoded (`Wrong`)."""
+    found: list[str] = []
+    if track.name in DOUBTFUL:
+        found.append(f"{track.name}: {DOUBTFUL[track.name]} (known of the original)")
+    sizes: set[tuple[int, int]] = set()
+    for t in range(track.num_frames):
+        try:
+            size = read_picture(track.frame(t)).size
+        except UnreadableImage as error:
+            found.append(Wrong(error))
+            continue
+        if size not in sizes | {track.resolution}:
+            known = " (known of the original)" if track.name in CHANGES_RESOLUTION else ""
+            found.append(f"{track.frame(t)}: {_by(size)}, meta_info.ini says {_by(track.resolution)}{known}")
+        sizes.add(size)
+    shown = track.boxes[track.visible[: len(track.boxes)]]
+    beside = (shown[:, :2] >= track.resolution).any(1) | (shown[:, :2] + shown[:, 2:] <= 0).any(1)
+    if beside.any():
+        found.append(f"{track.name}: a box of a visible object is beside its picture: {shown[beside][0].tolist()}")
+    return found
 
 
 def check_given(tracks: Iterable[Track]) -> None:

@@ -12,6 +12,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -21,9 +22,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from longtake.datasets.draws import drawn_from
+from longtake.datasets.findings import undecodable
 from longtake.datasets.mini.world import prepare
 from longtake.datasets.mini.worlds import WORLDS
-from longtake.datasets.pictures import EXTENSIONS, IMAGENET_MEAN, IMAGENET_STD, UnreadableImage, read_picture
+from longtake.datasets.pictures import EXTENSIONS, IMAGENET_MEAN, IMAGENET_STD, read_picture
 from longtake.datasets.roots import data_root
 from longtake.files import whole
 
@@ -187,18 +189,33 @@ def missing_splits(root: str | None, splits: Sequence[str]) -> list[str]:
     return []
 
 
-def odd_splits(root: str | None, splits: Sequence[str]) -> list[str]:
-    """List what is odd: images that do not decode; with ImageNet's 1000 classes, other numbers of images than the original's."""
+def odd_splits(root: str | None, splits: Sequence[str], progress: bool = False) -> list[str]:
+    """List what is odd: classes of one image; with ImageNet's 1000 classes, other numbers of images than the original's.
+
+    `Wrong` are images that cannot be decoded.
+    """
     found = []
     for split, folder in zip(splits, open_splits(root, splits, eval_transform()), strict=True):
         if len(folder.classes) == IMAGENET_CLASSES and len(folder) != IMAGENET_IMAGES.get(split, len(folder)):
             found.append(f"{split}: {len(folder)} images, ImageNet-1k has {IMAGENET_IMAGES[split]}")
-        for path, _ in folder.samples:
-            try:
-                read_picture(path)
-            except UnreadableImage as error:
-                found.append(str(error))
+        found += [f"{split}: class {name!r} has one image" for name in lonely_classes(Path(folder.root))]
+        found += undecodable(read_picture, [path for path, _ in folder.samples], f"images of {split}", progress)
     return found
+
+
+def lonely_classes(folder: Path) -> list[str]:
+    """Classes of a split that have one image."""
+    return [name for name in find_classes(folder) if len(list(islice(_image_names(folder / name), 2))) == 1]
+
+
+def enough_images(root: str | None, split: str, held_out: bool) -> list[str]:
+    """Nothing is missing. Raises `ValueError` for classes with one image, where one of each class is held out."""
+    if held_out and root not in WORLDS and (lonely := lonely_classes(_root_folder(root) / split)):
+        raise ValueError(
+            f"{_root_folder(root) / split}: {len(lonely)} classes have one training image, expected two or more, as one is held "
+            f"out: {lonely[:3]}"
+        )
+    return []
 
 
 def _check_same_classes(folder: Path, classes: list[str], other_folder: Path, other_classes: list[str]) -> None:

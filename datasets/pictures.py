@@ -1,9 +1,15 @@
 """The one reader of picture files, for training, scoring and galleries alike, and ImageNet's normalisation."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from struct import error as StructError
+from typing import BinaryIO
 
+import cv2
+import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
@@ -12,6 +18,13 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's reference 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # What a picture file's name ends in: torchvision's IMG_EXTENSIONS (tested), without importing it.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# Pillow warns above it and refuses twice as many pixels, a file that would unpack into all memory. Its own limit, 89 million, is
+# below pictures that people have (scans, panoramas); twice this one is OpenCV's (CV_IO_MAX_IMAGE_PIXELS, 2^30).
+Image.MAX_IMAGE_PIXELS = 1 << 29
+# What Pillow raises for files that are missing, cut, broken or too large, beside ValueError: it depends on the byte.
+UNREADABLE = (
+    OSError, SyntaxError, EOFError, StructError, LookupError, ArithmeticError, TypeError, MemoryError, Image.DecompressionBombError,
+)  # fmt: skip
 
 
 class UnreadableImage(ValueError):
@@ -28,7 +41,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except (OSError, SyntaxError) as error:
+    except UNREADABLE as error:
+        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+    except ValueError as error:
+        if str(path) in str(error):  # the block's own
+            raise
         raise UnreadableImage(f"cannot read the image {path}: {error}") from error
 
 
@@ -36,9 +53,62 @@ def read_picture(path: str | Path) -> Image.Image:
     """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
     try:
         with open(path, "rb") as file:
-            return Image.open(file).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for missing, cut and broken files
+            return Image.open(whole_picture(file)).convert("RGB")
+    except (*UNREADABLE, ValueError) as error:
         raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+
+
+def read_levels(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture file as OpenCV decodes it, RGB. Raises `UnreadableImage` where it cannot be decoded, or ends too early.
+
+    OpenCV gets the bytes, not the name: it makes a grey picture of half a file, and ends the process at a name that is not UTF-8.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = whole_picture(file).read()
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            Image.open(BytesIO(content)).load()  # says why, mostly
+            raise OSError("OpenCV cannot decode it")
+    except (*UNREADABLE, ValueError, cv2.error) as error:
+        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def refuse_cut(path: str | Path) -> None:
+    """Raise `UnreadableImage` for a file that is missing, or a JPEG that ends before its pixels do."""
+    try:
+        with open(path, "rb") as file:
+            whole_picture(file)
+    except OSError as error:
+        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+
+
+JPEG_BEGINS, SCAN_BEGINS, JPEG_ENDS = b"\xff\xd8\xff", 0xDA, b"\xff\xd9"
+
+
+def whole_picture(file: BinaryIO) -> BinaryIO:
+    """The file, from its beginning. Raises `OSError` for a JPEG that ends before its pixels do.
+
+    Decoders fill up what is missing with grey, and say nothing where a broken download has left zeros instead.
+    """
+    if file.read(3) == JPEG_BEGINS:
+        file.seek(-2, os.SEEK_END)
+        if file.read() != JPEG_ENDS:  # bytes may follow the end, such as a phone's second picture
+            file.seek(0)
+            if not _has_end(file.read()):
+                raise OSError("the file is cut: there is no end of a JPEG in it")
+    file.seek(0)
+    return file
+
+
+def _has_end(content: bytes) -> bool:
+    """Whether a JPEG's end follows the beginning of its pixels: a small picture in the headers has an end of its own."""
+    place = 2
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != bytes([SCAN_BEGINS]):
+        length = int.from_bytes(content[place + 2 : place + 4], "big")
+        place += 2 + length if content[place + 1 : place + 2] != b"\xff" else 1  # any number of FF may fill up
+    return content.find(JPEG_ENDS, place) >= 0
 
 
 def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:

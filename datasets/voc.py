@@ -9,9 +9,11 @@ Known of the originals: Main/trainval 2012 has 11 540 images, Segmentation/val 1
 only; boxes count pixels from 1, both ends inclusive.
 """
 
+import contextlib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +21,9 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from longtake.datasets.findings import fitting, looked_at
 from longtake.datasets.palette import PALETTE
-from longtake.datasets.pictures import opened
+from longtake.datasets.pictures import opened, read_picture
 
 VOID = 255
 HOW_TO_GET = (
@@ -68,33 +71,22 @@ class VOC:
                 raise ValueError(f"{self.root}: {len(missing)} of {len(names)} images of {name} missing: {missing[:3]}")
         return []
 
-    def validate(self, lists: Sequence[str]) -> list[str]:
-        """List what is odd: lists of another length than the original's, annotations and masks that do not fit their images."""
+    def validate(self, lists: Sequence[str], progress: bool = False) -> list[str]:
+        """List what is odd: lists of another length than the original's, boxes that do not fit, masks without an object.
+
+        `Wrong` are images and masks that cannot be decoded, annotations that cannot be read, masks of another size.
+        """
         found = []
         for image_list in lists:
             names = self.names(image_list)
             expected = EXPECTED.get((self.root.name, image_list))
             if expected not in (None, len(names)):
                 found.append(f"{image_list}: {len(names)} images, the original has {expected}")
-            segmented = image_list.startswith("Segmentation")
-            void = not segmented
-            for name in names:
-                with opened(self.image(name)) as image:
-                    width, height = image.size
-                boxes = self.boxes(name).boxes
-                if (boxes < 0).any() or (boxes > [width, height, width, height]).any():
-                    found.append(f"{name}: a box reaches beyond the image of {width} x {height}")
-                if not segmented:
-                    continue
-                mask = self.mask(name)
-                void = void or VOID in mask
-                if mask.shape != (height, width):
-                    found.append(f"{name}: the mask is not as large as the image")
-            if not void:
-                found.append(
-                    f"{image_list}: no mask has a void pixel ({VOID}), the original's objects have borders of them"
-                )
-        return found
+            if image_list.startswith("Segmentation"):
+                found += looked_at(partial(odd_mask, self), names, f"masks of {image_list}", progress)
+                found += without_void(self, names, image_list)
+        every = list(dict.fromkeys(name for image_list in lists for name in self.names(image_list)))
+        return found + looked_at(partial(odd_boxes, self), every, "images and boxes", progress)
 
     def names(self, image_list: str) -> list[str]:
         """Names in `ImageSets/<image_list>.txt`. Raises `ValueError` when it is not there or empty."""
@@ -127,6 +119,34 @@ class VOC:
             return np.array(image)
 
 
+def odd_boxes(voc: VOC, name: str) -> list[str]:
+    """List boxes of an image that reach beyond it, or are empty. Raises `ValueError` for what cannot be read."""
+    width, height = read_picture(voc.image(name)).size
+    boxes, found = voc.boxes(name).boxes, []
+    if (boxes < 0).any() or (boxes > [width, height, width, height]).any():
+        found.append(f"{name}: a box reaches beyond the image of {width} x {height}")
+    if (boxes[:, 2:] <= boxes[:, :2]).any():
+        found.append(f"{name}: a box has no area")
+    return found
+
+
+def odd_mask(voc: VOC, name: str) -> list[str]:
+    """List a mask without an object. Raises `ValueError` for one that cannot be read, or not be paired with its image."""
+    with opened(voc.image(name)) as image:
+        size = image.size[::-1]
+    mask = fitting(voc.mask(name), size, name)
+    return [] if set(np.unique(mask).tolist()) - {0, VOID} else [f"{name}: the mask has no object"]
+
+
+def without_void(voc: VOC, names: Iterable[str], image_list: str) -> list[str]:
+    """Say that no mask has a void pixel, where that is so."""
+    for name in names:
+        with contextlib.suppress(ValueError):  # said already
+            if VOID in voc.mask(name):
+                return []
+    return [f"{image_list}: no mask has a void pixel ({VOID}), the original's objects have borders of them"]
+
+
 def read_boxes(path: Path, hard: bool = True) -> Boxes:
     """See `VOC.boxes`. LOST's datasets.py: 1 is subtracted from the minima, the maxima stay, so that ends are exclusive."""
     if not path.is_file():
@@ -138,12 +158,25 @@ def read_boxes(path: Path, hard: bool = True) -> Boxes:
     if not objects:
         raise ValueError(f"{path}: no object in it; expected one <object> or more")
     kept = [o for o in objects if hard or not any(o.findtext(flag) == "1" for flag in ("truncated", "difficult"))]
-    boxes = [[round(float(o.findtext(f"bndbox/{key}") or "nan")) for key in CORNERS] for o in kept]
+    boxes = [[pixel_of(o, key, path) for key in CORNERS] for o in kept]
     corners = np.array(boxes, np.int64).reshape(-1, 4) - np.array([1, 1, 0, 0])
     return Boxes(corners, [o.findtext("name") or "" for o in kept])
 
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+LARGEST_PIXEL = 1 << 24  # beyond any picture; a larger number is none that somebody has measured
+
+
+def pixel_of(element: ET.Element, key: str, path: Path) -> int:
+    """A corner of an object's box. Raises `ValueError` for one that is missing, or no number of a pixel."""
+    text = element.findtext(f"bndbox/{key}")
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        value = float("nan")
+    if not abs(value) <= LARGEST_PIXEL:
+        raise ValueError(f"{path}: got {key} {text!r} of {element.findtext('name')!r}, expected the number of a pixel")
+    return round(value)
 
 
 @dataclass(frozen=True)

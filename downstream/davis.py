@@ -20,7 +20,7 @@ from torch import Tensor
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_davis, open_davis
 from longtake.datasets.davis import Sequence, write_mask
-from longtake.datasets.pictures import IMAGENET_STD, normalized
+from longtake.datasets.pictures import IMAGENET_STD, normalized, read_levels
 from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
 from longtake.downstream.gallery import Gallery, masks_drawn
@@ -56,7 +56,7 @@ class DAVIS(Downstream, name="davis"):
         return missing_davis(self.root, self.split, self.binary_masks)
 
     def validate(self) -> list[str]:
-        return open_davis(self.root, self.split, self.binary_masks, self.progress).validate()
+        return open_davis(self.root, self.split, self.binary_masks, self.progress).validate(self.progress)
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         folder = open_davis(self.root, self.split, self.binary_masks, self.progress)
@@ -98,10 +98,7 @@ class DAVIS(Downstream, name="davis"):
 
     def _features(self, encoder: Encoder, path: Path, size: tuple[int, int]) -> Float[Tensor, "n d"]:
         """Patch tokens of a frame, resized as OpenCV does by default (bilinear)."""
-        image = cv2.imread(str(path))
-        if image is None:
-            raise ValueError(f"{path}: not a readable image")
-        rgb = cv2.cvtColor(cv2.resize(image, size[::-1]), cv2.COLOR_BGR2RGB)
+        rgb = cv2.resize(read_levels(path), size[::-1])
         std = OFFICIAL_STD if self.official_std else IMAGENET_STD
         x = normalized(torch.from_numpy(rgb).permute(2, 0, 1), std)
         return encoder(x[None].to(self.device), pos_mode=self.pos_mode).patches[0].float()

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from longtake.console import progress_bar
 from longtake.datasets.images import (
     ImageFolder,
+    enough_images,
     eval_transform,
     missing_splits,
     odd_splits,
@@ -41,6 +42,7 @@ class FrozenClassification(Downstream):
     """
 
     shared: ClassVar[bool] = True
+    holds_out: ClassVar[bool] = False  # some training images of each class are held out
 
     root: Place | None = None
     train_split: str = "train"
@@ -54,10 +56,11 @@ class FrozenClassification(Downstream):
 
     def check(self) -> list[str]:
         short_side(self.size, self.resize)
-        return missing_splits(self.root, (self.train_split, self.test_split))
+        missing = missing_splits(self.root, (self.train_split, self.test_split))
+        return missing or enough_images(self.root, self.train_split, self.holds_out)
 
     def validate(self) -> list[str]:
-        return odd_splits(self.root, (self.train_split, self.test_split))
+        return odd_splits(self.root, (self.train_split, self.test_split), self.progress)
 
     def check_encoder(self, encoder: Encoder) -> None:
         check_size(self.size, encoder)

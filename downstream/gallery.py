@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from longtake.datasets.palette import PALETTE
+from longtake.datasets.pictures import read_levels
 
 MAX_PICTURES, COLUMNS = 24, 6
 TILE = (150, 200)  # pixels of a picture on the page, rows and columns
@@ -106,6 +107,4 @@ def painted(image: UInt8[np.ndarray, "h w 3"], mask: UInt8[np.ndarray, "h w"]) -
 
 
 def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    image = cv2.imread(str(path))
-    assert image is not None, path
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return read_levels(path)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Subset
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of
-from longtake.datasets.pictures import UnreadableImage
+from longtake.datasets.pictures import UnreadableImage, refuse_cut
 from longtake.downstream.base import Encoder
 from longtake.downstream.mm_operators import register_extension
 from longtake.parallel import world_size
@@ -81,6 +81,7 @@ class ReadImage:
         self.load = importlib.import_module("mmcv.transforms").LoadImageFromFile()
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        refuse_cut(results["img_path"])
         try:
             return self.load(results)
         except (AssertionError, OSError, cv2.error) as error:

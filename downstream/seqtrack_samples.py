@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from longtake.backbones.vit import PosMode
 from longtake.datasets.got10k import Track
-from longtake.datasets.pictures import UnreadableImage, normalized
+from longtake.datasets.pictures import normalized, read_levels
 from longtake.downstream.seqtrack_tokens import box_in_crop, search_crop
 
 
@@ -136,10 +136,7 @@ def flipped(box: Float[np.ndarray, "4"], width: float) -> Float[np.ndarray, "4"]
 
 def read_frame(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """RGB. Raises `UnreadableImage` where it cannot be decoded."""
-    image = cv2.imread(str(path))
-    if image is None:
-        raise UnreadableImage(f"cannot read the image {path}")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return read_levels(path)
 
 
 def to_input(image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]) -> Float[Tensor, "3 h w"]:
