@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from longtake.datasets.findings import fitting, looked_at
+from longtake.datasets.findings import Wrong, looked_at
 from longtake.datasets.pictures import opened, read_picture
 
 IGNORED = 255
@@ -100,10 +100,13 @@ class ADE20K:
 
 
 def odd_pair(data: ADE20K, name: str) -> list[str]:
-    """List a mask without a class. Raises `ValueError` for an image or a mask that cannot be decoded or used."""
-    mask, image = data.mask(name), read_picture(data.image(name))
-    fitting(mask, image.size[::-1], data.mask_file(name))
-    return [] if (mask != IGNORED).any() else [f"{data.mask_file(name)}: no pixel has a class"]
+    """List a mask without a class, and as `Wrong` one that is not as large as its image.
+
+    Raises `ValueError` for an image or a mask that cannot be decoded or used.
+    """
+    read_picture(data.image(name))
+    found: list[str] = [Wrong(line) for line in data.wrong_masks([name])]
+    return found or ([] if (data.mask(name) != IGNORED).any() else [f"{data.mask_file(name)}: no pixel has a class"])
 
 
 def write_ade20k(

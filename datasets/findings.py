@@ -3,9 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-import numpy as np
-from jaxtyping import UInt8
-
 from longtake.console import progress_bar
 
 Item = TypeVar("Item")
@@ -39,11 +36,3 @@ def undecodable(
         return ()
 
     return looked_at(look, items, description, progress)
-
-
-def fitting(mask: UInt8[np.ndarray, "h w"], size: Sequence[int], what: object) -> UInt8[np.ndarray, "h w"]:
-    """The mask. Raises `ValueError`, which begins with `what`, where it is not as large as its image, (height, width)."""
-    if mask.shape != tuple(size):
-        shown, given = (f"{width} x {height}" for height, width in (mask.shape, size))
-        raise ValueError(f"{what}: the mask is not as large as the image: got {shown}, expected {given}")
-    return mask

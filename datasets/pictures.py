@@ -3,12 +3,10 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from struct import error as StructError
 from typing import BinaryIO
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
@@ -59,29 +57,17 @@ def read_picture(path: str | Path) -> Image.Image:
 
 
 def read_levels(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture file as OpenCV decodes it, RGB. Raises `UnreadableImage` where it cannot be decoded, or ends too early.
-
-    OpenCV gets the bytes, not the name: it makes a grey picture of half a file, and ends the process at a name that is not UTF-8.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = whole_picture(file).read()
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            Image.open(BytesIO(content)).load()  # says why, mostly
-            raise OSError("OpenCV cannot decode it")
-    except (*UNREADABLE, ValueError, cv2.error) as error:
-        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    """A picture file as an array, RGB. Raises `UnreadableImage` where it cannot be decoded."""
+    return np.array(read_picture(path))
 
 
-def refuse_cut(path: str | Path) -> None:
-    """Raise `UnreadableImage` for a file that is missing, or a JPEG that ends before its pixels do."""
-    try:
-        with open(path, "rb") as file:
-            whole_picture(file)
-    except OSError as error:
-        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
+    """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
+    from torchvision.transforms.v2.functional import (
+        pil_to_tensor,  # here: it takes a second, and a plan reads no picture
+    )
+
+    return pil_to_tensor(read_picture(path))
 
 
 JPEG_BEGINS, SCAN_BEGINS, JPEG_ENDS = b"\xff\xd8\xff", 0xDA, b"\xff\xd9"
@@ -111,15 +97,6 @@ def _has_end(content: bytes) -> bool:
     return content.find(JPEG_ENDS, place) >= 0
 
 
-def read_rgb(path: str | Path) -> UInt8[Tensor, "3 h w"]:
-    """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
-    from torchvision.transforms.v2.functional import (
-        pil_to_tensor,  # here: it takes a second, and a plan reads no picture
-    )
-
-    return pil_to_tensor(read_picture(path))
-
-
 def normalize(x: Float[Tensor, "*b 3 h w"], std: Sequence[float] = IMAGENET_STD) -> Float[Tensor, "*b 3 h w"]:
     """Normalise colours in [0, 1] with ImageNet's mean and standard deviation."""
     return (x - x.new_tensor(IMAGENET_MEAN)[:, None, None]) / x.new_tensor(std)[:, None, None]
@@ -130,3 +107,13 @@ def normalized(
 ) -> Float[Tensor, "*b 3 h w"]:
     """Normalise levels 0 to 255, whole or not, with ImageNet's mean and standard deviation."""
     return normalize(levels.float() / 255, std)
+
+
+def as_large(mask: UInt8[np.ndarray, "_ _"], image: UInt8[Tensor, "3 _ _"], name: str) -> UInt8[np.ndarray, "_ _"]:
+    """The mask of an image. Raises `ValueError` where it is not as large as the image."""
+    if mask.shape != (size := tuple(image.shape[1:])):
+        shown = (f"{a} x {b}" for a, b in (mask.shape, size))
+        raise ValueError(
+            f"{name}: a mask of {' for an image of '.join(shown)} (rows x columns), expected the same size"
+        )
+    return mask

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from longtake.datasets.findings import fitting, looked_at
+from longtake.datasets.findings import looked_at
 from longtake.datasets.palette import PALETTE
 from longtake.datasets.pictures import opened, read_picture
 
@@ -133,8 +133,10 @@ def odd_boxes(voc: VOC, name: str) -> list[str]:
 def odd_mask(voc: VOC, name: str) -> list[str]:
     """List a mask without an object. Raises `ValueError` for one that cannot be read, or not be paired with its image."""
     with opened(voc.image(name)) as image:
-        size = image.size[::-1]
-    mask = fitting(voc.mask(name), size, name)
+        width, height = image.size
+    mask = voc.mask(name)
+    if mask.shape != (height, width):
+        raise ValueError(f"{name}: the mask is not as large as the image")
     return [] if set(np.unique(mask).tolist()) - {0, VOID} else [f"{name}: the mask has no object"]
 
 

@@ -8,9 +8,7 @@ called `icl_...` because mIoU of a trained head (UperNet) is another thing. Clas
 Letters: m patches in the memory, n patches of an image, d width, c classes, k neighbours.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,8 +23,7 @@ from torch import Tensor
 from longtake.console import progress_bar
 from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.benchmarks import missing_segmentation, open_segmentation
-from longtake.datasets.findings import fitting, looked_at
-from longtake.datasets.pictures import normalized, read_rgb
+from longtake.datasets.pictures import as_large, normalized, read_rgb
 from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
 from longtake.downstream.base import Downstream, Encoder, check_size, frozen, save_outcomes
@@ -60,12 +57,8 @@ class DenseKNN(Downstream, name="dense_knn"):
         return missing_segmentation(self.layout, self.root, (self.train_list, self.test_list))
 
     def validate(self) -> list[str]:
-        data, lists = open_segmentation(self.layout, self.root, self.progress), (self.train_list, self.test_list)
-        names = [name for each in lists for name in data.names(each)]
-        found = data.validate(lists, self.progress) + looked_at(
-            partial(unusable, data), names, "classes", self.progress
-        )
-        return list(dict.fromkeys(found))  # what cannot be read at all is found twice
+        data = open_segmentation(self.layout, self.root, self.progress)
+        return data.validate((self.train_list, self.test_list), self.progress)
 
     def check_encoder(self, encoder: Encoder) -> None:
         check_size(self.size, encoder)
@@ -80,7 +73,7 @@ class DenseKNN(Downstream, name="dense_knn"):
             for name in bar.track(names, description="patches, test"):
                 image = read_rgb(data.image(name))
                 found = self._predict(self._features(encoder, image), features, labels)
-                truth = self._square(usable(data, name, image.shape[1:]))
+                truth = self._square(as_large(data.mask(name), image, name))
                 matrix = confusion(truth, found, data.num_classes)
                 overlap, pixels = matrix.diagonal(), matrix.sum(1)
                 parts.append([overlap, pixels + matrix.sum(0) - overlap, pixels])
@@ -103,10 +96,10 @@ class DenseKNN(Downstream, name="dense_knn"):
         draw = torch.Generator().manual_seed(self.seed)
         features, labels = [], []
         for name in bar.track(names, description="patches, train"):
-            image = read_rgb(data.image(name))
-            f = self._features(encoder, image)
-            mask = self._square(usable(data, name, image.shape[1:]))
-            share = patch_labels(mask, encoder.patch_size, data.num_classes)
+            f = self._features(encoder, image := read_rgb(data.image(name)))
+            share = patch_labels(
+                self._square(as_large(data.mask(name), image, name)), encoder.patch_size, data.num_classes
+            )
             chosen = torch.randperm(len(f), generator=draw)[:per_image]
             chosen = chosen[share[chosen].sum(1) > 0]  # all ignored: nothing to remember
             features.append(f[chosen.to(f.device)])
@@ -131,20 +124,6 @@ class DenseKNN(Downstream, name="dense_knn"):
 
     def _shown(self, image: UInt8[Tensor, "3 h w"]) -> UInt8[np.ndarray, "size size 3"]:
         return np.array(Image.fromarray(image.permute(1, 2, 0).numpy()).resize((self.size, self.size)))
-
-
-def usable(data: VOC | ADE20K, name: str, size: Sequence[int]) -> UInt8[np.ndarray, "h w"]:
-    """The mask of an image of this (height, width). Raises `ValueError` for another size, or a class that there is not."""
-    mask = fitting(data.mask(name), size, name)
-    if (unknown := mask[(mask >= data.num_classes) & (mask != IGNORED)]).size:
-        raise ValueError(f"{name}: got class {unknown[0]} in its mask, expected 0 to {data.num_classes - 1}")
-    return mask
-
-
-def unusable(data: VOC | ADE20K, name: str) -> list[str]:
-    """Nothing for a mask that can be read. Raises `ValueError` for a class that there is not."""
-    usable(data, name, data.mask(name).shape)
-    return []
 
 
 def patch_labels(mask: UInt8[np.ndarray, "size size"], patch_size: int, num_classes: int) -> Float[Tensor, "n c"]:

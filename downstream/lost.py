@@ -23,8 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from longtake.backbones.vit import Tokens, cls_attention
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import missing_voc, open_voc
-from longtake.datasets.findings import fitting
-from longtake.datasets.pictures import normalized, read_rgb
+from longtake.datasets.pictures import as_large, normalized, read_rgb
 from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
 from longtake.downstream.attention import best_head, jaccard, mass_mask
@@ -176,9 +175,7 @@ class LOST(Downstream, name="lost"):
                 if name in members and len(objects):
                     outcomes[metric][i] = hit(box, objects)
             if name in segmented:
-                for metric, value in self.jaccards(
-                    encoder, image, fitting(voc.mask(name), image.shape[1:], name)
-                ).items():
+                for metric, value in self.jaccards(encoder, image, as_large(voc.mask(name), image, name)).items():
                     outcomes[metric][i] = value
             gallery.add(lambda: boxes_drawn(image, [box], objects.tolist()))  # noqa: B023 - called at once
         gallery.save()

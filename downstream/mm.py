@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Subset
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import architecture_of
-from longtake.datasets.pictures import UnreadableImage, refuse_cut
+from longtake.datasets.pictures import read_levels
 from longtake.downstream.base import Encoder
 from longtake.downstream.mm_operators import register_extension
 from longtake.parallel import world_size
@@ -75,17 +75,14 @@ def _installed(name: str) -> str | None:
 
 
 class ReadImage:
-    """mmcv's LoadImageFromFile; raises `UnreadableImage` for a file that is not there or cannot be decoded."""
+    """mmcv's LoadImageFromFile with the reader of everything else, which never turns a picture (datasets/pictures.py).
 
-    def __init__(self) -> None:
-        self.load = importlib.import_module("mmcv.transforms").LoadImageFromFile()
+    Raises `UnreadableImage` for a file that is not there or cannot be decoded.
+    """
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        refuse_cut(results["img_path"])
-        try:
-            return self.load(results)
-        except (AssertionError, OSError, cv2.error) as error:
-            raise UnreadableImage(f"cannot read the image {results['img_path']}") from error
+        image = np.ascontiguousarray(read_levels(results["img_path"])[..., ::-1])  # mm* takes BGR
+        return {**results, "img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2]}
 
 
 class PyramidViT(nn.Module):
