@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.datasets.findings import Wrong, looked_at
+from longtake.datasets.folders import nearby
 from longtake.datasets.pictures import opened, read_picture
 
 IGNORED = 255
@@ -37,10 +38,7 @@ class ADE20K:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected images, annotations in it). {HOW_TO_GET}"]
         if not (self.root / "images").is_dir():
-            inner = next(
-                (p.parent for p in sorted(self.root.glob("**/images")) if (p.parent / "annotations").is_dir()), None
-            )
-            hint = f"; did you mean {inner}?" if inner else ""
+            hint = nearby(self.root, "annotations")
             raise ValueError(f"{self.root}: no images in it, expected the folder ADEChallengeData2016 itself{hint}")
         for split in lists:
             lonely = [name for name in self.names(split) if not self.mask_file(name).is_file()]

@@ -20,6 +20,7 @@ from PIL import Image
 
 from longtake.datasets.annotations import read_json
 from longtake.datasets.findings import looked_at
+from longtake.datasets.folders import nearby
 from longtake.datasets.pictures import read_picture
 
 HOW_TO_GET = (
@@ -54,8 +55,7 @@ class COCO:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected annotations, train2017, val2017 in it). {HOW_TO_GET}"]
         if not (self.root / "annotations").is_dir():
-            inner = next((p.parent for p in sorted(self.root.glob("**/annotations"))), None)
-            hint = f"; did you mean {inner}?" if inner else ""
+            hint = nearby(self.root, "annotations")
             raise ValueError(f"{self.root}: no annotations in it, expected the folder coco itself{hint}")
         if len({json.dumps(self._check_split(split)) for split in splits}) > 1:
             raise ValueError(f"{self.root}: {' and '.join(splits)} list different categories, expected the same")

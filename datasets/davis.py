@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.datasets.findings import Wrong, looked_at
+from longtake.datasets.folders import nearby
 from longtake.datasets.palette import PALETTE
 from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 
@@ -60,8 +61,7 @@ class DAVIS:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected JPEGImages, Annotations, ImageSets in it). {HOW_TO_GET}"]
         if not (self.root / "JPEGImages").is_dir():
-            inner = next((p.parent for p in sorted(self.root.glob("**/JPEGImages"))), None)
-            hint = f"; did you mean {inner}?" if inner else ""
+            hint = nearby(self.root, "JPEGImages")
             raise ValueError(f"{self.root}: no JPEGImages in it, expected the folder DAVIS itself{hint}")
         for sequence in self.sequences():
             self.mask(sequence.masks[0])

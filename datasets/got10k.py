@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from longtake.datasets.findings import Wrong, looked_at
+from longtake.datasets.folders import nearby
 from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 
 SPLITS = ("train", "val", "test")
@@ -80,11 +81,8 @@ class GOT10k:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected {', '.join(SPLITS)} in it). {HOW_TO_GET}"]
         if not self.list_file.parent.is_dir():
-            nearby = [self.root.parent, *(p.parent for p in sorted(self.root.glob(f"*/{self.split}")) if p.is_dir())]
-            if inner := next((p for p in nearby if (p / self.split / "list.txt").is_file()), None):
-                raise ValueError(
-                    f"{self.root}: no {self.split}/list.txt in it, expected the folder GOT-10k; did you mean {inner}?"
-                )
+            if hint := nearby(self.root, f"{self.split}/list.txt"):
+                raise ValueError(f"{self.root}: no {self.split}/list.txt in it, expected the folder GOT-10k{hint}")
             return [f"no folder {self.root / self.split} (expected list.txt in it). {HOW_TO_GET}"]
         self.tracks()
         return []

@@ -16,6 +16,7 @@ from jaxtyping import Int, Integer, UInt8
 from PIL import Image
 
 from longtake.datasets.findings import undecodable
+from longtake.datasets.folders import nearby
 from longtake.datasets.pictures import read_picture
 
 NAMED = 3  # of the images that are missing
@@ -105,9 +106,7 @@ class ImageSet(ABC):
         lacks = [name for name in needed if not (self.root / name).exists()]
         if not lacks:
             return []
-        inner = next(iter(sorted(self.root.glob(f"*/{lacks[0]}"))), None)
-        hint = f" Did you mean root={str(inner).removesuffix(lacks[0]).rstrip('/')}?" if inner else ""
-        return [f"{self.root}: {', '.join(lacks)} missing.{hint} {self.how_to_get}"]
+        return [f"{self.root}: {', '.join(lacks)} missing{nearby(self.root, lacks[0])}. {self.how_to_get}"]
 
     def open_all(self, splits: Sequence[str]) -> list[LabelledImages]:
         """The splits. Raises `ValueError` for what is missing or wrong: files, images that are listed, classes that differ."""

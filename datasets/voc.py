@@ -22,6 +22,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from longtake.datasets.findings import looked_at
+from longtake.datasets.folders import nearby
 from longtake.datasets.palette import PALETTE
 from longtake.datasets.pictures import opened, read_picture
 
@@ -61,8 +62,7 @@ class VOC:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected JPEGImages, Annotations, ImageSets in it). {HOW_TO_GET}"]
         if not (self.root / "JPEGImages").is_dir():
-            inner = next((p.parent for p in sorted(self.root.glob("**/JPEGImages"))), None)
-            hint = f"; did you mean {inner}?" if inner else ""
+            hint = nearby(self.root, "JPEGImages")
             raise ValueError(f"{self.root}: no JPEGImages in it, expected the folder VOC2012 itself{hint}")
         for name in lists:
             names = self.names(name)

@@ -139,7 +139,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(case: str, tmp_path: Pa
     assert "under the data root" in line
     made = make(tmp_path / "set")
     (hint,) = missing_images(layout, str(tmp_path), splits)
-    assert f"Did you mean root={tmp_path / 'set'}?" in hint or layout == "cars"
+    assert f"did you mean {tmp_path / 'set'}?" in hint or layout == "cars"
     lost = made.needed(splits[1])[0]
     (made.root / lost).rename(tmp_path / "elsewhere")
     (line,) = missing_images(layout, str(made.root), splits)
