@@ -1,6 +1,7 @@
 """Files of annotations as their makers wrote them, JSON and MATLAB; what is wrong with one is said with its path."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -50,6 +51,17 @@ def rows_of(
 
 def _in_words(kind: type | UnionType) -> str:
     return {int: "a whole number", str: "a text", list: "a list"}.get(kind, str(kind))  # type: ignore[call-overload, no-any-return]
+
+
+def below(names: Sequence[str], place: Path) -> list[str]:
+    """Names of files as a list has them. Raises `ValueError` for one that leads out of the data's folder."""
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        if ".." in parts or parts[0] == "" or re.match("[A-Za-z]:/", name.replace("\\", "/")) or "\0" in name:
+            raise ValueError(
+                f"{place}: got the name {name!r}, expected one of a file in the data's folder, without '..'"
+            )
+    return list(names)
 
 
 def read_mat(path: Path, keys: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from longtake.datasets.annotations import read_mat
+from longtake.datasets.annotations import below, read_mat
 from longtake.datasets.labelled import FileImages, ImageSet, counted_from
 
 COMBINED, META = "cars_annos.mat", "devkit/cars_meta.mat"
@@ -52,7 +52,7 @@ class Cars(ImageSet):
         else:
             items = [f"cars_{split}/{name}" for name in rows["fname"]]
         numbers = np.array([int(number) for number in rows["class"]], np.int64)
-        return FileImages(items, counted_from(1, numbers, len(classes), path), classes, self.root)
+        return FileImages(below(items, path), counted_from(1, numbers, len(classes), path), classes, self.root)
 
     def _annotations(self, path: Path) -> np.ndarray:
         """One row per image. Raises `ValueError` when it has no names or no classes."""

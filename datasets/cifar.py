@@ -107,7 +107,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             found = PlainUnpickler(file, encoding="latin1").load()
     except Exception as error:  # a dozen kinds, by which byte is wrong
-        raise ValueError(f"{path}: not a pickle of arrays and lists ({error})") from error
+        raise ValueError(f"{path}: not a pickle of arrays and lists ({' '.join(str(error).split())})") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: got a pickled {type(found).__name__}, expected a dictionary")
     return {text_of(key): array_of(value, path) for key, value in found.items()}

@@ -8,6 +8,7 @@ training (117 266 remain that are large enough).
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from longtake.datasets.annotations import read_json
+from longtake.datasets.annotations import read_json, rows_of
 from longtake.datasets.findings import looked_at
 from longtake.datasets.folders import nearby
 from longtake.datasets.pictures import read_picture
@@ -64,11 +65,12 @@ class COCO:
     def _check_split(self, split: str) -> list[tuple[int, str]]:
         """Numbers and names of the classes."""
         content, place = self.read(split), self.annotation_file(split)
+        refuse_rows(content, place)
         for kind, keys in KEYS.items():
             for item in content[kind]:
                 if lacks := [key for key in keys if item.get(key) in (None, [], "")]:
                     raise ValueError(f"{place}: {kind} {item.get('id')} has no {', '.join(lacks)}")
-        refuse_boxes(content["annotations"], place)
+        refuse_segmentations(content["annotations"], place)
         there = {path.name for path in self.images(split).glob("*")}
         absent = [image["file_name"] for image in content["images"] if image["file_name"] not in there]
         if absent:
@@ -113,16 +115,92 @@ class COCO:
         return found
 
 
-def refuse_boxes(annotations: Iterable[Mapping[str, Any]], place: Path) -> None:
-    """Raise `ValueError` for a box that is not four finite numbers: JSON, as Python reads it, has NaN and Infinity."""
+def refuse_rows(content: Mapping[str, Any], place: Path) -> None:
+    """Raise `ValueError` for lists of anything but objects, ids that are no numbers, names and sizes that are none."""
+    whole = {kind: {key: TYPES[key] for key in keys if key in TYPES} for kind, keys in KEYS.items()}
+    for kind, fields in whole.items():
+        for row in rows_of(content, kind, {}, place):
+            if lacks := [key for key in fields if key in row and not is_a(row[key], fields[key])]:
+                raise ValueError(
+                    f"{place}: {kind} {str(row.get('id'))[:20]} has the {lacks[0]} {str(row[lacks[0]])[:40]!r}, expected "
+                    f"{TYPES[lacks[0]]}"
+                )
+        if len({type(row.get("id")) for row in content[kind]}) > 1:
+            raise ValueError(f"{place}: the ids of {kind} are numbers and texts, expected one kind")
+
+
+def is_a(value: Any, what: str) -> bool:
+    """Whether a value is what TYPES asks for; what is empty is missing, which is said elsewhere."""
+    if value in (None, [], "") or what == BOX:
+        return not value or (isinstance(value, list) and len(value) == 4 and all(map(is_pixel, value)))
+    if what == NUMBER:
+        return is_pixel(value)
+    if what == AREA:
+        return type(value) in (int, float, bool) and math.isfinite(value)
+    named = isinstance(value, str) and "\0" not in value and len(value) <= LONGEST_NAME
+    return named or (what == ID and type(value) is int)
+
+
+def is_pixel(value: Any) -> bool:
+    """Whether a value is a number that a pixel can have."""
+    return type(value) in (int, float) and abs(value) <= LARGEST_PIXEL
+
+
+BOX, NUMBER = "four numbers of pixels: x, y, width, height", "a number of pixels"
+ID, NAME, AREA = "a whole number", "a name", "a finite number"
+LONGEST_NAME = 1000
+TYPES = {
+    "id": ID, "image_id": ID, "category_id": ID, "width": NUMBER, "height": NUMBER, "bbox": BOX, "area": AREA, "iscrowd": AREA,
+    "file_name": NAME, "name": NAME,
+}  # fmt: skip
+
+
+def refuse_segmentations(annotations: Iterable[Mapping[str, Any]], place: Path) -> None:
+    """Raise `ValueError` for a mask that is neither polygons nor run lengths: what draws it writes beside its memory."""
     for annotation in annotations:
-        box = annotation["bbox"]
-        numbers = isinstance(box, list) and [v for v in box if isinstance(v, int | float) and abs(v) <= LARGEST_PIXEL]
-        if not numbers or len(box) != 4 or len(numbers) != 4:
+        if not is_segmentation(annotation["segmentation"]):
             raise ValueError(
-                f"{place}: annotation {annotation['id']} has the box {str(box)[:80]}, expected four numbers of pixels: "
-                "x, y, width, height"
+                f"{place}: the segmentation of annotation {annotation['id']} is {str(annotation['segmentation'])[:60]}, expected "
+                "polygons of three corners or more, or run lengths that fill the image"
             )
+
+
+def is_segmentation(found: Any) -> bool:
+    """Whether this is a list of polygons, [x0, y0, x1, y1, ...], or {size, counts}."""
+    if isinstance(found, list):
+        try:
+            return all(len(p) >= 6 and len(p) % 2 == 0 and max(map(abs, p)) <= LARGEST_PIXEL for p in found)
+        except TypeError:
+            return False
+    if not isinstance(found, dict):
+        return False
+    size, counts = found.get("size"), found.get("counts")
+    if (
+        not isinstance(size, list)
+        or len(size) != 2
+        or not all(type(side) is int and 0 < side < 1 << 16 for side in size)
+    ):
+        return False
+    lengths = run_lengths_of(counts) if isinstance(counts, str) else counts
+    sound = isinstance(lengths, list) and all(type(n) is int and n >= 0 for n in lengths)
+    return sound and sum(lengths) == size[0] * size[1]
+
+
+def run_lengths_of(text: str) -> list[int]:
+    """The lengths that COCO's compressed text says (rleFrString of its API: 5 bits a character, differences from the third on)."""
+    lengths: list[int] = []
+    place = 0
+    while place < len(text):
+        value = shift = 0
+        more = True
+        while more and place < len(text):
+            bits = ord(text[place]) - 48
+            value |= (bits & 0x1F) << shift
+            more, place, shift = bool(bits & 0x20), place + 1, shift + 5
+            if not more and bits & 0x10:
+                value -= 1 << shift
+        lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
+    return lengths
 
 
 def odd_size(data: COCO, split: str, image: Mapping[str, Any]) -> list[str]:

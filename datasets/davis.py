@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.datasets.annotations import below
 from longtake.datasets.findings import Wrong, looked_at
-from longtake.datasets.folders import nearby
+from longtake.datasets.folders import nearby, read_names
 from longtake.datasets.palette import PALETTE
 from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 
@@ -82,7 +83,7 @@ class DAVIS:
         """All sequences of the split. Raises `ValueError` for a list, frames or masks that are missing or do not match."""
         if not self.list_file.is_file():
             raise ValueError(f"{self.list_file}: no such list of sequences")
-        names = self.list_file.read_text().split()
+        names = below(read_names(self.list_file).split(), self.list_file)
         if not names:
             raise ValueError(f"{self.list_file}: the list is empty")
         return [self._sequence(name) for name in names]

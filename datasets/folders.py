@@ -11,6 +11,7 @@ from longtake.datasets.pictures import EXTENSIONS
 LEFT_BEHIND = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "__macosx", "@eadir", "lost+found",
 }  # fmt: skip
+LONGEST = 250  # bytes of a name, with an extension: what file systems take
 LEVELS = 3  # below a folder in which a layout is looked for
 LOOKED_THROUGH = 10_000  # folders, at most
 
@@ -22,6 +23,19 @@ def is_data(name: str) -> bool:
 
 def is_picture(name: str) -> bool:
     return is_data(name) and name.lower().endswith(EXTENSIONS)
+
+
+def read_names(path: Path) -> str:
+    """The text of a list of names, which may be in any encoding: names that are not UTF-8 are as the system gives them.
+
+    Raises `ValueError` for what no file can be called.
+    """
+    content = path.read_bytes()
+    if (longest := max(map(len, content.split()), default=0)) > LONGEST:
+        raise ValueError(
+            f"{path}: got a name of {longest:,} bytes, expected a list of names, of at most {LONGEST} each"
+        )
+    return os.fsdecode(content).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -23,8 +23,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
+from longtake.datasets.annotations import below
 from longtake.datasets.findings import Wrong, looked_at
-from longtake.datasets.folders import nearby
+from longtake.datasets.folders import nearby, read_names
 from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 
 SPLITS = ("train", "val", "test")
@@ -99,7 +100,7 @@ class GOT10k:
         """All sequences, in the list's order. Raises `ValueError` for files that are missing or contradict one another."""
         if not self.list_file.is_file():
             raise ValueError(f"{self.list_file}: no such list of sequences")
-        names = self.list_file.read_text().split()
+        names = below(read_names(self.list_file).split(), self.list_file)
         tracks = [self._track(name) for name in names if name not in self.exclude]
         if not tracks:
             raise ValueError(f"{self.list_file}: the list is empty")

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from longtake.datasets.annotations import parsed, read_json, rows_of
+from longtake.datasets.annotations import below, parsed, read_json, rows_of
 from longtake.datasets.labelled import FileImages, ImageSet, counted_from
 
 FOLDER = "train_val2018"
@@ -45,7 +45,7 @@ class INat18(ImageSet):
         classes = self._classes(content["categories"])
         numbers = np.array([category[image["id"]] for image in images], np.int64)
         labels = counted_from(0, numbers, len(classes), path)
-        return FileImages([image["file_name"] for image in images], labels, classes, self.root)
+        return FileImages(below([image["file_name"] for image in images], path), labels, classes, self.root)
 
     def _classes(self, categories: Sequence[dict[str, Any]]) -> list[str]:
         """Names by id: those of categories.json where it is there, since the competition's own lists hide them."""

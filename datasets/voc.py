@@ -21,8 +21,9 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from longtake.datasets.annotations import below
 from longtake.datasets.findings import looked_at
-from longtake.datasets.folders import nearby
+from longtake.datasets.folders import nearby, read_names
 from longtake.datasets.palette import PALETTE
 from longtake.datasets.pictures import opened, read_picture
 
@@ -93,7 +94,7 @@ class VOC:
         path = self.root / "ImageSets" / f"{image_list}.txt"
         if not path.is_file():
             raise ValueError(f"{path}: no such image list")
-        names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        names = below([line.split()[0] for line in read_names(path).splitlines() if line.strip()], path)
         if not names:
             raise ValueError(f"{path}: the list is empty")
         return names
