@@ -10,15 +10,18 @@ Known of the original: 20 210 training and 2 000 validation images. It is not th
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from longtake.datasets.findings import Wrong, looked_at
+from longtake.datasets.folders import nearby
 from longtake.datasets.listing import by_stem, in_order, picture_named, shown
 from longtake.datasets.oddities import empty_masks, odd_pictures
-from longtake.datasets.pictures import mask_numbers, opened
+from longtake.datasets.pictures import mask_numbers, opened, read_picture
 
 IGNORED = 255
 HOW_TO_GET = (
@@ -39,10 +42,7 @@ class ADE20K:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected images, annotations in it). {HOW_TO_GET}"]
         if not (self.root / "images").is_dir():
-            inner = next(
-                (p.parent for p in sorted(self.root.glob("**/images")) if (p.parent / "annotations").is_dir()), None
-            )
-            hint = f"; did you mean {inner}?" if inner else ""
+            hint = nearby(self.root, "annotations")
             raise ValueError(f"{self.root}: no images in it, expected the folder ADEChallengeData2016 itself{hint}")
         for split in lists:
             names = self.names(split)
@@ -87,14 +87,17 @@ class ADE20K:
                 found.append(str(error))
         return found
 
-    def validate(self, lists: Sequence[str]) -> list[str]:
-        """List what is odd: splits of another size than the original's, `wrong_masks`."""
+    def validate(self, lists: Sequence[str], progress: bool = False) -> list[str]:
+        """List what is odd: splits of another size than the original's, masks without a class.
+
+        `Wrong` are images and masks that cannot be decoded, and `wrong_masks`.
+        """
         found = []
         for split in lists:
             names = self.names(split)
             if EXPECTED.get(split) not in (None, len(names)):
                 found.append(f"{split}: {len(names)} images, the original has {EXPECTED[split]}")
-            found += self.wrong_masks(names)
+            found += looked_at(partial(odd_pair, self), names, f"images of {split}", progress)
             found += odd_pictures((self.image(name) for name in names), split)
             found += empty_masks((self.mask_file(name) for name in names), split)
         return found
@@ -105,6 +108,12 @@ def check_pictures_of_masks(folder: Path, names: Sequence[str]) -> None:
     known = {name.partition("/")[2] for name in names}
     if lonely := in_order(by_stem(folder, (".png",)).keys() - known):
         raise ValueError(f"{folder}: {len(lonely)} masks have no image: {shown(lonely)}")
+
+
+def odd_pair(data: ADE20K, name: str) -> list[str]:
+    """List as `Wrong` a mask that is not as large as its image. Raises `ValueError` for an image that cannot be decoded."""
+    read_picture(data.image(name))
+    return [Wrong(line) for line in data.wrong_masks([name])]
 
 
 def write_ade20k(

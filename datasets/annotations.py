@@ -2,24 +2,55 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any
+
+from longtake.datasets.matlab import load_matlab
 
 
 def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     """A JSON object. Raises `ValueError` when there is none, or it lacks one of `keys`."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:  # not text, or not JSON
-        raise ValueError(f"{path}: not JSON ({error})") from error
+    content = parsed(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: got a {type(content).__name__}, expected an object with the keys {', '.join(keys)}")
     if lacks := [key for key in keys if key not in content]:
         raise ValueError(f"{path}: {', '.join(lacks)} missing, expected the keys {', '.join(keys)}")
     return content
+
+
+def parsed(path: Path) -> Any:
+    """Whatever is in a JSON file. Raises `ValueError` for other files."""
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:  # not text, not JSON, or too deep
+        raise ValueError(f"{path}: not JSON ({error})") from error
+
+
+def rows_of(
+    content: Mapping[str, Any], key: str, fields: Mapping[str, type | UnionType], path: Path
+) -> list[dict[str, Any]]:
+    """A list of JSON objects that have these fields. Raises `ValueError` for one that lacks a field or has another type."""
+    rows = content[key]
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: {key} is a {type(rows).__name__}, expected a list")
+    for i, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise ValueError(
+                f"{path}: {key}[{i}] is a {type(row).__name__}, expected an object with {', '.join(fields)}"
+            )
+        for name, kind in fields.items():
+            if not isinstance(row.get(name), kind) or isinstance(row[name], bool):
+                got = f"{row[name]!r:.80}" if name in row else "nothing"
+                raise ValueError(f"{path}: {key}[{i}] has the {name} {got}, expected {_in_words(kind)}")
+    return rows
+
+
+def _in_words(kind: type | UnionType) -> str:
+    return {int: "a whole number", str: "a text", list: "a list"}.get(kind, str(kind))  # type: ignore[call-overload, no-any-return]
 
 
 def below(names: Sequence[str], place: Path) -> list[str]:
@@ -35,11 +66,9 @@ def below(names: Sequence[str], place: Path) -> list[str]:
 
 def read_mat(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     """Variables of a MATLAB file, dimensions of one left out. Raises `ValueError` when it is none or lacks one of `keys`."""
-    from scipy.io import loadmat
-
     try:
-        found = loadmat(path, squeeze_me=True)
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+        found = load_matlab(path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not a MATLAB file ({error})") from error
     for key in keys:
         if key not in found:

@@ -4,11 +4,11 @@
     cifar-100-python/train, test, meta
 
 The files are pickles, which can run any code when they are loaded. These are read by an unpickler that knows arrays and plain
-containers and refuses everything else.
+containers and refuses everything else; of arrays it takes shape, type and bytes, and makes them itself.
 """
 
 import pickle
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -57,7 +57,14 @@ class CIFAR(ImageSet):
             count = len(labels) if isinstance(labels, list) else "no"
             raise ValueError(f"{path}: got {count} {self.labels_key} for {len(rows)} images")
         pixels = rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
-        return pixels, counted_from(0, np.array(labels, np.int64), self.num_classes, path)
+        return pixels, counted_from(0, whole_numbers(labels, path), self.num_classes, path)
+
+
+def whole_numbers(labels: list[Any], path: Path) -> Int[np.ndarray, "n"]:
+    """A list of labels. Raises `ValueError` for anything but whole numbers in it."""
+    if others := [label for label in labels if type(label) is not int or abs(label) >= 1 << 31]:
+        raise ValueError(f"{path}: got a label of type {type(others[0]).__name__}, expected whole numbers")
+    return np.array(labels, np.int64)
 
 
 @dataclass(frozen=True)
@@ -101,15 +108,15 @@ def read_pickle(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             found = PlainUnpickler(file, encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: not a pickle of arrays and lists ({error})") from error
+    except Exception as error:  # a dozen kinds, by which byte is wrong
+        raise ValueError(f"{path}: not a pickle of arrays and lists ({' '.join(str(error).split())})") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: got a pickled {type(found).__name__}, expected a dictionary")
-    return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}
+    return {text_of(key): array_of(value, path) for key, value in found.items()}
 
 
 class PlainUnpickler(pickle.Unpickler):
-    """Makes arrays and plain containers; any other class or function that a pickle names is an error."""
+    """Makes plain containers, and what is pickled of arrays; any other class or function that a pickle names is an error."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in PLAIN:
@@ -117,20 +124,82 @@ class PlainUnpickler(pickle.Unpickler):
         return PLAIN[module, name]
 
 
-def _bytes_of(text: str, encoding: str = "latin1") -> bytes:
+class PickledType:
+    """What a pickle says about the type of an array's numbers. NumPy would believe all of it, flags of its memory, too."""
+
+    def __init__(self, code: Any = None, *_: Any) -> None:
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+
+    def numpy(self) -> np.dtype:
+        """Raises `ValueError` for types that are not plain numbers."""
+        code = self.code.decode("latin1") if isinstance(self.code, bytes) else self.code
+        if not isinstance(code, str) or not NUMBERS.fullmatch(code) or self.order not in ("=", "<", ">", "|"):
+            raise ValueError(f"an array of type {code!r} {self.order!r}, expected plain numbers")
+        return np.dtype(code).newbyteorder(self.order)
+
+
+class PickledArray:
+    """What a pickle says about an array: shape, type, order and bytes."""
+
+    state: Any = None
+
+    def __init__(self, *_: Any) -> None:
+        """Made empty; a pickle's arguments are the class and shape of nothing."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def numpy(self) -> np.ndarray:
+        """Raises `ValueError` for what is no array of plain numbers."""
+        if not isinstance(self.state, tuple) or len(self.state) != 5:
+            raise ValueError("an array without its numbers")
+        _, shape, kind, by_columns, content = self.state
+        content = content.encode("latin1") if isinstance(content, str) else content  # as Python 2 wrote bytes
+        if not isinstance(kind, PickledType) or not isinstance(content, bytes) or not isinstance(shape, tuple):
+            raise ValueError("an array of other parts than shape, type and bytes")
+        if not all(isinstance(side, int) and side >= 0 for side in shape) or len(shape) > MOST_SIDES:
+            raise ValueError(f"an array of shape {str(shape)[:80]}")
+        flat = np.frombuffer(content, kind.numpy())
+        return flat.reshape(shape, order="F" if by_columns else "C").copy("K")
+
+
+NUMBERS = re.compile("[iuf][1248]|b1")  # codes of NumPy's types
+MOST_SIDES = 32  # dimensions, NumPy's own limit before its version 2
+
+
+def text_of(key: Any) -> str:
+    """A key of the dictionary, as Python 2 or 3 wrote it; of another kind, that kind: no key that is asked for."""
+    return (
+        key.decode("latin1") if isinstance(key, bytes) else key if isinstance(key, str) else f"<{type(key).__name__}>"
+    )
+
+
+def array_of(value: Any, path: Path) -> Any:
+    """A value of the dictionary, an array where it was one. Raises `ValueError` for an array of anything but plain numbers."""
+    try:
+        return value.numpy() if isinstance(value, PickledArray) else value
+    except (ValueError, TypeError, UnicodeError) as error:
+        raise ValueError(f"{path}: not a pickle of arrays and lists ({error})") from error
+
+
+def _bytes_of(text: Any, encoding: str = "latin1") -> bytes:
     """Python 3 writes bytes for Python 2 as a text to encode."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}, which is refused")
+    if encoding != "latin1" or not isinstance(text, str):
+        raise pickle.UnpicklingError(
+            f"it asks for the encoding {encoding!r} of a {type(text).__name__}, which is refused"
+        )
     return text.encode("latin1")
 
 
-_reconstruct: Callable[..., Any] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]  # makes an empty array
-# What a pickled array of numbers consists of; numpy 2 has moved one of them.
+# What a pickled array of numbers consists of; numpy 2 has moved one of them. None is NumPy's own.
 PLAIN: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): PickledArray,
+    ("numpy._core.multiarray", "_reconstruct"): PickledArray,
+    ("numpy", "ndarray"): PickledArray,
+    ("numpy", "dtype"): PickledType,
     ("_codecs", "encode"): _bytes_of,
 }
 

@@ -10,9 +10,11 @@ images in subfolders, ids from 0, no `iscrowd` or `area`, categories in any orde
 
 import importlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +22,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from longtake.datasets.annotations import read_json
+from longtake.datasets.annotations import read_json, rows_of
+from longtake.datasets.findings import looked_at
+from longtake.datasets.folders import nearby
 from longtake.datasets.listing import shown
 from longtake.datasets.oddities import odd_pictures
-from longtake.datasets.pictures import opened
+from longtake.datasets.pictures import read_picture
 
 HOW_TO_GET = (
     "COCO 2017: train2017.zip, val2017.zip and annotations_trainval2017.zip (images.cocodataset.org) under the data root; "
@@ -42,6 +46,9 @@ Look = Callable[["COCO", str, dict[str, Any]], None]
 
 def nothing_more(data: "COCO", split: str, content: dict[str, Any]) -> None:
     """Accept any annotations that fit."""
+
+
+LARGEST_PIXEL = 1 << 24  # beyond any picture; a larger number is none that somebody has measured
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,7 @@ class COCO:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected annotations, train2017, val2017 in it). {HOW_TO_GET}"]
         if not (self.root / "annotations").is_dir():
-            inner = next((p.parent for p in sorted(self.root.glob("**/annotations"))), None)
-            hint = f"; did you mean {inner}?" if inner else ""
+            hint = nearby(self.root, "annotations")
             raise ValueError(f"{self.root}: no annotations in it, expected the folder coco itself{hint}")
         contents = {split: self.read(split) for split in splits}
         if len({json.dumps(self._check_split(split, content)) for split, content in contents.items()}) > 1:
@@ -82,6 +88,7 @@ class COCO:
                 if lacks := [key for key in keys if item.get(key) in (None, [], "")]:
                     raise ValueError(f"{place}: {kind} {item.get('id')} has no {', '.join(lacks)}")
         check_numbers(content, place)
+        refuse_segmentations(content["annotations"], place)
         if absent := absent_below(self.images(split), [image["file_name"] for image in content["images"]]):
             raise ValueError(f"{place}: {len(absent)} of {len(content['images'])} images missing: {absent[:3]}")
         images, classes = ({item["id"] for item in content[key]} for key in ("images", "categories"))
@@ -98,11 +105,12 @@ class COCO:
         content = read_json(self.annotation_file(split), list(KEYS))
         if absent := [key for key in KEYS if not content[key]]:
             raise ValueError(f"{self.annotation_file(split)}: no {', '.join(absent)} in it, expected {', '.join(KEYS)}")
+        refuse_rows(content, self.annotation_file(split))
         return completed(content, self.annotation_file(split))
 
-    def validate(self, splits: Sequence[str]) -> list[str]:
+    def validate(self, splits: Sequence[str], progress: bool = False) -> list[str]:
         """List what is odd: another number of images than the original's, other sizes, boxes out of the image, ids twice,
-        `odd_habits`."""
+        `odd_habits`. `Wrong` are images that cannot be decoded."""
         found = []
         for split in splits:
             content = self.read(split)
@@ -112,15 +120,13 @@ class COCO:
                 found.append(f"{split}: an id of annotations is there twice")
             found += self.odd_habits(split, content)
             sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
-            for image in content["images"]:
-                with opened(self.images(split) / image["file_name"]) as picture:
-                    if picture.size != sizes[image["id"]]:
-                        found.append(f"{split}/{image['file_name']}: not as large as its annotation says")
+            found += looked_at(partial(odd_size, self, split), content["images"], f"images of {split}", progress)
             for annotation in content["annotations"]:
                 x, y, w, h = annotation["bbox"]
                 width, height = sizes[annotation["image_id"]]
                 if x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1:
                     found.append(f"{split}: the box of annotation {annotation['id']} reaches beyond its image")
+            found += without_area(content["annotations"], split)
         return found
 
     def odd_habits(self, split: str, content: Mapping[str, Any]) -> list[str]:
@@ -149,6 +155,108 @@ def absent_below(folder: Path, names: Sequence[str]) -> list[str]:
     folders = {os.path.dirname(name) for name in names}  # listed once each
     there = {below: set(os.listdir(folder / below)) if (folder / below).is_dir() else set() for below in folders}
     return [name for name in names if os.path.basename(name) not in there[os.path.dirname(name)]]
+
+
+def refuse_rows(content: Mapping[str, Any], place: Path) -> None:
+    """Raise `ValueError` for lists of anything but objects, ids that are no numbers, names and sizes that are none."""
+    whole = {kind: {key: TYPES[key] for key in keys if key in TYPES} for kind, keys in KEYS.items()}
+    for kind, fields in whole.items():
+        for row in rows_of(content, kind, {}, place):
+            if lacks := [key for key in fields if key in row and not is_a(row[key], fields[key])]:
+                raise ValueError(
+                    f"{place}: {kind} {str(row.get('id'))[:20]} has the {lacks[0]} {str(row[lacks[0]])[:40]!r}, expected "
+                    f"{TYPES[lacks[0]]}"
+                )
+        if len({type(row.get("id")) for row in content[kind]}) > 1:
+            raise ValueError(f"{place}: the ids of {kind} are numbers and texts, expected one kind")
+
+
+def is_a(value: Any, what: str) -> bool:
+    """Whether a value is what TYPES asks for; what is empty is missing, which is said elsewhere."""
+    if value in (None, [], "") or what == BOX:
+        return not value or (isinstance(value, list) and len(value) == 4 and all(map(is_pixel, value)))
+    if what == NUMBER:
+        return is_pixel(value)
+    if what == AREA:
+        return type(value) in (int, float, bool) and math.isfinite(value)
+    named = isinstance(value, str) and "\0" not in value and len(value) <= LONGEST_NAME
+    return named or (what == ID and type(value) is int)
+
+
+def is_pixel(value: Any) -> bool:
+    """Whether a value is a number that a pixel can have."""
+    return type(value) in (int, float) and abs(value) <= LARGEST_PIXEL
+
+
+BOX, NUMBER = "four numbers of pixels: x, y, width, height", "a number of pixels"
+ID, NAME, AREA = "a whole number", "a name", "a finite number"
+LONGEST_NAME = 1000
+TYPES = {
+    "id": ID, "image_id": ID, "category_id": ID, "width": NUMBER, "height": NUMBER, "bbox": BOX, "area": AREA, "iscrowd": AREA,
+    "file_name": NAME, "name": NAME,
+}  # fmt: skip
+
+
+def refuse_segmentations(annotations: Iterable[Mapping[str, Any]], place: Path) -> None:
+    """Raise `ValueError` for a mask that is neither polygons nor run lengths: what draws it writes beside its memory."""
+    for annotation in annotations:
+        if not is_segmentation(annotation["segmentation"]):
+            raise ValueError(
+                f"{place}: the segmentation of annotation {annotation['id']} is {str(annotation['segmentation'])[:60]}, expected "
+                "polygons of three corners or more, or run lengths that fill the image"
+            )
+
+
+def is_segmentation(found: Any) -> bool:
+    """Whether this is a list of polygons, [x0, y0, x1, y1, ...], or {size, counts}."""
+    if isinstance(found, list):
+        try:
+            return all(len(p) >= 6 and len(p) % 2 == 0 and max(map(abs, p)) <= LARGEST_PIXEL for p in found)
+        except TypeError:
+            return False
+    if not isinstance(found, dict):
+        return False
+    size, counts = found.get("size"), found.get("counts")
+    if (
+        not isinstance(size, list)
+        or len(size) != 2
+        or not all(type(side) is int and 0 < side < 1 << 16 for side in size)
+    ):
+        return False
+    lengths = run_lengths_of(counts) if isinstance(counts, str) else counts
+    sound = isinstance(lengths, list) and all(type(n) is int and n >= 0 for n in lengths)
+    return sound and sum(lengths) == size[0] * size[1]
+
+
+def run_lengths_of(text: str) -> list[int]:
+    """The lengths that COCO's compressed text says (rleFrString of its API: 5 bits a character, differences from the third on)."""
+    lengths: list[int] = []
+    place = 0
+    while place < len(text):
+        value = shift = 0
+        more = True
+        while more and place < len(text):
+            bits = ord(text[place]) - 48
+            value |= (bits & 0x1F) << shift
+            more, place, shift = bool(bits & 0x20), place + 1, shift + 5
+            if not more and bits & 0x10:
+                value -= 1 << shift
+        lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
+    return lengths
+
+
+def odd_size(data: COCO, split: str, image: Mapping[str, Any]) -> list[str]:
+    """Say that a picture is not as large as its annotation says. Raises `UnreadableImage` for one that cannot be decoded."""
+    size = read_picture(data.images(split) / image["file_name"]).size
+    if size == (image["width"], image["height"]):
+        return []
+    return [f"{split}/{image['file_name']}: not as large as its annotation says"]
+
+
+def without_area(annotations: Iterable[Mapping[str, Any]], split: str) -> list[str]:
+    """List boxes that are empty."""
+    empty = (annotation["id"] for annotation in annotations if not min(annotation["bbox"][2:]) > 0)
+    return [f"{split}: the box of annotation {number} has no area" for number in empty]
 
 
 def classes_of(content: Mapping[str, Any]) -> dict[int, str]:

@@ -13,6 +13,7 @@ Known of the original (2017, val): 30 sequences, 61 objects, 1999 frames; most f
 from collections.abc import Collection, Iterable
 from collections.abc import Sequence as PathsInOrder
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import below
+from longtake.datasets.findings import Wrong, looked_at
+from longtake.datasets.folders import nearby
 from longtake.datasets.listing import by_stem, in_order, lines_of, natural, shown
 from longtake.datasets.oddities import odd_pictures
 from longtake.datasets.palette import PALETTE
-from longtake.datasets.pictures import mask_numbers, opened
+from longtake.datasets.pictures import UnreadableImage, mask_numbers, opened, read_picture
 
 VOID = 255
 EXPECTED = {
@@ -68,31 +71,23 @@ class DAVIS:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected JPEGImages, Annotations, ImageSets in it). {HOW_TO_GET}"]
         if not (self.root / "JPEGImages").is_dir():
-            inner = next((p.parent for p in sorted(self.root.glob("**/JPEGImages"))), None)
-            hint = f"; did you mean {inner}?" if inner else ""
+            hint = nearby(self.root, "JPEGImages")
             raise ValueError(f"{self.root}: no JPEGImages in it, expected the folder DAVIS itself{hint}")
         for sequence in self.sequences():
             self.mask(sequence.masks[0])
         return []
 
-    def validate(self) -> list[str]:
+    def validate(self, progress: bool = False) -> list[str]:
         """List what is odd: another number of sequences than the original's, frames that are not as large as their masks.
 
-        Raises `ValueError` for masks that cannot be scored.
+        `Wrong` are frames and masks that cannot be decoded, and masks that cannot be scored.
         """
         found, sequences = [], self.sequences()
         year = OWN_LISTS if self.list_file.parent.name == self.resolution else self.year
         expected = EXPECTED.get((year, self.split))
         if expected not in (None, len(sequences)):
             found.append(f"{self.list_file.name}: {len(sequences)} sequences, the original has {expected}")
-        for sequence in sequences:
-            truth = self.truth(sequence)
-            found += odd_numbers(sequence, truth)
-            height, width = truth.shape[1:]
-            for path in sequence.frames:
-                with opened(path) as image:
-                    if image.size != (width, height):
-                        found.append(f"{path}: {image.size[0]} x {image.size[1]}, its mask {width} x {height}")
+        found += looked_at(partial(odd_frames, self), sequences, "sequences", progress)
         return found + odd_pictures((path for sequence in sequences for path in sequence.frames), self.split)
 
     def sequences(self) -> list[Sequence]:
@@ -239,6 +234,21 @@ def odd_numbers(sequence: Sequence, truth: UInt8[np.ndarray, "t h w"]) -> list[s
         )
     if empty := [p.name for p, mask in zip(sequence.masks, truth, strict=True) if not objects_in(mask)]:
         found.append(f"{sequence.name}: {len(empty)} masks have no object: {shown(empty)}")
+    return found
+
+
+def odd_frames(data: DAVIS, sequence: Sequence) -> list[str]:
+    """List frames that are not as large as their masks or cannot be decoded (`Wrong`). Raises `ValueError` as `truth` does."""
+    truth = data.truth(sequence)
+    (height, width), found = truth.shape[1:], odd_numbers(sequence, truth)
+    for path in sequence.frames:
+        try:
+            size = read_picture(path).size
+        except UnreadableImage as error:
+            found.append(Wrong(error))
+            continue
+        if size != (width, height):
+            found.append(f"{path}: {size[0]} x {size[1]}, its mask {width} x {height}")
     return found
 
 

@@ -25,9 +25,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import below
+from longtake.datasets.findings import Wrong, looked_at
+from longtake.datasets.folders import nearby
 from longtake.datasets.listing import by_stem, in_order, lines_of
 from longtake.datasets.oddities import odd_pictures
-from longtake.datasets.pictures import opened
+from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 
 SPLITS = ("train", "val", "test")
 EXPECTED = {"train": 9335, "val": 180, "test": 180}  # sequences of the original
@@ -100,28 +102,19 @@ class GOT10k:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected {', '.join(SPLITS)} in it). {HOW_TO_GET}"]
         if not self.list_file.parent.is_dir():
-            nearby = [self.root.parent, *(p.parent for p in sorted(self.root.glob(f"*/{self.split}")) if p.is_dir())]
-            if inner := next((p for p in nearby if (p / self.split / "list.txt").is_file()), None):
-                raise ValueError(
-                    f"{self.root}: no {self.split}/list.txt in it, expected the folder GOT-10k; did you mean {inner}?"
-                )
+            if hint := nearby(self.root, f"{self.split}/list.txt"):
+                raise ValueError(f"{self.root}: no {self.split}/list.txt in it, expected the folder GOT-10k{hint}")
             return [f"no folder {self.root / self.split} (expected list.txt in it). {HOW_TO_GET}"]
         self.tracks()
         return []
 
-    def validate(self) -> list[str]:
-        """List what is odd: another number of sequences than the original's, known defects, frames of another size."""
+    def validate(self, progress: bool = False) -> list[str]:
+        """List what is odd: another number of sequences than the original's, known defects, frames of another size, boxes beside
+        the picture. `Wrong` are frames that cannot be decoded."""
         found, tracks = [], self.tracks()
         if len(tracks) != EXPECTED.get(self.split) and tracks[0].name.startswith("GOT-10k_"):
             found.append(f"{self.split}: {len(tracks)} sequences, the original has {EXPECTED.get(self.split)}")
-        for track in tracks:
-            if track.name in DOUBTFUL:
-                found.append(f"{track.name}: {DOUBTFUL[track.name]} (known of the original)")
-            for t in range(track.num_frames):
-                if (size := _size(track.frame(t))) != track.resolution:
-                    known = " (known of the original)" if track.name in CHANGES_RESOLUTION else ""
-                    found.append(f"{track.frame(t)}: {_by(size)}, meta_info.ini says {_by(track.resolution)}{known}")
-                    break
+        found += looked_at(odd_track, tracks, f"sequences of {self.split}", progress)
         return found + odd_pictures((track.frame(t) for track in tracks for t in range(track.num_frames)), self.split)
 
     def tracks(self) -> list[Track]:
@@ -145,7 +138,7 @@ class GOT10k:
             raise ValueError(f"{folder}: no such sequence, but {self.list_file} names it")
         frames = by_stem(folder)
         num_frames = len(frames)
-        boxes, hidden = read_numbers(folder / "groundtruth.txt", 4), self.split == HIDDEN_TRUTH
+        boxes, hidden = finite(read_numbers(folder / "groundtruth.txt", 4), folder), self.split == HIDDEN_TRUTH
         expected = 1 if hidden else num_frames
         if num_frames == 0 or len(boxes) != expected:
             raise ValueError(
@@ -171,6 +164,39 @@ def numbering_of(sequence: str, files: Sequence[str]) -> Numbering:
     if lacks := [name for name in expected if name not in set(files)]:
         raise ValueError(f"{sequence}: {len(files)} frames but no {lacks[0]}, expected frames from {numbering.first}")
     return numbering
+
+
+def finite(boxes: Float[np.ndarray, "n 4"], folder: Path) -> Float[np.ndarray, "n 4"]:
+    """The boxes. Raises `ValueError` where one is NaN or infinite: its frame would not count, and nobody would say so."""
+    if (lines := np.flatnonzero(~np.isfinite(boxes).all(1))).size:
+        line = int(lines[0])
+        raise ValueError(
+            f"{folder / 'groundtruth.txt'}: line {line + 1} is {boxes[line].tolist()}, expected finite numbers"
+        )
+    return boxes
+
+
+def odd_track(track: Track) -> list[str]:
+    """List known defects, frames of another size, a box beside its picture, frames that cannot be decoded (`Wrong`)."""
+    found: list[str] = []
+    if track.name in DOUBTFUL:
+        found.append(f"{track.name}: {DOUBTFUL[track.name]} (known of the original)")
+    sizes: set[tuple[int, int]] = set()
+    for t in range(track.num_frames):
+        try:
+            size = read_picture(track.frame(t)).size
+        except UnreadableImage as error:
+            found.append(Wrong(error))
+            continue
+        if size not in sizes | {track.resolution}:
+            known = " (known of the original)" if track.name in CHANGES_RESOLUTION else ""
+            found.append(f"{track.frame(t)}: {_by(size)}, meta_info.ini says {_by(track.resolution)}{known}")
+        sizes.add(size)
+    shown = track.boxes[track.visible[: len(track.boxes)]]
+    beside = (shown[:, :2] >= track.resolution).any(1) | (shown[:, :2] + shown[:, 2:] <= 0).any(1)
+    if beside.any():
+        found.append(f"{track.name}: a box of a visible object is beside its picture: {shown[beside][0].tolist()}")
+    return found
 
 
 def check_given(tracks: Iterable[Track]) -> None:

@@ -12,8 +12,10 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,10 +25,12 @@ from torch.utils.data import Dataset
 
 from longtake.datasets.content import Content, as_published, content_of, content_of_world
 from longtake.datasets.draws import drawn_from
+from longtake.datasets.findings import undecodable
+from longtake.datasets.folders import is_data, is_picture, nearby
 from longtake.datasets.mini.world import prepare
 from longtake.datasets.mini.worlds import WORLDS
 from longtake.datasets.oddities import odd_pictures
-from longtake.datasets.pictures import EXTENSIONS, IMAGENET_MEAN, IMAGENET_STD, UnreadableImage, read_picture
+from longtake.datasets.pictures import EXTENSIONS, IMAGENET_MEAN, IMAGENET_STD, read_picture
 from longtake.datasets.roots import data_root
 from longtake.files import whole
 
@@ -130,9 +134,10 @@ def find_classes(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise ValueError(f"no image folder {folder}: expected <class>/<image> in it")
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and is_data(entry.name))
     if len(classes) < 2:
-        raise ValueError(f"got {len(classes)} class folder(s) {classes} in {folder}: expected two or more")
+        loose = f"; {lying} of its images lie in no class folder" if (lying := len(list(_image_names(folder)))) else ""
+        raise ValueError(f"got {len(classes)} class folder(s) {classes} in {folder}: expected two or more{loose}")
     for name in classes:
         if next(_image_names(folder / name), None) is None:
             kinds = " ".join(EXTENSIONS)
@@ -146,25 +151,43 @@ def list_images(folder: Path, classes: Sequence[str]) -> dict[str, list[str]]:
     A long listing (ImageNet's) is kept under the data root and holds while no class folder's modification time changes.
     """
     stamps = {name: (folder / name).stat().st_mtime_ns for name in classes}
-    kept = data_root() / "listings" / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
+    kept = listing_file(folder)
     if kept.is_file():
-        listing = json.loads(kept.read_text())
-        if listing["stamps"] == stamps:
+        listing = read_listing(kept)
+        if listing.get("stamps") == stamps:
             return listing["files"]
     files = {name: sorted(_image_names(folder / name)) for name in classes}
-    settled = max(stamps.values()) < (time.time() - SETTLED_SECONDS) * 1e9
-    if settled and sum(map(len, files.values())) >= CACHE_FROM:
-        _keep(kept, {"folder": str(folder), "stamps": stamps, "files": files})
+    if settled(stamps) and sum(map(len, files.values())) >= CACHE_FROM:
+        keep_listing(kept, {"folder": str(folder), "stamps": stamps, "files": files})
     return files
+
+
+def listing_file(folder: Path, kind: str = "") -> Path:
+    """Where a listing of a folder is kept."""
+    return data_root() / "listings" / f"{kind}{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
+
+
+def read_listing(path: Path) -> dict[str, Any]:
+    """A listing that was kept; {} where it is damaged."""
+    try:
+        listing = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return {}
+    return listing if isinstance(listing, dict) and {"stamps", "files"} <= listing.keys() else {}
+
+
+def settled(stamps: Mapping[str, int]) -> bool:
+    """Whether folders, whose modification times these are, have not changed just now."""
+    return max(stamps.values()) < (time.time() - SETTLED_SECONDS) * 1e9
 
 
 def _image_names(folder: Path) -> Iterator[str]:
     for entry in os.scandir(folder):
-        if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith("."):
+        if is_picture(entry.name) and not entry.is_dir():
             yield entry.name
 
 
-def _keep(path: Path, listing: dict) -> None:
+def keep_listing(path: Path, listing: dict) -> None:
     try:
         with whole(path) as part:
             part.write_text(json.dumps(listing))
@@ -183,26 +206,25 @@ def missing_splits(root: str | None, splits: Sequence[str]) -> list[str]:
     folders = [_root_folder(root) / split for split in splits]
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
-        return [f"no image folder {folder} (expected <class>/<image> in it). {HOW_TO_GET}" for folder in missing]
+        hint = nearby(_root_folder(root), splits[0])
+        return [f"no image folder {folder} (expected <class>/<image> in it{hint}). {HOW_TO_GET}" for folder in missing]
     first, *others = [(folder, find_classes(folder)) for folder in folders]
     for folder, classes in others:
         _check_same_classes(*first, folder, classes)
     return []
 
 
-def odd_splits(root: str | None, splits: Sequence[str]) -> list[str]:
-    """List what is odd: images that do not decode or are read in a way of their own (`odd_pictures`); with ImageNet's 1000 classes,
-    other numbers of images than the original's."""
+def odd_splits(root: str | None, splits: Sequence[str], progress: bool = False) -> list[str]:
+    """List what is odd: classes of one image, pictures that are read in a way of their own (`odd_pictures`); with ImageNet's 1000
+    classes, other numbers of images than the original's. `Wrong` are images that cannot be decoded."""
     found = []
     for split, folder in zip(splits, open_splits(root, splits, eval_transform()), strict=True):
         if len(folder.classes) == IMAGENET_CLASSES and len(folder) != IMAGENET_IMAGES.get(split, len(folder)):
             found.append(f"{split}: {len(folder)} images, ImageNet-1k has {IMAGENET_IMAGES[split]}")
-        for path, _ in folder.samples:
-            try:
-                read_picture(path)
-            except UnreadableImage as error:
-                found.append(str(error))
-        found += odd_pictures((path for path, _ in folder.samples), split)
+        paths = [path for path, _ in folder.samples]
+        found += [f"{split}: class {name!r} has one image" for name in lonely_classes(Path(folder.root))]
+        found += undecodable(read_picture, paths, f"images of {split}", progress)
+        found += odd_pictures(paths, split)
     return found
 
 
@@ -216,6 +238,21 @@ def content_of_splits(root: str | None, splits: Sequence[str]) -> Content:
     all_classes = all(found[-1][1] + 1 == IMAGENET_CLASSES for found in images.values())
     original = as_published(counts, {"imagenet1k": IMAGENET_IMAGES}) if all_classes else None
     return content_of(folder, counts, [path for found in images.values() for path, _ in found], original=original)
+
+
+def lonely_classes(folder: Path) -> list[str]:
+    """Classes of a split that have one image."""
+    return [name for name in find_classes(folder) if len(list(islice(_image_names(folder / name), 2))) == 1]
+
+
+def enough_images(root: str | None, split: str, held_out: bool) -> list[str]:
+    """Nothing is missing. Raises `ValueError` for classes with one image, where one of each class is held out."""
+    if held_out and root not in WORLDS and (lonely := lonely_classes(_root_folder(root) / split)):
+        raise ValueError(
+            f"{_root_folder(root) / split}: {len(lonely)} classes have one training image, expected two or more, as one is held "
+            f"out: {lonely[:3]}"
+        )
+    return []
 
 
 def _check_same_classes(folder: Path, classes: list[str], other_folder: Path, other_classes: list[str]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from longtake.datasets.annotations import below, read_json
+from longtake.datasets.annotations import below, parsed, read_json, rows_of
 from longtake.datasets.labelled import FileImages, ImageSet, counted_from
 
 FOLDER = "train_val2018"
@@ -38,7 +38,7 @@ class INat18(ImageSet):
 
     def open(self, split: str) -> FileImages:
         path = self.root / f"{split}2018.json"
-        content = read_json(path, ["images", "annotations", "categories"])
+        content = checked(read_json(path, ["images", "annotations", "categories"]), path)
         category = {entry["image_id"]: entry["category_id"] for entry in content["annotations"]}
         images = content["images"]
         if unlabelled := [image["file_name"] for image in images if image["id"] not in category]:
@@ -51,9 +51,22 @@ class INat18(ImageSet):
     def _classes(self, categories: Sequence[dict[str, Any]]) -> list[str]:
         """Names by id: those of categories.json where it is there, since the competition's own lists hide them."""
         path = self.root / "categories.json"
-        known = json.loads(path.read_text()) if path.is_file() else categories
-        names = {entry["id"]: str(entry["name"]) for entry in known}
+        known = named_categories(path) if path.is_file() else categories
+        names = {entry["id"]: str(entry.get("name", entry["id"])) for entry in known}
         return [names.get(number, str(number)) for number in range(len(categories))]
+
+
+def checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The lists of a split. Raises `ValueError` for entries that are not what they should be."""
+    rows_of(content, "images", {"id": int | str, "file_name": str}, path)
+    rows_of(content, "annotations", {"image_id": int | str, "category_id": int}, path)
+    rows_of(content, "categories", {"id": int}, path)
+    return content
+
+
+def named_categories(path: Path) -> list[dict[str, Any]]:
+    """The categories of categories.json, a list. Raises `ValueError` for anything else."""
+    return rows_of({"categories": parsed(path)}, "categories", {"id": int, "name": str | int}, path)
 
 
 def write_inat18(

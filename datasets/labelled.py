@@ -15,8 +15,10 @@ import numpy as np
 from jaxtyping import Int, Integer, UInt8
 from PIL import Image
 
+from longtake.datasets.findings import undecodable
+from longtake.datasets.folders import nearby
 from longtake.datasets.oddities import odd_pictures
-from longtake.datasets.pictures import UnreadableImage, read_picture
+from longtake.datasets.pictures import read_picture
 
 NAMED = 3  # of the images that are missing
 
@@ -106,9 +108,7 @@ class ImageSet(ABC):
         lacks = [name for name in needed if not (self.root / name).exists()]
         if not lacks:
             return []
-        inner = next(iter(sorted(self.root.glob(f"*/{lacks[0]}"))), None)
-        hint = f" Did you mean root={str(inner).removesuffix(lacks[0]).rstrip('/')}?" if inner else ""
-        return [f"{self.root}: {', '.join(lacks)} missing.{hint} {self.how_to_get}"]
+        return [f"{self.root}: {', '.join(lacks)} missing{nearby(self.root, lacks[0])}. {self.how_to_get}"]
 
     def open_all(self, splits: Sequence[str]) -> list[LabelledImages]:
         """The splits. Raises `ValueError` for what is missing or wrong: files, images that are listed, classes that differ."""
@@ -124,9 +124,9 @@ class ImageSet(ABC):
             raise ValueError(f"{self.root}: {' and '.join(splits)} list different classes, expected the same")
         return opened
 
-    def validate(self, splits: Sequence[str]) -> list[str]:
-        """List what is odd: numbers of images other than the original's, classes without an image, images that cannot be decoded
-        or are read in a way of their own (`odd_pictures`), or are in two splits."""
+    def validate(self, splits: Sequence[str], progress: bool = False) -> list[str]:
+        """List what is odd: numbers of images other than the original's, classes with no image or one, images that are read in a
+        way of their own (`odd_pictures`) or are in two splits. `Wrong` are images that cannot be decoded."""
         found, seen = [], dict[str, str]()
         for split, images in zip(splits, self.open_all(splits), strict=True):
             if len(images) != self.expected[split]:
@@ -134,9 +134,10 @@ class ImageSet(ABC):
             if empty := sorted(set(range(len(images.classes))) - set(images.labels.tolist())):
                 names = [images.classes[label] for label in empty[:NAMED]]
                 found.append(f"{split}: {len(empty)} of {len(images.classes)} classes have no image: {names}")
+            found += of_one_image(images, split)
             found += [f"{item}: in {split} and in {seen[item]}" for item in images.items if item in seen]
             seen |= dict.fromkeys(images.items, split)
-            found += _undecodable(images)
+            found += undecodable(images.image, range(len(images)), f"images of {split}", progress)
             found += odd_pictures(_files(images), split)
         return found
 
@@ -146,14 +147,11 @@ def _files(images: LabelledImages) -> Iterator[Path]:
     return (images.root / item for item in images.items) if isinstance(images, FileImages) else iter(())
 
 
-def _undecodable(images: LabelledImages) -> list[str]:
-    found = []
-    for index in range(len(images)):
-        try:
-            images.image(index)
-        except UnreadableImage as error:
-            found.append(str(error))
-    return found
+def of_one_image(images: LabelledImages, split: str) -> list[str]:
+    """Say how many classes have one image."""
+    counts = np.bincount(images.labels, minlength=len(images.classes))
+    names = [images.classes[label] for label in np.flatnonzero(counts == 1).tolist()]
+    return [f"{split}: {len(names)} of {len(images.classes)} classes have one image: {names[:NAMED]}"] if names else []
 
 
 def counted_from(first: int, numbers: Integer[np.ndarray, "n"], num_classes: int, where: Path) -> Int[np.ndarray, "n"]:

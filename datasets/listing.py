@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from longtake.datasets.folders import is_data, read_names
 from longtake.datasets.pictures import EXTENSIONS
 
 NAMED = 3  # of many names
@@ -28,7 +29,7 @@ def by_stem(folder: Path, extensions: Sequence[str] = EXTENSIONS) -> dict[str, P
     found: dict[str, Path] = {}
     for file in sorted(os.listdir(folder)) if folder.is_dir() else []:
         stem, extension = os.path.splitext(file)
-        if extension.lower() not in extensions or file.startswith("."):
+        if extension.lower() not in extensions or not is_data(file):
             continue
         if stem in found:
             raise ValueError(f"{folder}: {found[stem].name} and {file} have the same name, expected one file of each")
@@ -49,7 +50,7 @@ def lines_of(path: Path) -> list[str]:
     """Names in a list, one a line. Raises `ValueError` when there is no list, none in it, or one of them twice."""
     if not path.is_file():
         raise ValueError(f"{path}: no such list")
-    return once([line.strip() for line in path.read_text().splitlines() if line.strip()], path)
+    return once([line.strip() for line in read_names(path).splitlines() if line.strip()], path)
 
 
 def once(names: list[str], path: Path) -> list[str]:

@@ -6,9 +6,12 @@ classes); `task=check_data` and the plan count those that a viewer would turn. T
 file the first is read, and greys of more than 8 bits are scaled by their own depth.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from struct import error as StructError
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -19,6 +22,13 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's reference 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # What a picture file's name ends in: torchvision's IMG_EXTENSIONS (tested), without importing it.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# Pillow warns above it and refuses twice as many pixels, a file that would unpack into all memory. Its own limit, 89 million, is
+# below pictures that people have (scans, panoramas); twice this one is OpenCV's (CV_IO_MAX_IMAGE_PIXELS, 2^30).
+Image.MAX_IMAGE_PIXELS = 1 << 29
+# What Pillow raises for files that are missing, cut, broken or too large, beside ValueError: it depends on the byte.
+UNREADABLE = (
+    OSError, SyntaxError, EOFError, StructError, LookupError, ArithmeticError, TypeError, MemoryError, Image.DecompressionBombError,
+)  # fmt: skip
 
 
 class UnreadableImage(ValueError):
@@ -35,7 +45,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except (OSError, SyntaxError) as error:
+    except UNREADABLE as error:
+        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+    except ValueError as error:
+        if str(path) in str(error):  # the block's own
+            raise
         raise UnreadableImage(f"cannot read the image {path}: {error}") from error
 
 
@@ -43,8 +57,8 @@ def read_picture(path: str | Path) -> Image.Image:
     """A picture file as RGB. Raises `UnreadableImage` where it cannot be decoded."""
     try:
         with open(path, "rb") as file:
-            return by_depth(as_stored(Image.open(file))).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for missing, cut and broken files
+            return by_depth(as_stored(Image.open(whole_picture(file)))).convert("RGB")
+    except (*UNREADABLE, ValueError) as error:
         raise UnreadableImage(f"cannot read the image {path}: {error}") from error
 
 
@@ -112,6 +126,33 @@ def mask_numbers(image: Image.Image, path: Path, what: str) -> UInt8[np.ndarray,
     if numbers.max() > 255:
         raise ValueError(f"{path}: got number {numbers.max()}, expected {what}, 255 at most")
     return numbers.astype(np.uint8, copy=False)
+
+
+JPEG_BEGINS, SCAN_BEGINS, JPEG_ENDS = b"\xff\xd8\xff", 0xDA, b"\xff\xd9"
+
+
+def whole_picture(file: BinaryIO) -> BinaryIO:
+    """The file, from its beginning. Raises `OSError` for a JPEG that ends before its pixels do.
+
+    Decoders fill up what is missing with grey, and say nothing where a broken download has left zeros instead.
+    """
+    if file.read(3) == JPEG_BEGINS:
+        file.seek(-2, os.SEEK_END)
+        if file.read() != JPEG_ENDS:  # bytes may follow the end, such as a phone's second picture
+            file.seek(0)
+            if not _has_end(file.read()):
+                raise OSError("the file is cut: there is no end of a JPEG in it")
+    file.seek(0)
+    return file
+
+
+def _has_end(content: bytes) -> bool:
+    """Whether a JPEG's end follows the beginning of its pixels: a small picture in the headers has an end of its own."""
+    place = 2
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != bytes([SCAN_BEGINS]):
+        length = int.from_bytes(content[place + 2 : place + 4], "big")
+        place += 2 + length if content[place + 1 : place + 2] != b"\xff" else 1  # any number of FF may fill up
+    return content.find(JPEG_ENDS, place) >= 0
 
 
 def normalize(x: Float[Tensor, "*b 3 h w"], std: Sequence[float] = IMAGENET_STD) -> Float[Tensor, "*b 3 h w"]:

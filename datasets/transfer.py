@@ -33,10 +33,10 @@ def missing_images(layout: str, root: str | None, splits: Sequence[str]) -> list
     return missing_splits(root, splits) if found is None else found.missing(splits)
 
 
-def odd_images(layout: str, root: str | None, splits: Sequence[str]) -> list[str]:
+def odd_images(layout: str, root: str | None, splits: Sequence[str], progress: bool = False) -> list[str]:
     """List what is odd about images that are there, after looking at every one of them."""
     found = _set(layout, root)
-    return odd_splits(root, splits) if found is None else found.validate(splits)
+    return odd_splits(root, splits, progress) if found is None else found.validate(splits, progress)
 
 
 def open_images(

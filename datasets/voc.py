@@ -9,10 +9,12 @@ Known of the originals: Main/trainval 2012 has 11 540 images, Segmentation/val 1
 only; boxes count pixels from 1, both ends inclusive.
 """
 
+import contextlib
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +23,12 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import below
+from longtake.datasets.findings import looked_at
+from longtake.datasets.folders import nearby, read_names
 from longtake.datasets.listing import once, picture_named
 from longtake.datasets.oddities import empty_masks, odd_pictures
 from longtake.datasets.palette import PALETTE
-from longtake.datasets.pictures import mask_numbers, opened
+from longtake.datasets.pictures import mask_numbers, opened, read_picture
 
 VOID = 255
 FLAG = re.compile(
@@ -69,8 +73,7 @@ class VOC:
         if not self.root.is_dir():
             return [f"no folder {self.root} (expected JPEGImages, Annotations, ImageSets in it). {HOW_TO_GET}"]
         if not (self.root / "JPEGImages").is_dir():
-            inner = next((p.parent for p in sorted(self.root.glob("**/JPEGImages"))), None)
-            hint = f"; did you mean {inner}?" if inner else ""
+            hint = nearby(self.root, "JPEGImages")
             raise ValueError(f"{self.root}: no JPEGImages in it, expected the folder VOC2012 itself{hint}")
         for name in lists:
             names = self.names(name)
@@ -84,42 +87,31 @@ class VOC:
                 )
         return []
 
-    def validate(self, lists: Sequence[str]) -> list[str]:
-        """List what is odd: lists of another length than the original's, annotations and masks that do not fit their images."""
+    def validate(self, lists: Sequence[str], progress: bool = False) -> list[str]:
+        """List what is odd: lists of another length than the original's, boxes that do not fit, masks without an object.
+
+        `Wrong` are images and masks that cannot be decoded, annotations that cannot be read, masks of another size.
+        """
         found = []
         for image_list in lists:
             names = self.names(image_list)
             expected = EXPECTED.get((self.root.name, image_list))
             if expected not in (None, len(names)):
                 found.append(f"{image_list}: {len(names)} images, the original has {expected}")
-            segmented = image_list.startswith("Segmentation")
-            void = not segmented
-            for name in names:
-                with opened(self.image(name)) as image:
-                    width, height = image.size
-                boxes = self.boxes(name).boxes
-                if (boxes < 0).any() or (boxes > [width, height, width, height]).any():
-                    found.append(f"{name}: a box reaches beyond the image of {width} x {height}")
-                if not segmented:
-                    continue
-                mask = self.mask(name)
-                void = void or VOID in mask
-                if mask.shape != (height, width):
-                    found.append(f"{name}: the mask is not as large as the image")
-            if not void:
-                found.append(
-                    f"{image_list}: no mask has a void pixel ({VOID}), the original's objects have borders of them"
-                )
-            found += odd_pictures((self.image(name) for name in names), image_list)
-            found += empty_masks((self.mask_file(name) for name in names if segmented), image_list)
-        return found
+            if image_list.startswith("Segmentation"):
+                found += looked_at(partial(odd_mask, self), names, f"masks of {image_list}", progress)
+                found += without_void(self, names, image_list)
+                found += empty_masks(map(self.mask_file, names), image_list)
+            found += odd_pictures(map(self.image, names), image_list)
+        every = list(dict.fromkeys(name for image_list in lists for name in self.names(image_list)))
+        return found + looked_at(partial(odd_boxes, self), every, "images and boxes", progress)
 
     def names(self, image_list: str) -> list[str]:
         """Names in `ImageSets/<image_list>.txt`. Raises `ValueError` when it is not there, empty, or has a name twice."""
         path = self.root / "ImageSets" / f"{image_list}.txt"
         if not path.is_file():
             raise ValueError(f"{path}: no such image list")
-        names = [FLAG.sub("", line.strip()) for line in path.read_text().splitlines() if line.strip()]
+        names = [FLAG.sub("", line.strip()) for line in read_names(path).splitlines() if line.strip()]
         return below(once(names, path), path)
 
     def image(self, name: str) -> Path:
@@ -144,6 +136,36 @@ class VOC:
             return mask_numbers(image, path, "class numbers")
 
 
+def odd_boxes(voc: VOC, name: str) -> list[str]:
+    """List boxes of an image that reach beyond it, or are empty. Raises `ValueError` for what cannot be read."""
+    width, height = read_picture(voc.image(name)).size
+    boxes, found = voc.boxes(name).boxes, []
+    if (boxes < 0).any() or (boxes > [width, height, width, height]).any():
+        found.append(f"{name}: a box reaches beyond the image of {width} x {height}")
+    if (boxes[:, 2:] <= boxes[:, :2]).any():
+        found.append(f"{name}: a box has no area")
+    return found
+
+
+def odd_mask(voc: VOC, name: str) -> list[str]:
+    """Nothing. Raises `ValueError` for a mask that cannot be read, or not be paired with its image."""
+    with opened(voc.image(name)) as image:
+        width, height = image.size
+    mask = voc.mask(name)
+    if mask.shape != (height, width):
+        raise ValueError(f"{name}: the mask is not as large as the image")
+    return []
+
+
+def without_void(voc: VOC, names: Iterable[str], image_list: str) -> list[str]:
+    """Say that no mask has a void pixel, where that is so."""
+    for name in names:
+        with contextlib.suppress(ValueError):  # said already
+            if VOID in voc.mask(name):
+                return []
+    return [f"{image_list}: no mask has a void pixel ({VOID}), the original's objects have borders of them"]
+
+
 def read_boxes(path: Path, hard: bool = True) -> Boxes:
     """See `VOC.boxes`. LOST's datasets.py: 1 is subtracted from the minima, the maxima stay, so that ends are exclusive."""
     if not path.is_file():
@@ -155,12 +177,25 @@ def read_boxes(path: Path, hard: bool = True) -> Boxes:
     if not objects:
         raise NoObject(f"{path}: no object in it; expected one <object> or more")
     kept = [o for o in objects if hard or not any(o.findtext(flag) == "1" for flag in ("truncated", "difficult"))]
-    boxes = [[round(float(o.findtext(f"bndbox/{key}") or "nan")) for key in CORNERS] for o in kept]
+    boxes = [[pixel_of(o, key, path) for key in CORNERS] for o in kept]
     corners = np.array(boxes, np.int64).reshape(-1, 4) - np.array([1, 1, 0, 0])
     return Boxes(corners, [o.findtext("name") or "" for o in kept])
 
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+LARGEST_PIXEL = 1 << 24  # beyond any picture; a larger number is none that somebody has measured
+
+
+def pixel_of(element: ET.Element, key: str, path: Path) -> int:
+    """A corner of an object's box. Raises `ValueError` for one that is missing, or no number of a pixel."""
+    text = element.findtext(f"bndbox/{key}")
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        value = float("nan")
+    if not abs(value) <= LARGEST_PIXEL:
+        raise ValueError(f"{path}: got {key} {text!r} of {element.findtext('name')!r}, expected the number of a pixel")
+    return round(value)
 
 
 @dataclass(frozen=True)

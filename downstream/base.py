@@ -86,7 +86,10 @@ class Downstream(ABC):
         return None if self.names_its_data else content_of_folder(getattr(self, "root", None))
 
     def validate(self) -> list[str]:
-        """List what is odd about data that `check` accepts, after looking at every file; [] when nothing is. Slow."""
+        """List what is odd about data that `check` accepts, after looking at every file; [] when nothing is. Slow.
+
+        Lines that are `Wrong` (datasets/findings.py) are about what `evaluate` would refuse.
+        """
         return []
 
     def check_encoder(self, encoder: Encoder) -> None:  # noqa: B027 - most take any

@@ -70,7 +70,7 @@ class CascadeMaskRCNN(DenseTuning, name="cascade_mask_rcnn"):
         return content_of_coco(self.root, (self.train_split, self.test_split))
 
     def validate(self) -> list[str]:
-        return open_coco(self.root, self.progress).validate((self.train_split, self.test_split))
+        return open_coco(self.root, self.progress).validate((self.train_split, self.test_split), self.progress)
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         data = open_coco(self.root, self.progress)

@@ -60,7 +60,7 @@ class DAVIS(Downstream, name="davis"):
         return content_of_davis(self.root, self.split, self.binary_masks)
 
     def validate(self) -> list[str]:
-        return open_davis(self.root, self.split, self.binary_masks, self.progress).validate()
+        return open_davis(self.root, self.split, self.binary_masks, self.progress).validate(self.progress)
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         folder = open_davis(self.root, self.split, self.binary_masks, self.progress)

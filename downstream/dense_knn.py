@@ -60,6 +60,10 @@ class DenseKNN(Downstream, name="dense_knn"):
     def data(self) -> Content:
         return content_of_segmentation(self.layout, self.root, (self.train_list, self.test_list))
 
+    def validate(self) -> list[str]:
+        data = open_segmentation(self.layout, self.root, self.progress)
+        return data.validate((self.train_list, self.test_list), self.progress)
+
     def check_encoder(self, encoder: Encoder) -> None:
         check_size(self.size, encoder)
 

@@ -18,6 +18,7 @@ from longtake.datasets.content import Content
 from longtake.datasets.images import (
     ImageFolder,
     content_of_splits,
+    enough_images,
     eval_transform,
     missing_splits,
     odd_splits,
@@ -44,6 +45,7 @@ class FrozenClassification(Downstream):
     """
 
     shared: ClassVar[bool] = True
+    holds_out: ClassVar[bool] = False  # some training images of each class are held out
 
     root: Place | None = None
     train_split: str = "train"
@@ -57,13 +59,14 @@ class FrozenClassification(Downstream):
 
     def check(self) -> list[str]:
         short_side(self.size, self.resize)
-        return missing_splits(self.root, (self.train_split, self.test_split))
+        missing = missing_splits(self.root, (self.train_split, self.test_split))
+        return missing or enough_images(self.root, self.train_split, self.holds_out)
 
     def data(self) -> Content:
         return content_of_splits(self.root, (self.train_split, self.test_split))
 
     def validate(self) -> list[str]:
-        return odd_splits(self.root, (self.train_split, self.test_split))
+        return odd_splits(self.root, (self.train_split, self.test_split), self.progress)
 
     def check_encoder(self, encoder: Encoder) -> None:
         check_size(self.size, encoder)

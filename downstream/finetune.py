@@ -77,7 +77,7 @@ class Finetune(Recipe, Downstream, name="finetune"):
         return content_of_images(self.layout, self.root, (self.train_split, self.test_split))
 
     def validate(self) -> list[str]:
-        return odd_images(self.layout, self.root, (self.train_split, self.test_split))
+        return odd_images(self.layout, self.root, (self.train_split, self.test_split), self.progress)
 
     def check_encoder(self, encoder: Encoder) -> None:
         check_size(self.size, encoder)

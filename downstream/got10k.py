@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from longtake.datasets.annotations import below
 from longtake.datasets.got10k import GOT10k, Track, read_numbers
 
 SUCCESS, STRICT_SUCCESS = 0.50, 0.75  # an overlap must be greater
@@ -116,7 +117,7 @@ def read_result(results: Path, track: Track) -> Float[np.ndarray, "n 4"]:
 
 def write_result(results: Path, name: str, boxes: Float[np.ndarray, "n 4"], seconds: Float[np.ndarray, " n"]) -> None:
     """The toolkit's two files of a sequence, rounded as the toolkit does (SeqTrack's own files cut off the decimals)."""
-    folder = results / name
+    folder = results / below([name], results)[0]
     folder.mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / f"{name}_001.txt", boxes, "%.3f", delimiter=",")
     np.savetxt(folder / f"{name}_time.txt", seconds, "%.8f")

@@ -47,6 +47,7 @@ class Linear(FrozenClassification, name="linear"):
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top1_paper", "top5")
+    holds_out: ClassVar[bool] = True
 
     num_blocks: int = 4  # ViT-S; 1 with avgpool for ViT-B
     avgpool: bool = False

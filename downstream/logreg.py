@@ -28,6 +28,7 @@ class LogisticRegression(FrozenClassification, name="logreg"):
     """L2-regularised multinomial logistic regression, fitted by L-BFGS in float64. Meant for up to some 50 000 images."""
 
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top5")
+    holds_out: ClassVar[bool] = True
 
     held_out: float = 0.1  # share of each class's training images that chooses the regularisation
     costs: tuple[float, float, int] = COSTS

@@ -168,7 +168,7 @@ class LOST(Downstream, name="lost"):
         return content_of_voc(self.root, self.lists)
 
     def validate(self) -> list[str]:
-        return open_voc(self.root, self.progress).validate(self.lists)
+        return open_voc(self.root, self.progress).validate(self.lists, self.progress)
 
     @property
     def lists(self) -> list[str]:

@@ -29,7 +29,8 @@ from torch import Tensor
 from longtake.backbones.vit import Tokens, cls_attention
 from longtake.console import progress_bar
 from longtake.datasets.clips import Clips
-from longtake.datasets.pictures import normalized
+from longtake.datasets.findings import undecodable
+from longtake.datasets.pictures import normalized, read_picture
 from longtake.datasets.sources.frames import Frames
 from longtake.datasets.sources.video import Video
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
@@ -84,6 +85,9 @@ class OwnVideo(Downstream, name="own_video"):
             return [str(error).split("\n")[0]]
         return []
 
+    def validate(self) -> list[str]:
+        return odd_pictures_of(self.source, self.progress)
+
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         clips = Clips(self.source.open(), 2, self.stride_seconds, skip_short=True)
         starts = clips.starts[np.unique(np.linspace(0, len(clips.starts) - 1, self.num_pairs).round().astype(int))]
@@ -115,6 +119,14 @@ class OwnVideo(Downstream, name="own_video"):
             "kmeans_overlap": cluster_overlap(first, second, self.num_clusters, self.seed),
             "object_map_overlap": map_overlap(cls_attention(tokens.q, tokens.k).double().cpu()),
         }
+
+
+def odd_pictures_of(source: Video | Frames, progress: bool) -> list[str]:
+    """`Wrong` lines about pictures that cannot be decoded; a video is looked at when its store is built."""
+    if isinstance(source, Video):
+        return []
+    paths = [path for folder in source.folders for path in folder.paths]
+    return undecodable(read_picture, paths, "pictures", progress)
 
 
 def rank_share(features: Float[Tensor, "n d"]) -> float:

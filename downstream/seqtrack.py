@@ -71,7 +71,7 @@ class SeqTrack(SeqTrackRecipe, Tracking, Downstream, name="seqtrack"):
         return content_of_got10k(self.root, (self.train_split, self.split), self.exclude)
 
     def validate(self) -> list[str]:
-        return [line for split in self.splits for line in self._open(split).validate()]
+        return [line for split in self.splits for line in self._open(split).validate(self.progress)]
 
     def check_encoder(self, encoder: Encoder) -> None:
         check_encoder(encoder, search_size=self.search_size, template_size=self.template_size)

@@ -58,7 +58,7 @@ class UperNet(DenseTuning, name="upernet"):
         return content_of_ade20k(self.root, (self.train_list, self.test_list))
 
     def validate(self) -> list[str]:
-        return open_ade20k(self.root, self.progress).validate((self.train_list, self.test_list))
+        return open_ade20k(self.root, self.progress).validate((self.train_list, self.test_list), self.progress)
 
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         data = open_ade20k(self.root, self.progress)

@@ -51,6 +51,9 @@ class VideoKMeans(Downstream, name="video_kmeans"):
     def data(self) -> Content:
         return content_of_davis(self.root, self.split, self.binary_masks)
 
+    def validate(self) -> list[str]:
+        return open_davis(self.root, self.split, self.binary_masks, self.progress).validate(self.progress)
+
     def evaluate(self, encoder: Encoder, workdir: Path) -> dict[str, float]:
         folder = open_davis(self.root, self.split, self.binary_masks, self.progress)
         sequences, empty = with_objects(folder)

@@ -40,6 +40,12 @@ def _check(overrides: Sequence[str]) -> None:
         raise ValueError(_missing(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(_refused(error, overrides)) from error
+    except ValueError as error:
+        if "invalid literal for int()" not in str(error):  # OmegaConf's, of what stands behind the point of a list
+            raise
+        raise ValueError(
+            f"{' '.join(overrides)}: one of these keys goes into a list, which has numbers: 0, 1, ..."
+        ) from error
 
 
 def without_sweeps(overrides: Sequence[str]) -> Iterator[list[str]]:
@@ -94,7 +100,10 @@ def _refused(error: Exception, overrides: Sequence[str]) -> str:
     if "An item is already at" in str(error):
         return f"+{found[1]}: this key is there already; leave out the +"
     chosen = [override for override in overrides if override.split("=")[0] in GROUPS]
-    return unknown_key(found[1], list(_keys(plain(composed(chosen)))))
+    keys = list(_keys(plain(composed(chosen))))
+    if found[1] in keys and f"~{found[1]}" in map(key_of, overrides):
+        return f"~{found[1]}: it has another value; ~{found[1]} alone takes the key out, {found[1]}=VALUE changes it"
+    return unknown_key(found[1], keys)
 
 
 def _keys(tree: Any, prefix: str = "") -> Iterator[str]:

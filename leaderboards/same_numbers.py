@@ -30,7 +30,7 @@ def read_equivalences(path: Path) -> list[Equivalence]:
     """The lines of a file; none where there is no file. Raises `ValueError`, with the line, for what nobody has written so."""
     if not path.is_file():
         return []
-    head, *records = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")))) or [[]]
+    head, *records = _cells(path) or [[]]
     fields = list(Equivalence._fields)
     if head != fields:
         raise ValueError(f"{path}: line 1: got columns {','.join(head)!r}, expected {','.join(fields)!r}")
@@ -40,6 +40,13 @@ def read_equivalences(path: Path) -> list[Equivalence]:
                 f"{path}: line {number}: got {len(cells)} cells, expected {len(fields)}, none of them empty"
             )
     return [Equivalence(*cells) for cells in records]
+
+
+def _cells(path: Path) -> list[list[str]]:
+    try:
+        return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV of text ({error}); restore the file") from error
 
 
 def add_equivalences(path: Path, lines: Iterable[Equivalence]) -> None:

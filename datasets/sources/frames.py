@@ -22,9 +22,10 @@ from jaxtyping import Bool, Float64, Int, Int32, Int64, UInt8
 from torch import Tensor
 
 from longtake.datasets.content import digest_of
+from longtake.datasets.folders import is_picture, walk
 from longtake.datasets.listing import natural
 from longtake.datasets.oddities import turned
-from longtake.datasets.pictures import EXTENSIONS, UnreadableImage, opened, read_picture
+from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import Source
 
@@ -167,9 +168,9 @@ def same_size(first: str, size: tuple[int, ...], other: str, other_size: tuple[i
 
 def folders_in(root: Path) -> Iterator[Folder]:
     """The folder and those below it, in natural order, that have pictures. Raises `ValueError` for names that do not count them."""
-    for place, below, files in os.walk(root):
+    for place, below, files in walk(root):
         below.sort(key=natural)
-        names = sorted((f for f in files if f.lower().endswith(EXTENSIONS) and not f.startswith(".")), key=natural)
+        names = sorted(filter(is_picture, files), key=natural)
         if names:
             name = root.name if Path(place) == root else Path(place).relative_to(root).as_posix()
             yield numbered(name, [os.path.join(place, file) for file in names])

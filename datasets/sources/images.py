@@ -12,9 +12,14 @@ from longtake.datasets.sources.base import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Images(Source, name="images"):
-    """The folder `images` of <class>/<image>; the labels are not used, and neither is the order."""
+    """The images in the folder `images` and below it, class folders or not; the labels are not used, and neither is the order."""
 
     images: Place
+
+    @property
+    def label(self) -> str:
+        """Own pictures by their folder's name."""
+        return f"{self.name}:{expanded(self.images).resolve().name}" if self.name == "images" else self.name
 
     def found(self, num_frames: int) -> str:
         if num_frames > 1:

@@ -1,6 +1,7 @@
 """Small data in every format, which the fixtures of `task=same_numbers` read: written by this tree, for both."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from longtake.datasets.inaturalist import write_inat18
 from longtake.datasets.voc import Annotated, write_voc
 
 ENCODER = "encoder.safetensors"
+ODD = ("voc", "davis", "coco", "got10k")
+DEFECT = "GOT-10k_Train_001636"  # some of its frames show something else, as its users found
 SIDE = 64
 SETTLED = 1.6e9  # seconds: some day in 2020
 COLOURS = np.array([[200, 60, 50], [60, 170, 70], [70, 80, 210], [210, 190, 60]])
@@ -54,8 +57,23 @@ def write_data(folder: Path) -> None:
     for split in ("train", "val", "test"):
         write_got10k(folder / "got10k", [_track(f"walk{i}", i, draw) for i in range(2)], split)
     _write_sets(folder, draw)
+    _write_odd(folder)
     for path in folder.rglob("*"):
         os.utime(path, (SETTLED, SETTLED))  # a listing of a folder that has just changed is not kept
+
+
+def _write_odd(folder: Path) -> None:
+    """Copies of data that `task=check_data` has something to say about, in each format."""
+    for kind in ODD:
+        shutil.copytree(folder / kind, folder / f"odd_{kind}")
+    small, voc = Image.new("RGB", (20, 10)), folder / "odd_voc"
+    small.save(voc / "JPEGImages" / "b0.jpg")  # smaller than its boxes and its mask
+    small.save(folder / "odd_davis" / "JPEGImages" / "480p" / "walk0" / "00003.jpg")
+    small.save(folder / "odd_coco" / "val2017" / "000000000001.jpg")
+    got10k = folder / "odd_got10k" / "val"
+    small.save(got10k / "walk1" / "00000008.jpg")
+    (got10k / "walk0").rename(got10k / DEFECT)
+    (got10k / "list.txt").write_text(f"{DEFECT}\nwalk1\n")
 
 
 def _scene(number: int, draw: np.random.Generator, t: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from longtake.engine.config import plainly
-from longtake.tasks.same_numbers.fixture_data import ENCODER
+from longtake.tasks.same_numbers.fixture_data import ENCODER, ODD
 
 WORLD = {"seconds": 5, "train_per_class": 1, "val_per_class": 1, "test_per_class": 1}  # of the small mini world
 
@@ -133,9 +133,9 @@ def _kind(name: str) -> tuple[str, str]:
 
 
 def _small(name: str, data: Path, odd: bool = False) -> list[str]:
-    """The words that choose an evaluation and make it small; `odd`: one picture of its data cannot be decoded."""
+    """The words that choose an evaluation and make it small; `odd`: there is something to be said of its data."""
     task, root = _kind(name)
     words = [f"eval=[{name}]", *(f"eval.{name}.{key}={value}" for key, value in SMALL[task].items())]
     if task == "cascade_mask_rcnn":  # a mapping is added to, key by key
         words += [f"++eval.{name}.widths.{key}={value}" for key, value in NARROW.items()]
-    return [*words, f"eval.{name}.root={data / ('odd_pictures' if odd and root == 'pictures' else root)}"]
+    return [*words, f"eval.{name}.root={data / (f'odd_{root}' if odd and root in ('pictures', *ODD) else root)}"]

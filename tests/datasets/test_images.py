@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 from longtake.datasets import images
 from longtake.datasets.images import (
     ImageFolder,
-    UnreadableImage,
     eval_transform,
     list_images,
     missing_splits,
@@ -21,6 +20,7 @@ from longtake.datasets.images import (
     train_transform,
 )
 from longtake.datasets.mini.worlds import WORLDS, World
+from longtake.datasets.pictures import UnreadableImage
 
 
 def write_image(path: Path, size: tuple[int, int] = (40, 30), seed: int = 0) -> None:

@@ -249,3 +249,10 @@ def test_what_the_server_prints_becomes_per_cent() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             server_metrics(*numbers)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/elsewhere", "a/../../b", "C:\\x"])
+def test_results_stay_in_their_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="in the data's folder"):
+        write_result(tmp_path / "results", name, np.zeros((2, 4)), np.zeros(2))
+    assert not list(tmp_path.iterdir())

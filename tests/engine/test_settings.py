@@ -75,7 +75,7 @@ def test_precisions_are_lightnings():
             "pretrain.path=foo.mp4",
             "pretrain=mini has no such key, expected pretrain=video or pretrain=frames pretrain.path=foo.mp4",
         ),
-        ("pretrain.images=photos", "pretrain=mini has no such key, expected pretrain=imagenet1k pretrain.images=photos"),
+        ("pretrain.images=photos", "pretrain=mini has no such key, expected pretrain=images pretrain.images=photos"),
         ("pretrain.pathh=foo.mp4", "unknown key of source world: 'pathh'."),
     ],
 )  # fmt: skip
