@@ -136,7 +136,7 @@ def cells(plan: Table, folder: Path) -> list[Cell]:
     known: dict[tuple, tuple[Path, Row]] = {}
     folders = [place for place in (folder, TRACKED) if place.is_dir()]
     for name in plan.evaluations:
-        protocol = None if name == GOT10K_BOARD else _protocol(name)
+        protocol = None if name == GOT10K_BOARD else _built(name).protocol
         for place, row in rows_of(name, folders):
             if (row.key.source, row.key.protocol) == ("run", protocol) or row.key.source == GOT10K_SOURCE:
                 known.setdefault((name, row.key.identity, row.key.seed), (place, row))
@@ -146,13 +146,6 @@ def cells(plan: Table, folder: Path) -> list[Cell]:
         for seed in plan.seeds
         for name in plan.evaluations
     ]
-
-
-@cache
-def _protocol(evaluation: str) -> str:
-    """The protocol of the rows that can be made here: with the data where those in the preset's place are others."""
-    task, keys = _built(evaluation), on_this_machine([f"eval=[{evaluation}]"])["eval"][evaluation]
-    return task.protocol if _absent(evaluation) else task.protocol + protocol_suffix(keys, keys, task.data())
 
 
 @cache
@@ -178,9 +171,12 @@ def _cell(encoder: TableLine, evaluation: str, seed: int, found: tuple[Path, Row
 
 @cache
 def _absent(evaluation: str) -> str:
-    """Say in a line what an evaluation lacks here."""
-    lacks = _built(evaluation).check()
-    return lacks[0].split("\n")[0] if lacks else ""
+    """Say in a line what an evaluation lacks here, or that the data in its place are others: a table has numbers of the same."""
+    task, keys = _built(evaluation), on_this_machine([f"eval=[{evaluation}]"])["eval"][evaluation]
+    if lacks := task.check():
+        return lacks[0].split("\n")[0]
+    content = task.data()
+    return f"other data in its place: {content}" if content and protocol_suffix(keys, keys, content) else ""
 
 
 @cache
@@ -189,11 +185,12 @@ def no_data(overrides: tuple[str, ...]) -> str:
     config = plainly(overrides)
     if config["method"]["name"] == RANDOM_INIT:
         return ""
+    source = build_source(config["pretrain"])
     try:
-        build_source(config["pretrain"]).check(config["method"]["num_frames"])
+        source.check(config["method"]["num_frames"])
     except ValueError as error:
         return str(error).split("\n")[0]
-    return ""
+    return f"other data in its place: {source.title}" if source.digest() else ""
 
 
 def entries(plan: Table, found: Sequence[Cell], folder: Path) -> dict[Column, dict[tuple, Entry]]:
