@@ -59,3 +59,39 @@ def test_hash_follows_the_weights(encoder):
     assert weights_hash(encoder) == before
     encoder.norm.bias.data[0] += 1e-6
     assert weights_hash(encoder) != before
+
+
+def places(content: bytes) -> list[int]:
+    """Bytes all over a file, most of them in its header."""
+    header = 8 + int.from_bytes(content[:8], "little")
+    return [*range(0, header, 37), *range(header, len(content), len(content) // 40)]
+
+
+def test_no_flipped_bit_of_an_encoder_is_taken(encoder, tmp_path):
+    path = save_encoder(encoder, tmp_path / "e.safetensors", {"method": "dino", "epochs": 3})
+    content, known = path.read_bytes(), (weights_hash(load_encoder(path)), read_header(path))
+    for place in places(content):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 7
+        path.write_bytes(flipped)
+        try:
+            found = weights_hash(load_encoder(path)), read_header(path)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017 - in a loop
+        else:
+            assert found == known, place
+
+
+def test_an_encoder_from_before_there_were_sums_is_read(encoder, tmp_path):
+    from safetensors import safe_open
+
+    path = save_encoder(encoder, tmp_path / "e.safetensors", {"method": "dino"})
+    with safe_open(path, framework="pt") as file:
+        header = {key: value for key, value in file.metadata().items() if key not in ("tensors", "header")}
+    save_file(load_file(path), tmp_path / "old.safetensors", metadata=header)
+    assert weights_hash(load_encoder(tmp_path / "old.safetensors")) == weights_hash(load_encoder(path))
+    save_file(
+        load_file(path), tmp_path / "odd.safetensors", metadata={**header, "architecture": '{"arch": "mini", "x": 1}'}
+    )
+    with pytest.raises(ValueError, match="its header describes no encoder"):
+        load_encoder(tmp_path / "odd.safetensors")
