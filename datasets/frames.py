@@ -41,6 +41,7 @@ from longtake.datasets.frame_store import (
     read_records,
 )
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
+from longtake.datasets.packets import VideoError
 from longtake.datasets.store_sums import seal_of
 from longtake.datasets.video import VideoInfo, probe
 from longtake.files import lock_of
@@ -62,6 +63,7 @@ def build(
     written, too little disk or a store of another version.
     """
     infos = [probe(path, skip_corrupt=skip_corrupt) for path in sources]
+    check_decoder(infos, spec)
     path = place_of(root, sources, spec)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -78,6 +80,15 @@ def build(
             for line in findings(FrameStore(path)):
                 console.print(line, soft_wrap=True)
     return FrameStore(path)
+
+
+def check_decoder(infos: Sequence[VideoInfo], spec: StoreSpec) -> None:
+    """Raise `VideoError` for what only the other decoder makes whole pictures of."""
+    for info in infos:
+        if spec.decoder != "pyav" and info.interlaced:
+            raise VideoError(
+                f"{info.path}: interlaced; expected pretrain.decoder=pyav, which makes whole pictures of it"
+            )
 
 
 def findings(store: FrameStore) -> list[str]:

@@ -44,6 +44,8 @@ def doubts(info: VideoInfo, short_side: int = 0) -> list[str]:
         )
     if info.container_seconds > info.seconds * (1 + TOO_LONG) + HEADERS_ROUND:
         found.append(f"the file lasts {info.container_seconds:.0f} s, its video {info.seconds:.0f} s; is it complete?")
+    if info.interlaced:
+        found.append("interlaced: one field of every frame is made a whole picture (FFmpeg's bwdif)")
     if info.hdr:
         found.append(
             "HDR without tone mapping, its colours will be pale; better convert it first, for example with "
