@@ -50,6 +50,7 @@ from longtake.files import lock_of
 QUALITIES, BYTES_PER_PIXEL = (75, 90, 95), (0.26, 0.45, 0.64)
 # Of how videos are read. The one before 1 had no number: some times and streams were others (`VideoInfo.read_anew`).
 READER = 1
+LONGEST_STEM = 230  # bytes, of 255 that file systems take: two hashes follow
 MAX_MAP = 1 << 40  # bytes of address space
 
 
@@ -114,7 +115,12 @@ def findings(store: FrameStore) -> list[str]:
 def store_folder(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
     """Return the folder where `build` puts a store: the first video's name and a hash of the spec and of what is in the files."""
     identity = json.dumps([asdict(spec), [file_hash(path) for path in sources]])
-    return root / f"{sources[0].stem}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return root / f"{of_a_folder(sources[0].stem)}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
+def of_a_folder(stem: str) -> str:
+    """A file's name as the beginning of a folder's: no longer than a folder's may be, with `?` for bytes that are no UTF-8."""
+    return stem.encode(errors="replace")[:LONGEST_STEM].decode(errors="ignore")
 
 
 def place_of(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:

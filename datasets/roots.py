@@ -12,7 +12,7 @@ HOME = re.compile(r"\$LONGTAKE_DATA\b|\$\{LONGTAKE_DATA\}")
 
 def data_root() -> Path:
     """Folder of data sets in their official layouts, frame stores and the mini world (it may not exist yet)."""
-    return Path(os.environ.get("LONGTAKE_DATA") or Path.home() / ".cache" / "longtake").expanduser()
+    return Path(os.path.expandvars(os.environ.get("LONGTAKE_DATA") or Path.home() / ".cache" / "longtake")).expanduser()
 
 
 def expanded(path: str | Path) -> Path:
