@@ -31,9 +31,10 @@ def save_encoder(encoder: ViT, path: Path, provenance: Mapping[str, object]) -> 
         "format": FORMAT,
         "architecture": json.dumps(architecture_of(encoder)),
         "provenance": json.dumps(dict(provenance), default=str),
+        "tensors": hash_of(tensors),
     }
-    with whole(path) as part:
-        part.write_bytes(save(tensors, metadata=header))  # safetensors' own files are for their owner alone
+    with whole(path) as part:  # safetensors' own files are for their owner alone
+        part.write_bytes(save(tensors, metadata={**header, "header": sum_of(header)}))
     return path
 
 
@@ -54,23 +55,41 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def parts_of(path: Path, header: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Architecture and provenance in the header of a file of ours. Raises `ValueError` where one is not to be read."""
+    """Architecture and provenance in the header of a file of ours; an old one has no sum.
+
+    Raises `ValueError` for a header that is not what was written.
+    """
+    if header.get("header") not in (None, sum_of(header)):
+        raise damaged(path, "the header")
     try:
         architecture, provenance = json.loads(header["architecture"]), json.loads(header["provenance"])
     except (KeyError, ValueError, RecursionError) as error:
-        raise ValueError(f"checkpoint {path}: its header is damaged ({type(error).__name__}: {error})") from error
+        raise damaged(path, "the header") from error
     if not (isinstance(architecture, dict) and isinstance(provenance, dict)):
-        raise ValueError(f"checkpoint {path}: its header is damaged (architecture and provenance are no mappings)")
+        raise damaged(path, "the header")
     return architecture, provenance
 
 
+def sum_of(header: Mapping[str, str]) -> str:
+    """SHA-256 of everything else in a header, whatever its order."""
+    others = sorted((key, value) for key, value in header.items() if key != "header")
+    return hashlib.sha256(json.dumps(others).encode()).hexdigest()
+
+
+def damaged(path: Path, what: str) -> ValueError:
+    return ValueError(
+        f"checkpoint {path}: damaged: {what} is not what was written; copy the file again, or train again"
+    )
+
+
 def is_ours(path: Path) -> bool:
-    """Whether a file was written by `save_encoder`."""
+    """Whether a file was written by `save_encoder`, in whatever state it is."""
     if path.suffix != ".safetensors" or not path.is_file():
         return False
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format") == FORMAT
+            header = file.metadata() or {}
+            return header.get("format") == FORMAT or not {"architecture", "provenance"}.isdisjoint(header)
     except SafetensorError:
         return False
 
@@ -82,7 +101,10 @@ def load_encoder(path: str | Path) -> ViT:
     encoder = encoder_of(path, architecture)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        known = (file.metadata() or {}).get("tensors")
     fill(encoder, tensors, path)
+    if known not in (None, hash_of(tensors)):  # an old file does not know it
+        raise damaged(path, "a tensor")
     return encoder.eval()
 
 
@@ -110,6 +132,15 @@ def fill(encoder: ViT, tensors: Mapping[str, Tensor], path: Path) -> None:
     except RuntimeError as error:
         raise ValueError(f"checkpoint {path}: {' '.join(str(error).split())}") from error
     check_weights(encoder.state_dict(), f"checkpoint {path}")
+
+
+def hash_of(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of tensors: their names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def weights_hash(encoder: torch.nn.Module) -> str:

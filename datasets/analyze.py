@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import hashlib
 import html
 import json
 import re
@@ -18,6 +19,7 @@ from longtake.datasets.sources.stored import Stored
 from longtake.datasets.xray import Looks, class_counts, figures_of, look
 
 MOST_FREQUENT = 25  # classes in the picture
+LONGEST = 200  # bytes of a folder's name, of 255 that file systems take
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; background: #fff; }
@@ -39,7 +41,7 @@ def analyze(source: Source, detector: str, interval: float, root: Path) -> Path:
     assert isinstance(store, FrameStore)
     detect, counted = detector_of(detector, source.truth())
     looks = look(store, detect, interval)
-    folder = root / re.sub(r"[^\w.+-]", "_", source.label)
+    folder = root / folder_name(source.label)
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(looks, folder / "frames.csv")
     draw_panels(store, looks, f"{source.label}: {counted}", folder / "xray.png")
@@ -52,6 +54,15 @@ def analyze(source: Source, detector: str, interval: float, root: Path) -> Path:
     about["classes"] = class_counts(looks).most_common(MOST_FREQUENT)
     (folder / "summary.json").write_text(json.dumps(about, indent=1) + "\n")
     return write_page(root)
+
+
+def folder_name(label: str) -> str:
+    """A name that every file system takes; a long one, of many videos, ends in a hash of all of it."""
+    name = re.sub(r"[^\w.+-]", "_", label)
+    if len(name.encode()) <= LONGEST:
+        return name
+    kept = name.encode()[: LONGEST - 9].decode(errors="ignore")
+    return f"{kept}-{hashlib.sha256(label.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def write_csv(looks: Looks, path: Path) -> None:
@@ -72,7 +83,7 @@ def draw_panels(store: FrameStore, looks: Looks, title: str, path: Path) -> None
 
     figure = Figure(figsize=(13, 7), layout="constrained")
     axes = figure.subplots(2, 3)
-    figure.suptitle(title)
+    figure.suptitle(shown(title), parse_math=False)
     offsets = np.concatenate(
         [[0.0], np.cumsum([np.ptp(store.seconds[store.video == v]) for v in np.unique(store.video)])]
     )
@@ -91,6 +102,12 @@ def draw_panels(store: FrameStore, looks: Looks, title: str, path: Path) -> None
     draw_classes(axes[0, 2], looks)
     draw_shots(axes[1, 0], store)
     figure.savefig(path, dpi=100)
+
+
+def shown(title: str) -> str:
+    """A title that fits, of what a font has."""
+    text = title.encode(errors="replace").decode()
+    return text if len(text) <= 150 else f"{text[:75]} ... {text[-70:]}"
 
 
 def draw_classes(ax: Any, looks: Looks) -> None:

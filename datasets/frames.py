@@ -41,6 +41,7 @@ from longtake.datasets.frame_store import (
     read_records,
 )
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
+from longtake.datasets.packets import VideoError
 from longtake.datasets.store_sums import seal_of
 from longtake.datasets.video import VideoInfo, probe
 from longtake.files import lock_of
@@ -49,6 +50,7 @@ from longtake.files import lock_of
 QUALITIES, BYTES_PER_PIXEL = (75, 90, 95), (0.26, 0.45, 0.64)
 # Of how videos are read. The one before 1 had no number: some times and streams were others (`VideoInfo.read_anew`).
 READER = 1
+LONGEST_STEM = 230  # bytes, of 255 that file systems take: two hashes follow
 MAX_MAP = 1 << 40  # bytes of address space
 
 
@@ -62,6 +64,7 @@ def build(
     written, too little disk or a store of another version.
     """
     infos = [probe(path, skip_corrupt=skip_corrupt) for path in sources]
+    check_decoder(infos, spec)
     path = place_of(root, sources, spec)
     with nullcontext() if is_finished(path) and not read_otherwise(path, infos) else _alone(path):
         found = up_to_date(path, read_info(open_environment(path)) if _bytes_in(path) else None, infos)
@@ -74,6 +77,15 @@ def build(
             for line in findings(FrameStore(path)):
                 console.print(line, soft_wrap=True)
     return FrameStore(path)
+
+
+def check_decoder(infos: Sequence[VideoInfo], spec: StoreSpec) -> None:
+    """Raise `VideoError` for what only the other decoder makes whole pictures of."""
+    for info in infos:
+        if spec.decoder != "pyav" and info.interlaced:
+            raise VideoError(
+                f"{info.path}: interlaced; expected pretrain.decoder=pyav, which makes whole pictures of it"
+            )
 
 
 def findings(store: FrameStore) -> list[str]:
@@ -99,7 +111,12 @@ def findings(store: FrameStore) -> list[str]:
 def store_folder(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
     """Return the folder where `build` puts a store: the first video's name and a hash of the spec and of what is in the files."""
     identity = json.dumps([asdict(spec), [file_hash(path) for path in sources]])
-    return root / f"{sources[0].stem}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return root / f"{of_a_folder(sources[0].stem)}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
+def of_a_folder(stem: str) -> str:
+    """A file's name as the beginning of a folder's: no longer than a folder's may be, with `?` for bytes that are no UTF-8."""
+    return stem.encode(errors="replace")[:LONGEST_STEM].decode(errors="ignore")
 
 
 def place_of(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:

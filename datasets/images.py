@@ -31,7 +31,7 @@ from longtake.datasets.mini.world import prepare
 from longtake.datasets.mini.worlds import WORLDS
 from longtake.datasets.oddities import odd_pictures
 from longtake.datasets.pictures import EXTENSIONS, IMAGENET_MEAN, IMAGENET_STD, read_picture
-from longtake.datasets.roots import data_root
+from longtake.datasets.roots import data_root, expanded
 from longtake.files import whole
 
 Transform = Callable[[Image.Image], Float[Tensor, "3 h w"]]
@@ -90,7 +90,7 @@ class ImageFolder(Dataset):
     """
 
     def __init__(self, folder: Path, transform: Transform, seed: int = 0) -> None:
-        self.root, self.transform = os.path.expanduser(folder), transform
+        self.root, self.transform = str(expanded(folder)), transform
         self.classes = find_classes(Path(self.root))
         self.samples = images_in(Path(self.root), self.classes)
         self.targets = [label for _, label in self.samples]
@@ -280,4 +280,4 @@ def open_splits(
 
 
 def _root_folder(root: str | None) -> Path:
-    return data_root() / "imagenet1k" if root is None else Path(root).expanduser()
+    return data_root() / "imagenet1k" if root is None else expanded(root)

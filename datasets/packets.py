@@ -179,7 +179,7 @@ def timed_frames(
             pending = [t for t in pending if t > seconds]
             yield seconds, frame
     missing = sorted(t for t in pending if t > seconds)
-    cut_off = _cut_off(container, stream, clock, max([seconds, *missing]) + clock.interval)
+    cut_off = _missing_end(container, stream, clock, max([seconds, *missing]) + clock.interval)
     if reporting and (damaged or len(missing) > 1 or cut_off):
         lost(missing + cut_off or [seconds + clock.interval])
 
@@ -211,16 +211,16 @@ def _placed(stamp: int | None, before: int | None, last: float, clock: Clock) ->
     return last + (rest if 0 < rest <= tick else tick) / 2
 
 
-def _cut_off(container: InputContainer, stream: VideoStream, clock: Clock, end: float) -> list[float]:
+def _missing_end(container: InputContainer, stream: VideoStream, clock: Clock, end: float) -> list[float]:
     """Times of the frames between `end` and the end that the header announces: FFmpeg itself ends without an error."""
-    announced = announced_seconds(container, stream, clock)
+    announced = announced_length(container, stream, clock)
     if announced is None or end > announced - END_TOLERANCE:
         return []
     count = min(MOST_LOST, (announced - end) / clock.interval)
     return [float(t) for t in np.arange(end, min(announced, end + count * clock.interval), clock.interval)]
 
 
-def announced_seconds(container: InputContainer, stream: VideoStream, clock: Clock) -> float | None:
+def announced_length(container: InputContainer, stream: VideoStream, clock: Clock) -> float | None:
     """Length of the video by the header; that of the whole file stands for it only where nothing else is in it."""
     if stream.duration is not None:
         announced = float(stream.duration * clock.tick)

@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
+from longtake.datasets.interlaced import whole_pictures
 from longtake.datasets.packets import (
     LOOKED_AT,
     Lost,
@@ -53,6 +54,7 @@ class VideoInfo:
     num_frames: int  # counted, or of a large file an estimate (`video_length`)
     hdr: bool = False  # PQ or HLG transfer: shown without tone mapping, colours are pale
     timed: bool = True  # the first frame has a timestamp; else frames are placed by the average rate
+    interlaced: bool = False  # one field of every frame is made a whole picture
     read_anew: bool = False  # a frame store without a `reader` had other frames of it, or other times
 
 
@@ -91,7 +93,8 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
             num_frames=length.num_frames,
             hdr=stream.codec_context.color_trc in HDR_TRANSFERS,
             timed=frame.pts is not None,
-            read_anew=is_odd(container, stream, length),
+            interlaced=frame.interlaced_frame,
+            read_anew=frame.interlaced_frame or is_odd(container, stream, length),
         )
 
 
@@ -175,14 +178,14 @@ def _frames_before(start: float, path: Path, lost: Lost) -> TimedFrames:
     """Frames from at least one frame before `start` on, so that whoever looks at neighbours finds them."""
     if start > SEEK_MARGIN:
         with opened(path) as (container, stream):
-            frames = timed_frames(container, stream, lost, seek=start - SEEK_MARGIN)
+            frames = whole_pictures(timed_frames(container, stream, lost, seek=start - SEEK_MARGIN))
             first = next(frames, None)
             if first is not None and first[0] < start:
                 yield from chain([first], frames)
                 return
     # the format cannot seek, its index is wrong, or there is nothing to skip
     with opened(path) as (container, stream):
-        yield from timed_frames(container, stream, lost)
+        yield from whole_pictures(timed_frames(container, stream, lost))
 
 
 def _nearest_to_lattice(frames: TimedFrames, frames_per_second: float) -> Iterator[RawFrame]:

@@ -21,7 +21,7 @@ from longtake.datasets.packets import (
     LOOKED_AT,
     REORDERED,
     Clock,
-    announced_seconds,
+    announced_length,
     clock_of,
     first_packets,
     opened,
@@ -47,11 +47,6 @@ class Seen(NamedTuple):
     times: list[float]  # sorted
     num_frames: int
     share: float  # of the file's bytes that were read; 1: all
-
-    @property
-    def timed(self) -> bool:
-        """Its packets have times, most of them."""
-        return len(self.times) > max(1, self.num_frames // 2) and self.times[-1] > self.times[0]
 
 
 def length_of(path: Path, container: InputContainer, stream: VideoStream) -> Length:
@@ -97,9 +92,9 @@ def _by_index(container: InputContainer, stream: VideoStream) -> Length | None:
 def _by_packets(path: Path) -> Length:
     with opened(path) as (container, stream):
         seen = _seen(path, container, stream)
-        announced, rate = announced_seconds(container, stream, seen.clock), rate_of(stream)
+        announced, rate = announced_length(container, stream, seen.clock), rate_of(stream)
     num_frames = max(1, round(seen.num_frames / seen.share))
-    if not seen.timed:
+    if not _timed(seen):
         return Length(num_frames / rate, num_frames, rate)
     span = seen.times[-1] - seen.times[0]
     interval = span / (len(seen.times) - 1)
@@ -108,6 +103,11 @@ def _by_packets(path: Path) -> Length:
         num_frames, seconds = max(1, round(num_frames * announced / seconds)), announced
     start = float(seen.clock.origin * seen.clock.tick)
     return Length(seconds, num_frames, _rate(rate, num_frames, seconds), start)
+
+
+def _timed(seen: Seen) -> bool:
+    """Its packets have times, most of them."""
+    return len(seen.times) > max(1, seen.num_frames // 2) and seen.times[-1] > seen.times[0]
 
 
 def _seen(path: Path, container: InputContainer, stream: VideoStream) -> Seen:

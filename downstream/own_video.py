@@ -31,6 +31,7 @@ from longtake.console import progress_bar
 from longtake.datasets.clips import Clips
 from longtake.datasets.findings import undecodable
 from longtake.datasets.pictures import normalized, read_picture
+from longtake.datasets.roots import Place
 from longtake.datasets.sources.frames import Frames
 from longtake.datasets.sources.video import Video
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes
@@ -47,7 +48,7 @@ class OwnVideo(Downstream, name="own_video"):
     label_free: ClassVar[bool] = True
     names_its_data: ClassVar[bool] = True
 
-    root: str | Sequence[str] | None
+    root: Place | Sequence[Place] | None
     frames_per_second: float | None = None
     kind: str = "video"  # or frames: numbered pictures
     num_pairs: int = 96

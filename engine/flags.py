@@ -9,6 +9,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 
 import longtake
+from longtake.datasets.roots import expanded
 from longtake.engine.config import Sources, outside_overrides
 
 COMP_LINE = "COMP_LINE"  # what is typed when Tab is pressed: bash's, and Hydra's for zsh
@@ -54,7 +55,7 @@ def for_completion(flags: Namespace) -> None:
     given, words = read(typed)
     flags.config_dir = given.config_dir or flags.config_dir
     if flags.config_dir is not None:
-        flags.config_dir = str(Path(os.path.expanduser(flags.config_dir)))
+        flags.config_dir = str(expanded(flags.config_dir))
     multirun = ["--multirun"] if given.multirun else []
     more = [word for word in outside_overrides() if " " not in word]  # Hydra divides the line at spaces
     os.environ[COMP_LINE] = " ".join([Path(program).name, *multirun, *more, *words, *last]) + ("" if last else " ")

@@ -62,7 +62,7 @@ def _referred_to(config: Mapping[str, Any]) -> list[str]:
 
 
 def _at_home(config: dict[str, Any]) -> None:
-    """`~` and `$LONGTAKE_DATA` of the paths that belong to no class; a class reads its own."""
+    """`~` and `$NAME` of the paths that belong to no class; a class reads its own."""
     for part in of_no_class():
         values = part.of(config)
         for key in (key for key, keyword in part.keywords.items() if text_of(keyword.hint) == text_of(Place)):
@@ -71,7 +71,7 @@ def _at_home(config: dict[str, Any]) -> None:
 
 
 def _expanded(value: Any) -> Any:
-    return str(expanded(value)) if isinstance(value, str) and value.startswith(("~", "$LONGTAKE_DATA")) else value
+    return str(expanded(value)) if isinstance(value, str) and ("$" in value or value.startswith("~")) else value
 
 
 def _check(part: Section, values: dict[str, Any]) -> None:

@@ -95,7 +95,7 @@ def draw_curves(folder: Path) -> None:
             figure.subplots(len(signs), sharex=True, squeeze=False)[:, 0], signs.items(), strict=True
         ):
             axis.plot(steps, values)
-            axis.set_title(name, fontsize=8, loc="left")
+            axis.set_title(name, fontsize=8, loc="left", parse_math=False)
         axis.set_xlabel("step")
         figure.savefig(folder / "health.png", dpi=100)
 

@@ -135,3 +135,23 @@ def joined(path: Path, *sizes: int) -> Path:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode(None))
     return path
+
+
+def interlaced(path: Path, num_frames: int, top_first: bool = True) -> Path:
+    """A white bar that moves by 4 pixels from field to field."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.options = {"crf": "4", "preset": "ultrafast", "x264-params": f"{'tff' if top_first else 'bff'}=1"}
+        for i in range(num_frames):
+            image = bar(2 * i)
+            image[(1 if top_first else 0) :: 2] = bar(2 * i + 1)[::2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def bar(moment: int) -> np.ndarray:
+    image = np.full((64, 96, 3), 20, np.uint8)
+    image[:, 4 * moment % 80 : 4 * moment % 80 + 12] = 230
+    return image

@@ -16,7 +16,7 @@ from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.stored import Stored
 from longtake.datasets.tours import FRAMES, NUM_VIDEOS, how_to_get, origin_of
 from longtake.datasets.video import VideoInfo, probe
-from longtake.datasets.video_files import doubts, files_of
+from longtake.datasets.video_files import doubts, videos_at
 
 TIE = 1e-6  # seconds
 # A fetched picture is that much finer than a stored one: what its codec left out is then hardly seen.
@@ -69,7 +69,7 @@ class Video(Stored, name="video"):
             raise ValueError(
                 f"pretrain={self.name} needs files: pretrain.path=walk.mp4, pretrain.path=[a.mp4,b.mp4], a folder or 'tours/*.mp4'"
             )
-        found = [path for word in self.words for path in files_of(word)]
+        found = [path for word in self.words for path in videos_at(word)]
         if not found:
             lines = [f"pretrain={self.name}: no video at {', '.join(str(expanded(word)) for word in self.words)}"]
             raise ValueError("\n      ".join(lines + self.how_to_get(Path(self.name))))

@@ -97,6 +97,7 @@ def of_source(data: Path) -> list[Fixture]:
         Fixture("source late views", (*walk, few, *words, "trainer.augment=device")),
         Fixture("source not finite", (*walk, few, *words, "epochs=8"), poisoned=True),
         Fixture("source prepared", ("task=prepare", *walk)),
+        Fixture("source videos prepared", ("task=prepare", "pretrain=video", f"pretrain.path={data}")),
         Fixture("source drawn", ("task=visualize", f"checkpoint={data / ENCODER}", *walk, *drawn)),
     ]
 

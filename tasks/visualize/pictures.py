@@ -47,8 +47,8 @@ def strip(rows: dict[str, Float[Tensor, "t 3 h w"]], path: Path, title: str) -> 
         for axis, image in zip(line, images, strict=True):
             axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
             axis.set(xticks=[], yticks=[])
-        line[0].set_ylabel(name, fontsize=8)
-    figure.suptitle(title, fontsize=9)
+        line[0].set_ylabel(name, fontsize=8, parse_math=False)
+    figure.suptitle(title, fontsize=9, parse_math=False)
     figure.savefig(path, dpi=110)
 
 

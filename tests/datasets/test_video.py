@@ -1,6 +1,8 @@
 """Tiny H.264 files, in which every frame tells its number by its grey level, go in; frames and their times come out."""
 
 from fractions import Fraction
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 import av
@@ -8,10 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from videos import MARKED, damage, flat, grey, packets, textured, write
+from videos import MARKED, bar, damage, flat, grey, interlaced, packets, textured, write
 
-from longtake.datasets.packets import VideoError
+from longtake.datasets.interlaced import _graph_like, _ready, whole_pictures
+from longtake.datasets.packets import VideoError, opened, refusal, timed_frames
 from longtake.datasets.video import _nearest_to_lattice, decode, probe
+from longtake.datasets.video_files import doubts
 
 
 def numbers(frames: list) -> list[int]:
@@ -220,3 +224,50 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, make, message: 
     make(tmp_path / "walk.mp4")
     with pytest.raises(VideoError, match=rf"^\S*walk\.mp4: .*({message})[^\n]*$"):
         probe(tmp_path / "walk.mp4")
+
+
+def combed(image: np.ndarray) -> float:
+    """How much a line differs from the two around it."""
+    grey = image[..., 0].astype(float)
+    return float(np.abs(2 * grey[1:-1] - grey[:-2] - grey[2:]).mean())
+
+
+@pytest.mark.parametrize("top_first", [True, False])
+def test_interlaced_video_is_not_combed(tmp_path: Path, top_first: bool) -> None:
+    path = interlaced(tmp_path / "a.mp4", 60, top_first)
+    frames, info = list(decode(path)), probe(path)
+    np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(60) / 25)
+    assert max(combed(frame.image) for frame in frames) < 4
+    for i, frame in enumerate(frames):  # of one field or the other
+        assert min(np.abs(frame.image.astype(int) - bar(2 * i + k)).mean() for k in (0, 1)) < 5
+    assert any("interlaced" in doubt for doubt in doubts(info))
+    rest = list(decode(path, start=1.6))
+    assert [frame.seconds for frame in rest] == [frame.seconds for frame in frames if frame.seconds >= 1.6]
+    for one, other in zip(rest, frames[40:], strict=True):
+        assert (one.image == other.image).all()
+
+
+def test_a_filter_keeps_colours_and_rotation(tmp_path: Path) -> None:
+    """What is not interlaced comes out of the filter as it went in."""
+    path = write(tmp_path / "a.mp4", [MARKED] * 5, rotation=90)
+    with opened(path) as (container, stream):
+        for _, frame in timed_frames(container, stream, refusal(path)):
+            graph = _graph_like(frame)
+            graph.push(frame)
+            graph.push(None)
+            (made,) = _ready(graph)
+            names = ("rotation", "colorspace", "color_range", "color_primaries", "color_trc", "format.name")
+            assert [attrgetter(name)(made) for name in names] == [attrgetter(name)(frame) for name in names]
+            assert (made.to_ndarray() == frame.to_ndarray()).all()
+
+
+@pytest.mark.parametrize("before", [0, 1, 5])
+def test_frames_before_the_first_interlaced_one_are_not_touched(tmp_path: Path, before: int) -> None:
+    paths = write(tmp_path / "a.mp4", flat(10)), interlaced(tmp_path / "b.mp4", 10)
+    with opened(paths[0]) as first, opened(paths[1]) as second:
+        whole = list(islice(timed_frames(*first, refusal(paths[0])), before))
+        mixed = [*whole, *((t + 1, frame) for t, frame in timed_frames(*second, refusal(paths[1])))]
+        made = list(whole_pictures(iter(mixed)))
+    assert [t for t, _ in made] == [t for t, _ in mixed]
+    assert all(one[1] is other[1] for one, other in zip(made, whole, strict=False))
+    assert max(combed(frame.to_ndarray(format="rgb24")) for _, frame in made) < 4
