@@ -182,8 +182,9 @@ def is_segmentation(found: Any) -> bool:
     ):
         return False
     lengths = run_lengths_of(counts) if isinstance(counts, str) else counts
-    sound = isinstance(lengths, list) and all(type(n) is int and n >= 0 for n in lengths)
-    return sound and sum(lengths) == size[0] * size[1]
+    if not isinstance(lengths, list) or not all(type(n) is int and n >= 0 for n in lengths):
+        return False
+    return sum(lengths) == size[0] * size[1]
 
 
 def run_lengths_of(text: str) -> list[int]:
