@@ -65,7 +65,6 @@ class COCO:
     def _check_split(self, split: str) -> list[tuple[int, str]]:
         """Numbers and names of the classes."""
         content, place = self.read(split), self.annotation_file(split)
-        refuse_rows(content, place)
         for kind, keys in KEYS.items():
             for item in content[kind]:
                 if lacks := [key for key in keys if item.get(key) in (None, [], "")]:
@@ -89,6 +88,7 @@ class COCO:
         content = read_json(self.annotation_file(split), list(KEYS))
         if absent := [key for key in KEYS if not content[key]]:
             raise ValueError(f"{self.annotation_file(split)}: no {', '.join(absent)} in it, expected {', '.join(KEYS)}")
+        refuse_rows(content, self.annotation_file(split))
         return content
 
     def validate(self, splits: Sequence[str], progress: bool = False) -> list[str]:
@@ -117,10 +117,9 @@ class COCO:
 
 def refuse_rows(content: Mapping[str, Any], place: Path) -> None:
     """Raise `ValueError` for lists of anything but objects, ids that are no numbers, names and sizes that are none."""
-    whole = {kind: {key: TYPES[key] for key in keys if key in TYPES} for kind, keys in KEYS.items()}
-    for kind, fields in whole.items():
+    for kind in KEYS:
         for row in rows_of(content, kind, {}, place):
-            if lacks := [key for key in fields if key in row and not is_a(row[key], fields[key])]:
+            if lacks := [key for key, what in TYPES.items() if key in row and not is_a(row[key], what)]:
                 raise ValueError(
                     f"{place}: {kind} {str(row.get('id'))[:20]} has the {lacks[0]} {str(row[lacks[0]])[:40]!r}, expected "
                     f"{TYPES[lacks[0]]}"
