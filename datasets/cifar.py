@@ -128,7 +128,8 @@ class PickledType:
     """What a pickle says about the type of an array's numbers. NumPy would believe all of it, flags of its memory, too."""
 
     def __init__(self, code: Any = None, *_: Any) -> None:
-        self.code, self.order = code, "="
+        self.code: Any = code
+        self.order: Any = "="
 
     def __setstate__(self, state: Any) -> None:
         self.order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
@@ -138,7 +139,7 @@ class PickledType:
         code = self.code.decode("latin1") if isinstance(self.code, bytes) else self.code
         if not isinstance(code, str) or not NUMBERS.fullmatch(code) or self.order not in ("=", "<", ">", "|"):
             raise ValueError(f"an array of type {code!r} {self.order!r}, expected plain numbers")
-        return np.dtype(code).newbyteorder(self.order)
+        return np.dtype(code if self.order == "|" else self.order + code)
 
 
 class PickledArray:

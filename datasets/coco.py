@@ -159,10 +159,9 @@ def absent_below(folder: Path, names: Sequence[str]) -> list[str]:
 
 def refuse_rows(content: Mapping[str, Any], place: Path) -> None:
     """Raise `ValueError` for lists of anything but objects, ids that are no numbers, names and sizes that are none."""
-    whole = {kind: {key: TYPES[key] for key in keys if key in TYPES} for kind, keys in KEYS.items()}
-    for kind, fields in whole.items():
+    for kind in KEYS:
         for row in rows_of(content, kind, {}, place):
-            if lacks := [key for key in fields if key in row and not is_a(row[key], fields[key])]:
+            if lacks := [key for key, what in TYPES.items() if key in row and not is_a(row[key], what)]:
                 raise ValueError(
                     f"{place}: {kind} {str(row.get('id'))[:20]} has the {lacks[0]} {str(row[lacks[0]])[:40]!r}, expected "
                     f"{TYPES[lacks[0]]}"
@@ -224,8 +223,9 @@ def is_segmentation(found: Any) -> bool:
     ):
         return False
     lengths = run_lengths_of(counts) if isinstance(counts, str) else counts
-    sound = isinstance(lengths, list) and all(type(n) is int and n >= 0 for n in lengths)
-    return sound and sum(lengths) == size[0] * size[1]
+    if not isinstance(lengths, list) or not all(type(n) is int and n >= 0 for n in lengths):
+        return False
+    return sum(lengths) == size[0] * size[1]
 
 
 def run_lengths_of(text: str) -> list[int]:

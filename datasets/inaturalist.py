@@ -66,7 +66,7 @@ def checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def named_categories(path: Path) -> list[dict[str, Any]]:
     """The categories of categories.json, a list. Raises `ValueError` for anything else."""
-    return rows_of({"categories": parsed(path)}, "categories", {"id": int, "name": str | int}, path)
+    return rows_of({"categories": parsed(path)}, "categories", {"id": int, "name": int | str}, path)
 
 
 def write_inat18(

@@ -1,6 +1,7 @@
 """Images, for methods that take them one by one: clips of one frame. Photographs are not turned by their EXIF orientation."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from longtake.datasets.content import digest_of
 from longtake.datasets.image_store import ImageStore
@@ -14,12 +15,12 @@ from longtake.datasets.sources.base import Source
 class Images(Source, name="images"):
     """The images in the folder `images` and below it, class folders or not; the labels are not used, and neither is the order."""
 
-    images: Place
+    images: Place | None = None
 
     @property
     def label(self) -> str:
         """Own pictures by their folder's name."""
-        return f"{self.name}:{expanded(self.images).resolve().name}" if self.name == "images" else self.name
+        return f"{self.name}:{folder_of(self).resolve().name}" if self.name == "images" else self.name
 
     def found(self, num_frames: int) -> str:
         if num_frames > 1:
@@ -40,4 +41,11 @@ class Images(Source, name="images"):
         return IMAGENET_IMAGES["train"]
 
     def open(self) -> ImageStore:
-        return ImageStore(expanded(self.images))
+        return ImageStore(folder_of(self))
+
+
+def folder_of(source: Images) -> Path:
+    """Raises `ValueError` where none is given."""
+    if source.images is None:
+        raise ValueError(f"pretrain={source.name} needs a folder of images: pretrain.images=FOLDER")
+    return expanded(source.images)

@@ -111,3 +111,9 @@ def test_a_name_that_is_not_utf8_is_read(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
     assert ImageStore(tmp_path).read([0])[0, 0, 0, 0] == 7
+
+
+def test_a_folder_has_to_be_given() -> None:
+    source = build_source({"source": "images", "name": "images", "images": None})
+    with pytest.raises(ValueError, match=r"pretrain=images needs a folder of images: pretrain\.images=FOLDER"):
+        source.check(1)

@@ -145,8 +145,8 @@ def test_what_a_yaml_gets_wrong_is_named(folder: Path) -> None:
         source(path=str(folder), cutz="cross")
     with pytest.raises(ValueError, match="unknown key of source images: 'short_side'"):
         source("imagenet1k", short_side=64)  # each kind has its own
-    with pytest.raises(ValueError, match=r"source images needs pretrain\.images"):
-        build_source({"source": "images", "name": "pictures"})
+    with pytest.raises(ValueError, match=r"source images needs pretrain\.name"):
+        build_source({"source": "images"})
     with pytest.raises(ValueError, match=r"pretrain\.world: got 'mars', expected one of mini, mini_hd"):
         source("mini", world="mars")
     with pytest.raises(ValueError, match=r"a clip of 0 frames, 1\.0 s apart"):
