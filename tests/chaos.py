@@ -7,7 +7,8 @@ test asks for by `sys.audit("chaos")`.
 import os
 import signal
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 CHANGES = (
@@ -62,3 +63,65 @@ def _count(folder: Path, last: int) -> Callable[[], int]:
 
     sys.addaudithook(hook)
     return lambda: calls
+
+
+def run_in_a_copy(
+    words: Sequence[str],
+    folder: Path,
+    on: Callable[[str, tuple], None] | None = None,
+    before: Callable[[], object] | None = None,
+) -> tuple[int, str]:
+    """`run` with these words in a copy of this process; its exit code (negative: the signal) and what it printed.
+
+    `on` hears of every audit event, and may raise or send a signal. A copy that hangs is ended after two minutes.
+    """
+    printed = folder / "printed.txt"
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(120)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            descriptor = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            for number in (1, 2):
+                os.dup2(descriptor, number)
+            sys.stdout = sys.stderr = open(1, "w", closefd=False, buffering=1)  # noqa: SIM115
+            sys.argv = ["run", *words]
+            (before or (lambda: None))()
+            if on is not None:
+                sys.addaudithook(on)
+            code = _main()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status), printed.read_text()
+
+
+def _main() -> int:
+    """As the interpreter ends."""
+    from longtake.run import main
+
+    try:
+        main()
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+        return 1 if isinstance(stop.code, str) else int(stop.code or 0)
+    return 0
+
+
+def at_call(number: int, what: str, act: Callable[[], object]) -> Callable[[str, tuple], None]:
+    """Does something at the `number`-th opening of a file whose path has `what` in it."""
+    calls, me = 0, os.getpid()
+
+    def hook(event: str, arguments: tuple) -> None:
+        nonlocal calls
+        if event == "open" and isinstance(arguments[0], str | os.PathLike) and what in str(arguments[0]):
+            calls += 1
+            if calls == number and os.getpid() != me:
+                act()
+
+    return hook

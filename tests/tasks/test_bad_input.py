@@ -42,7 +42,8 @@ def kinds(folder: Path) -> dict[str, str]:
 
 
 KINDS = (
-    "missing", "a folder", "garbage", "empty", "below a file", "a loop", "dangling", "too long", "no UTF-8", "a line break", "a NUL",
+    "missing", "a folder", "garbage", "empty", "below a file", "a loop", "dangling", "too long", "no UTF-8", "a line break",
+    "a NUL",
 )  # fmt: skip
 ENDS = ("", ".safetensors", ".pth", ".mp4")
 # The places of a command line where an input is named.
