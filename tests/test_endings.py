@@ -7,11 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos import at_call, run_in_a_copy
+from chaos import AtOpening, Refusing, run_in_a_copy
 from small_runs import SMALL, run_folder, small_run
 
 from longtake.engine import git
@@ -35,10 +34,6 @@ def one_line(printed: str, beginning: str) -> str:
     return line
 
 
-def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
-
-
 # When Ctrl-C comes: at the opening of which file, the how many-th one.
 INTERRUPTED = {
     "frame store": (
@@ -59,7 +54,7 @@ def test_ctrl_c_is_one_line_and_130(place: Path, tiny_video: Path, tiny_folder: 
     words, what, number = INTERRUPTED[when]
     places = {"video": place / "walk.mp4", "pictures": tiny_folder, "output": place / "out"}
     words = [word.format(**places) if word.partition("=")[2].startswith("{") else word for word in words]
-    code, printed = run_in_a_copy(words, place, at_call(number, what, interrupt))
+    code, printed = run_in_a_copy(words, place, AtOpening(number, what, signal.SIGINT))
     assert code == 130, printed
     assert "give the same command again" in one_line(printed, "stopped")
     if when != "leaderboard":
@@ -121,25 +116,6 @@ def alive(process: int) -> bool:
         return False
 
 
-def refusing(place: Path, number: int) -> Callable[[str, tuple], None]:
-    """Nothing can be made, changed or deleted below a folder, as Python's audit events have it."""
-    me = os.getpid()
-
-    def hook(event: str, arguments: tuple) -> None:
-        if os.getpid() == me or not arguments or not str(arguments[0]).startswith(str(place)):
-            return
-        writes = (
-            event == "open"
-            and len(arguments) > 2
-            and arguments[2]
-            and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        )
-        if writes or event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.utime", "os.chmod"):
-            raise OSError(number, os.strerror(number), str(arguments[0]))
-
-    return hook
-
-
 def test_finished_data_are_used_where_nothing_can_be_written(place: Path, tiny_video: Path, tiny_folder: Path) -> None:
     """A data root of somebody else's: frame store, procedural worlds and listings are there; no lock is asked for."""
     shutil.copy(tiny_video, place / "walk.mp4")
@@ -150,7 +126,7 @@ def test_finished_data_are_used_where_nothing_can_be_written(place: Path, tiny_v
         assert code == 0, printed
     before = sorted(place.joinpath("data").rglob("*"))
     for words in (training, pictures):
-        code, printed = run_in_a_copy([*words, "seed=1"], place, refusing(place / "data", errno.EROFS))
+        code, printed = run_in_a_copy([*words, "seed=1"], place, Refusing(place / "data", errno.EROFS))
         assert code == 0, printed
     assert sorted(place.joinpath("data").rglob("*")) == before
 
@@ -174,9 +150,9 @@ def test_worlds_are_looked_for_before_they_are_locked(place: Path, monkeypatch: 
 
 REFUSED = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.ESTALE)
 SINKS = {
-    "checkpoint": (["{small}"], "last"), "encoder": (["{small}"], "encoder"), "log": (["{small}"], "logs"),
-    "record": (["{small}"], "run.json"), "outcomes": (["{knn}"], "outcomes"), "board": (["{knn}"], "knn_imagenet1k.csv"),
-    "page": (["task=leaderboard"], "leaderboard.html"), "picture": (["task=leaderboard"], "bars.png"),
+    "checkpoint": ("small", "last"), "encoder": ("small", "encoder"), "log": ("small", "logs"),
+    "record": ("small", "run.json"), "outcomes": ("knn", "outcomes"), "board": ("knn", "knn_imagenet1k.csv"),
+    "page": ("task=leaderboard", "leaderboard.html"), "picture": ("task=leaderboard", "bars.png"),
 }  # fmt: skip
 
 
@@ -187,24 +163,10 @@ def test_a_disk_that_refuses_is_one_line_and_1(
 ) -> None:
     """At the opening of the file; what was there before stays, and the same command goes on."""
     shutil.copy(tiny_video, place / "walk.mp4")
-    (kind,), what = SINKS[sink]
-    words = {
-        "{small}": [*SMALL, "pretrain.path=walk.mp4"],
-        "{knn}": [*KNN, f"eval.knn_imagenet1k.root={tiny_folder}"],
-    }.get(kind, [kind])
-    me = os.getpid()
-
-    def hook(event: str, arguments: tuple) -> None:
-        if (
-            event == "open"
-            and os.getpid() != me
-            and what in str(arguments[0])
-            and str(place / "out") in str(arguments[0])
-        ):
-            if arguments[2] & (os.O_WRONLY | os.O_RDWR):
-                raise OSError(number, os.strerror(number), arguments[0])
-
-    code, printed = run_in_a_copy([*words, f"output={place / 'out'}"], place, hook)
+    kind, what = SINKS[sink]
+    kinds = {"small": [*SMALL, "pretrain.path=walk.mp4"], "knn": [*KNN, f"eval.knn_imagenet1k.root={tiny_folder}"]}
+    words = [*kinds.get(kind, [kind]), f"output={place / 'out'}"]
+    code, printed = run_in_a_copy(words, place, Refusing(place / "out", number, what))
     assert code == 1, printed
     assert os.strerror(number) in one_line(printed, "error: ")
 
@@ -267,7 +229,10 @@ def test_a_repository_that_git_does_not_trust_is_said(
     assert f"git config --global --add safe.directory {tmp_path}" in said
 
 
-HOLDING = "import sys; from pathlib import Path; from longtake.files import locked\nwith locked(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+HOLDING = (
+    "import sys; from pathlib import Path; from longtake.files import locked\n"
+    "with locked(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+)
 
 
 def test_one_waits_for_a_lock_as_long_as_its_holder_lives(
