@@ -4,16 +4,25 @@ Calls are those that change files, as Python's audit events name them, on paths 
 test asks for by `sys.audit("chaos")`.
 """
 
+import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 CHANGES = (
     "open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.symlink", "os.link", "shutil.copyfile",
     "shutil.rmtree", "shutil.move", "chaos",
 )  # fmt: skip
+
+Hook = Callable[[str, tuple], None]
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload(
+    ["longtake.engine.fit", "longtake.tasks.run", "longtake.tasks.visualize.found", "longtake.run", "hydra"]
+)
 
 
 def killed_at(call: int, work: Callable[[], object], folder: Path) -> int:
@@ -62,3 +71,112 @@ def _count(folder: Path, last: int) -> Callable[[], int]:
 
     sys.addaudithook(hook)
     return lambda: calls
+
+
+def run_in_a_copy(words: Sequence[str], folder: Path, on: Hook | None = None) -> tuple[int, str]:
+    """`run` with these words in a fresh process; its exit code (negative: the signal) and what it printed.
+
+    `on` hears of every audit event, and may raise or send a signal. A run that hangs is ended after two minutes. The process is a
+    fork of one that has imported all and computed nothing: this one has threads, which a fork would lack.
+    """
+    printed = folder / "printed.txt"
+    process = FRESH.Process(target=_run, args=([*words], printed, on, dict(os.environ), os.getcwd()))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode, printed.read_text()
+
+
+def _run(words: list[str], printed: Path, on: Hook | None, environment: dict[str, str], where: str) -> None:
+    code = 1
+    try:
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(where)
+        signal.alarm(120)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        descriptor = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for number in (1, 2):
+            os.dup2(descriptor, number)
+        sys.stdout = sys.stderr = open(1, "w", closefd=False, buffering=1)  # noqa: SIM115
+        sys.argv = ["run", *words]
+        if on is not None:
+            sys.addaudithook(on)
+        code = _main()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _main() -> int:
+    """As the interpreter ends."""
+    import torch
+
+    from longtake.run import main
+
+    torch.set_num_threads(1)
+    try:
+        main()
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+        return 1 if isinstance(stop.code, str) else int(stop.code or 0)
+    return 0
+
+
+@dataclass
+class AtOpening:
+    """A signal to the process itself at the `number`-th opening of a file whose path has `what` in it."""
+
+    number: int
+    what: str
+    signal: int
+
+    def __call__(self, event: str, arguments: tuple) -> None:
+        if event == "open" and isinstance(arguments[0], str | os.PathLike) and self.what in str(arguments[0]):
+            self.number -= 1
+            if self.number == 0:
+                os.kill(os.getpid(), self.signal)
+
+
+@dataclass
+class Refusing:
+    """Files below `folder` whose paths have `what` in them cannot be made, changed or deleted: an error of this number."""
+
+    folder: Path
+    number: int
+    what: str = ""
+
+    def __call__(self, event: str, arguments: tuple) -> None:
+        if not arguments or not str(arguments[0]).startswith(str(self.folder)) or self.what not in str(arguments[0]):
+            return
+        opened = (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        )
+        if opened or event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink"):
+            raise OSError(self.number, os.strerror(self.number), str(arguments[0]))
+
+
+@dataclass
+class KillAtChange:
+    """kill -9 before the `number`-th change of files below `folder`; with 0 they are counted into the file `counted`."""
+
+    folder: Path
+    number: int
+    counted: Path | None = None
+    calls: int = 0
+
+    def __call__(self, event: str, arguments: tuple) -> None:
+        if event not in CHANGES or not arguments or str(self.folder) not in str(arguments):
+            return
+        if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+            return
+        self.calls += 1
+        if self.calls == self.number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.counted is not None and event != "chaos":
+            descriptor = os.open(self.counted, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.write(descriptor, str(self.calls).encode())
+            os.close(descriptor)
