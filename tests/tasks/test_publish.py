@@ -1,7 +1,9 @@
 """What reaches the tracked leaderboards, in a git repository made for the test."""
 
+import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +234,42 @@ def test_the_commit_is_unknown_outside_the_root_of_a_repository(clone: Path, tmp
     assert code_commit(clone / "leaderboards") == "unknown"
     git(tmp_path, "init", "--quiet", "empty")
     assert code_commit(tmp_path / "empty") == "unknown"
+
+
+def test_numbers_that_are_not_finite_are_refused(clone: Path) -> None:
+    """Whatever wrote the files: `upsert` and `keep_outcomes` would not have."""
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    rows = [make_row(method) for method in ("dino", "ibot", "swav", "simclr")]
+    upsert(source / "knn_mini.csv", rows, ["top1"])
+    wrong = {"ibot": [np.nan, np.nan], "swav": [1.0, np.inf], "simclr": ["a", "b"]}
+    for row in rows:
+        values = np.array(wrong.get(row.key.method, [1.0, np.nan]))
+        path = outcomes_path(source, "knn_mini", row.key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, key=np.array(json.dumps(row.key)), items=np.array(["a", "b"]), top1=values)
+    publication = publish(source, target)
+    assert [key.method for _, key in publication.published] == ["dino"]
+    assert {key.method: reason for _, key, reason in publication.refused} == {
+        "ibot": "its outcomes of top1 are not finite",
+        "swav": "its outcomes of top1 are not finite",
+        "simclr": "its outcomes of top1 are of type <U1, no numbers",
+    }
+    assert [row.key.method for row in read(target / "knn_mini.csv", ["top1"])] == ["dino"]
+
+
+def test_a_damaged_file_of_outcomes_is_refused(clone: Path) -> None:
+    source = clone / "outputs" / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino")], ["top1"])
+    path = outcomes_path(source, "knn_mini", make_row("dino").key)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"PK nothing")
+    ((_, _, reason),) = publish(source, clone / "leaderboards").refused
+    assert "damaged file" in reason
+    assert not (clone / "leaderboards" / "knn_mini.csv").exists()
+
+
+def test_a_row_without_a_number_is_refused(clone: Path) -> None:
+    source = clone / "outputs" / "leaderboards"
+    upsert(source / "knn_mini.csv", [replace(make_row("dino"), metrics={})], ["top1"])
+    ((_, _, reason),) = publish(source, clone / "leaderboards").refused
+    assert reason == "it has no number"
