@@ -70,7 +70,7 @@ class UperNet(DenseTuning, name="upernet"):
         counts = self.counts(model, data, workdir)
         if is_first():
             np.savez_compressed(workdir / "images.npz", names=data.names(self.test_list), confusion=counts)
-        names, labelled = data.names(self.test_list), counts.any((1, 2))
+        names, labelled = data.names(self.test_list), counts.sum((1, 2)) > 0
         say_unscored([n for n, there in zip(names, labelled, strict=True) if not there], len(names), NO_LABEL)
         scores = {"miou": image_ious, "macc": image_accuracies}
         outcomes = {metric: of_labelled(labelled, score, counts) for metric, score in scores.items()}

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
+from longtake.backbones.finite import NotFinite, check_weights
 from longtake.backbones.weights import save_encoder
 from longtake.datasets.clips import Clips
 from longtake.datasets.sampler import StepSampler
@@ -27,6 +28,7 @@ from longtake.files import refuse_to_write, succeed
 from longtake.methods.base import Method
 from longtake.methods.training import Training
 
+ADVICE = "; lower method.lr, raise method.warmup_epochs, or set trainer.precision=32-true"
 # our plan and bar say what its notes say
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
@@ -128,8 +130,13 @@ class Safekeeping(Callback):
         trainer.should_stop = trainer.should_stop or stop
 
     def save(self, trainer: lightning.Trainer) -> None:
-        """The file is replaced when the new one is on the disk, and the one before is kept: a power cut leaves one of them."""
+        """The file is replaced when the new one is on the disk, and the one before is kept: a power cut leaves one of them.
+
+        Raises `NotFinite` for weights that are not finite, which are never saved.
+        """
         part = self.path.with_suffix(".part")
+        assert trainer.lightning_module is not None
+        check_weights(trainer.lightning_module.state_dict(), f"step {trainer.global_step}", ADVICE)
         try:
             trainer.save_checkpoint(part)
             if trainer.is_global_zero:
@@ -199,6 +206,7 @@ def fit(
         )
         trainer.fit(Training(method), datamodule=data, ckpt_path=checkpoint if first_step else None, weights_only=True)
     steps = trainer.global_step
+    check_learnt(int(method.num_skipped), steps, stopped=safe.signal is not None)
     cost = {
         "frames_seen": steps * method.duration.batch_size * clips.num_frames,
         "hours": safe.seconds / 3600,
@@ -214,3 +222,9 @@ def fit(
         )
     if safe.signal is not None:
         raise Interrupted(safe.signal)
+
+
+def check_learnt(skipped: int, steps: int, stopped: bool) -> None:
+    """Raise `NotFinite` for a training most of whose steps changed nothing: its encoder is no result of the method."""
+    if 2 * skipped > steps and not stopped:
+        raise NotFinite(f"{skipped} of {steps} steps were not finite and changed nothing: there is no encoder{ADVICE}")

@@ -5,6 +5,7 @@ it is typed.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
@@ -55,7 +56,10 @@ class Matching(NamedTuple):
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a configuration is of an annotation's type; an integer is a number; True of what is no plain type."""
+    """Whether a value of a configuration is of an annotation's type; an integer is a number; True of what is no plain type.
+
+    NaN and infinity are no numbers.
+    """
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind is Annotated:
         limits = [limit for limit in inner[1:] if isinstance(limit, AtLeast | Above | Matching)]
@@ -65,7 +69,8 @@ def fits(value: Any, hint: Any) -> bool:
     if kind in (Union, UnionType):
         return any(fits(value, each) for each in inner)
     if kind in (int, float):
-        return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+        return number and not_finite(value) is None
     if kind in NAMES:
         return isinstance(value, kind)
     if kind is tuple and inner and inner[-1] is not ...:
@@ -75,6 +80,14 @@ def fits(value: Any, hint: Any) -> bool:
     if isinstance(kind, type) and issubclass(kind, Mapping):
         return isinstance(value, dict) and all(fits(item, each) for item in value.values() for each in inner[1:])
     return True
+
+
+def not_finite(value: Any) -> float | None:
+    """The first number that is NaN or infinite, alone or in a list or a mapping: no key wants one."""
+    if isinstance(value, list | dict):
+        inner = value.values() if isinstance(value, dict) else value
+        return next((found for each in inner if (found := not_finite(each)) is not None), None)
+    return value if isinstance(value, float) and not math.isfinite(value) else None
 
 
 def in_words(hint: Any) -> str:

@@ -14,7 +14,7 @@ from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import SOURCES
 from longtake.datasets.views import Crop, Precrop
 from longtake.engine.config import choices, config_folders, unknown_key
-from longtake.engine.hints import fits, in_words, nearest, text_of
+from longtake.engine.hints import fits, in_words, nearest, not_finite, text_of
 from longtake.engine.keywords import NO_DEFAULT, Section, annotated, keywords, of_no_class, plain_value, sections
 from longtake.engine.settings import GROUPS, OWN, Root, Views
 from longtake.registry import unknown
@@ -80,6 +80,8 @@ def _check(part: Section, values: dict[str, Any]) -> None:
     for key, value in values.items():
         if key in part.others:
             continue
+        if (number := not_finite(value)) is not None:
+            raise ValueError(f"{part.key(key)}: got {number}, expected {in_words(part.keywords[key].hint)} (finite)")
         default, hint = part.keywords[key]
         if not fits(value, hint):
             raise ValueError(f"{part.key(key)}: {_other_type(part.key(key), value, hint)}")

@@ -33,6 +33,11 @@ def check_parts(trainer: Config) -> None:
         _refuse_strategy(strategy)
     if trainer["precision"].startswith("transformer-engine") and find_spec("transformer_engine") is None:
         raise ValueError(f"trainer.precision={trainer['precision']}: not installed, pip install transformer-engine")
+    if trainer["precision"] == "16-true":
+        raise ValueError(
+            "trainer.precision=16-true: weights of float16 do not train (gradients below 6e-8 are lost, and AdamW's epsilon "
+            "is 0 there: 0 / 0); expected 16-mixed, bf16-mixed or bf16-true"
+        )
     given = {"logger": _listed(trainer["logger"]), "strategy": [strategy], "callbacks": trainer["callbacks"]}
     for key, parts in given.items():
         for part in parts:

@@ -134,4 +134,9 @@ def health_line(folder: Path) -> str:
     collapsed = [name for name, floor in FLOORS.items() if last.get(name, floor) < floor]
     if collapsed:
         shown += f"\nlooks collapsed: {', '.join(collapsed)} close to the value of features that are all the same (health.png)"
+    if skipped := int(last.get("skipped_steps", 0)):
+        shown += (
+            f"\n{skipped} step(s) were not finite and changed nothing: a lower method.lr, a longer method.warmup_epochs or "
+            "trainer.precision=32-true keep them finite"
+        )
     return f"health: {shown}"

@@ -6,7 +6,7 @@ finite changes nothing and is counted; too many of them end the run. Lightning m
 here needs it, so that a loop of one's own can, too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -21,6 +21,8 @@ from longtake.methods.schedules import cosine_schedule
 from longtake.parallel import true_everywhere
 from longtake.registry import Registry
 
+LARGEST_RATE = 1000.0  # for 256 clips; recipes have up to 1 (LARS, LARC), and AdamW's weights are lost far below it
+Look = Callable[[], Mapping[str, Tensor]]
 METHODS: "Registry[type[Method]]" = Registry("method", "longtake.methods")
 
 
@@ -91,6 +93,12 @@ class Method(nn.Module):
                 f"epochs={duration.epochs} is shorter than the warm-up: expected at least {warmup_epochs} (method.warmup_epochs)"
             )
         one_of("optimizer", optimizer, OPTIMIZERS)
+        within(
+            lr=(lr, 0, LARGEST_RATE), min_lr=(min_lr, 0, LARGEST_RATE), weight_decay=(weight_decay, 0, LARGEST_RATE),
+            weight_decay_end=(weight_decay_end, 0, LARGEST_RATE), sgd_momentum=(sgd_momentum, 0, 1),
+            clip_grad=(clip_grad, 0, float("inf")), health_every=(health_every, 1, float("inf")),
+            max_skipped_steps=(max_skipped_steps, 0, float("inf")), warmup_epochs=(warmup_epochs, 0, float("inf")),
+        )  # fmt: skip
         self.backbone, self.duration = backbone, duration
         self.optimizer, self.sgd_momentum, self.clip_grad, self.seed = optimizer, sgd_momentum, clip_grad, seed
         self.health_every, self.max_skipped_steps = health_every, max_skipped_steps
@@ -104,6 +112,7 @@ class Method(nn.Module):
         self.scaled = False  # whether the gradients were scaled, by a scaler that skips steps by itself (16-mixed)
         self.logged: dict[str, Tensor | float] = {}  # numbers of this step
         self.notes: dict[str, Tensor] = {}
+        self.looks: list[Look] = []
 
     def losses(self, views: Views) -> dict[str, Float[Tensor, ""]]:
         """The named terms of the loss, to be summed. This is the method."""
@@ -135,10 +144,14 @@ class Method(nn.Module):
         """Remember numbers of this step; they are logged as `health/<name>`."""
         self.notes.update(values)
 
+    def look(self, of: "Look") -> None:
+        """Have numbers of this step worked out and noted once its loss is known to be finite."""
+        self.looks.append(of)
+
     def training_step(self, batch: Views) -> Float[Tensor, ""]:
         """The loss of a step; zero, with zero gradients, when it is not finite on every rank."""
         before = {name: buffer.clone() for name, buffer in self.named_buffers()}  # centres, queues, statistics
-        self.notes = {}
+        self.notes, self.looks = {}, []
         terms = self.losses(batch)
         loss = torch.stack(list(terms.values())).sum()
         self.skipping = not true_everywhere(bool(torch.isfinite(loss)), loss.device)
@@ -147,7 +160,10 @@ class Method(nn.Module):
                 for name, buffer in self.named_buffers():
                     buffer.copy_(before[name])
             self._count_skipped(terms)
+            self.looks.clear()
             return torch.stack([(p * 0.0).sum() for p in self.parameters() if p.requires_grad]).sum()
+        self.note(seen_by(self.looks))
+        self.looks.clear()  # with the activations that they hold
         self.logged |= {"loss": loss, **{f"loss/{name}": value for name, value in terms.items()}}
         return loss
 
@@ -187,11 +203,30 @@ class Method(nn.Module):
             self.logged["health/grad_norm"] = norm
 
 
+def seen_by(looks: Iterable[Look]) -> dict[str, Tensor]:
+    """What was looked at; a look that fails (a decomposition that does not converge) leaves a gap in its curve and ends nothing."""
+    found: dict[str, Tensor] = {}
+    for look in looks:
+        try:
+            found |= look()
+        except (RuntimeError, ArithmeticError, ValueError):
+            continue
+    return found
+
+
 def positive(**values: float) -> None:
     """Raise `ValueError` naming the first key whose value is not positive."""
     for key, value in values.items():
-        if value <= 0:
+        if not 0 < value < float("inf"):
             raise ValueError(f"method.{key}: got {value}, expected a positive number")
+
+
+def within(**limits: tuple[float, float, float]) -> None:
+    """Raise `ValueError` naming the first key whose value is not from the least to the most that is given with it."""
+    for key, (value, least, most) in limits.items():
+        if not least <= value <= most:
+            expected = f"at least {least:g}" if most == float("inf") else f"{least:g} to {most:g}"
+            raise ValueError(f"method.{key}: got {value}, expected a number of {expected}")
 
 
 def one_of(key: str, value: str, allowed: Iterable[str]) -> None:

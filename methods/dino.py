@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
 from longtake.methods import health
-from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, positive
+from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, positive, within
 from longtake.methods.cross_entropy import cross_entropies, other_views
 from longtake.methods.heads import DINOHead
 from longtake.methods.schedules import cosine_schedule, warmup_then_constant
@@ -68,6 +68,7 @@ class DINO(Method, name="dino"):
         **recipe: Any,
     ) -> None:
         super().__init__(backbone, duration, **recipe)
+        within(momentum=(momentum, 0, 1), center_momentum=(center_momentum, 0, 1))
         positive(student_temp=student_temp, teacher_temp=teacher_temp, warmup_teacher_temp=warmup_teacher_temp)
         self.teacher_temps = self.teacher_schedule(warmup_teacher_temp, teacher_temp, warmup_teacher_temp_epochs)
         self.head = DINOHead(backbone.embed_dim, out_dim, hidden_dim, bottleneck_dim, norm_last_layer, use_bn_in_head)
@@ -121,7 +122,7 @@ class DINO(Method, name="dino"):
 
     def watch(self, features: Float[Tensor, "b d"], target: Float[Tensor, "*b k"]) -> None:
         if self.watching:
-            self.note({**health.of_features(features), **health.of_targets(target)})
+            self.look(lambda: {**health.of_features(features), **health.of_targets(target)})
 
     def clip_gradients(self) -> None:
         super().clip_gradients()

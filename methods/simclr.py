@@ -74,5 +74,5 @@ class SimCLR(Method, name="simclr"):
         cls = self.backbone(torch.stack(views.globals).flatten(0, 2)).cls  # (2b, d)
         z0, z1 = self.projector(cls).chunk(2)
         if self.watching:
-            self.note(health.of_features(cls))
+            self.look(lambda: health.of_features(cls))
         return {"nt_xent": nt_xent(z0, z1, self.temperature)}

@@ -94,7 +94,7 @@ class SwAV(Method, name="swav"):
         assigned = embedding[:2].detach()
         q = torch.stack([self.assigned(i, assigned[i]) for i in range(2)])  # (g, b, k)
         if self.watching:
-            self.note({**health.of_features(cls[0]), **health.of_targets(q)})
+            self.look(lambda: {**health.of_features(cls[0]), **health.of_targets(q)})
         return {"swav": other_views(cross_entropies(self.prototypes(embedding), q, self.temperature))}
 
     def assigned(self, view: int, embedding: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:

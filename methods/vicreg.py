@@ -13,7 +13,7 @@ from torch import Tensor
 from longtake.backbones.vit import ViT
 from longtake.datasets.views import Views
 from longtake.methods import health
-from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, needs_two_global_views
+from longtake.methods.base import Batch, Duration, Method, needs_batch_statistics, needs_two_global_views, within
 from longtake.methods.heads import mlp
 from longtake.parallel import gather
 
@@ -56,6 +56,8 @@ class VICReg(Method, name="vicreg"):
         **recipe: Any,
     ) -> None:
         super().__init__(backbone, duration, **recipe)
+        weights = {"sim_coeff": sim_coeff, "std_coeff": std_coeff, "cov_coeff": cov_coeff}
+        within(**{key: (value, 0, float("inf")) for key, value in weights.items()})
         self.projector = mlp([backbone.embed_dim, hidden_dim, hidden_dim, out_dim], last_bias=False)
         self.sim_coeff, self.std_coeff, self.cov_coeff = sim_coeff, std_coeff, cov_coeff
 
@@ -68,7 +70,7 @@ class VICReg(Method, name="vicreg"):
         cls = self.backbone(torch.stack(views.globals).flatten(0, 2)).cls  # (2b, d)
         x, y = self.projector(cls).chunk(2)
         if self.watching:
-            self.note(health.of_features(cls))
+            self.look(lambda: health.of_features(cls))
         everyone = gather(x.float()), gather(y.float())
         return {
             "invariance": self.sim_coeff * invariance_loss(x, y),

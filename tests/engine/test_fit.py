@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from longtake.engine.lightning_parts import trainer_parts
 from longtake.engine.progress import curves, draw_curves, health_line
 from longtake.methods.base import Duration
 from longtake.methods.dino import DINO
+from longtake.methods.simclr import SimCLR
+from longtake.run import main
 
 DURATION = Duration(epochs=3, steps_per_epoch=3, batch_size=4)
 TRAINER = {
@@ -173,3 +176,70 @@ def test_an_interrupted_encoder_can_be_evaluated(clips, stopping, tmp_path):
     (tmp_path / "encoder.safetensors").rename(tmp_path / "e.safetensors")
     with pytest.raises(ValueError, match=r"encoder|checkpoint"):
         load_encoder(tmp_path / "e.safetensors")  # two blocks here, six in the architecture: never loaded in part
+
+
+@pytest.mark.parametrize("part", ["backbone", "teacher_backbone"])
+def test_weights_that_are_not_finite_are_never_saved(clips, tmp_path, monkeypatch, part):
+    after_step = DINO.after_step
+
+    def spoilt(self, step):
+        after_step(self, step)
+        if step == DURATION.num_steps - 1:
+            getattr(self, part).norm.bias.data[3] = float("inf")
+
+    monkeypatch.setattr(DINO, "after_step", spoilt)
+    said = rf"step 9: tensor {part}\.norm\.bias has 1 of 128 values that are not finite .*; lower method\.lr"
+    with pytest.raises(FloatingPointError, match=said):
+        train(clips, tmp_path)
+    assert not (tmp_path / "encoder.safetensors").exists()
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_a_training_most_of_whose_steps_were_skipped_has_no_encoder(clips, tmp_path, monkeypatch):
+    losses = DINO.losses
+
+    def spoilt(self, views):
+        return {
+            name: value * (float("nan") if self.global_step % 3 else 1) for name, value in losses(self, views).items()
+        }
+
+    monkeypatch.setattr(DINO, "losses", spoilt)
+    with pytest.raises(
+        FloatingPointError, match="6 of 9 steps were not finite and changed nothing: there is no encoder"
+    ):
+        train(clips, tmp_path)
+    assert not (tmp_path / "encoder.safetensors").exists()
+
+
+def test_skipped_steps_are_said_at_the_end(clips, tmp_path, monkeypatch):
+    losses = DINO.losses
+    monkeypatch.setattr(
+        DINO,
+        "losses",
+        lambda self, views: {
+            n: v * (float("nan") if self.global_step == 4 else 1) for n, v in losses(self, views).items()
+        },
+    )
+    train(clips, tmp_path)
+    assert "\n1 step(s) were not finite and changed nothing: a lower method.lr" in health_line(tmp_path)
+
+
+def test_an_encoder_that_a_training_has_spoilt_ends_the_run_without_a_row(tiny_folder, tmp_path, monkeypatch):
+    """The weights are lost in the last step; before, nothing could be seen."""
+    monkeypatch.setattr(
+        SimCLR, "after_step", lambda self, step: self.backbone.pos_embed.data.fill_(float("nan")) if step == 7 else None
+    )
+    words = [
+        "method=simclr", "pretrain=imagenet1k", f"pretrain.images={tiny_folder / 'train'}", "epochs=2", "batch_size=8",
+        "method.warmup_epochs=1", "backbone=vit_mini", "backbone.image_size=32", "eval=[knn_imagenet1k]", "device=cpu",
+        f"eval.knn_imagenet1k.root={tiny_folder}", "num_workers=0", f"output={tmp_path / 'out'}", "trainer.precision=32-true",
+    ]  # fmt: skip
+    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["run", *words])
+    with pytest.raises(
+        SystemExit, match=r"^error: step 8: tensor backbone\.pos_embed has .* not finite .*; nothing had been saved yet"
+    ):
+        main()
+    assert not list((tmp_path / "out").rglob("encoder.safetensors"))
+    assert not (tmp_path / "out" / "leaderboards").exists()

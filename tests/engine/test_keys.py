@@ -1,5 +1,6 @@
 """Every keyword of a chosen class is a key, listed or not; a yaml that lists a default says nothing new, and so none does."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from longtake.downstream.base import DOWNSTREAM
 from longtake.engine.config import NOT_ARGUMENTS, allow_keywords, choices, composed, plain, plainly
 from longtake.engine.hints import fits, in_words
 from longtake.engine.identity import config_hash, protocol_suffix, variant
-from longtake.engine.keywords import NO_DEFAULT, keywords, plain_value, sections
+from longtake.engine.keywords import GIVEN, NO_DEFAULT, keywords, of_no_class, plain_value, sections
 from longtake.engine.words import as_typed
 from longtake.methods.base import METHODS, Method
 from longtake.methods.dora import DoRA
@@ -188,3 +189,46 @@ def test_values_are_held_against_annotations(hint: Any, right: list, wrong: list
     assert all(fits(value, hint) for value in right)
     assert not any(fits(value, hint) for value in wrong)
     assert in_words(hint) == words
+
+
+EVALUATIONS = {plain(composed([f"eval=[{name}]"]))["eval"][name]["task"] for name in ("knn_mini", "linear_mini")} | {
+    "finetune", "upernet", "cascade_mask_rcnn", "seqtrack", "lost", "davis", "dense_knn", "own_video", "logreg",
+}  # fmt: skip
+
+
+def numbers() -> list[tuple[str, Any]]:
+    """Every keyword of every class, and every key of no class, that takes numbers with a fraction."""
+    classes = [*(METHODS[name] for name in TRAINED), *(DOWNSTREAM[name] for name in EVALUATIONS), ViT]
+    found = [(f"{cls.__name__}.{key}", keyword.hint) for cls in classes for key, keyword in keywords(cls).items()]
+    found += [(f"{part.place}.{key}", keyword.hint) for part in of_no_class() for key, keyword in part.keywords.items()]
+    found = [(name, hint) for name, hint in found if name.rpartition(".")[2] not in GIVEN]
+    return [(name, hint) for name, hint in found if hint is not Any and (fits(0.5, hint) or fits([0.5], hint))]
+
+
+def test_no_key_takes_a_number_that_is_not_finite() -> None:
+    assert len(numbers()) > 100
+    for value in (math.nan, math.inf, -math.inf):
+        assert [name for name, hint in numbers() if fits(value, hint) or fits([value], hint)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("method.lr=nan", "method.lr: got nan, expected a number (finite)"),
+        ("method.weight_decay=inf", "method.weight_decay: got inf, expected a number (finite)"),
+        ("method.student_temp=-inf", "method.student_temp: got -inf, expected a number (finite)"),
+        (
+            "trainer.checkpoint_minutes=nan",
+            "trainer.checkpoint_minutes: got nan, expected a number of at least 0 (finite)",
+        ),
+        ("eval=[upernet_mini] eval.upernet_mini.lr=nan", "eval.upernet_mini.lr: got nan, expected a number (finite)"),
+        (
+            "eval=[linear_mini] eval.linear_mini.learning_rates=[0.1,nan]",
+            "eval.linear_mini.learning_rates: got nan, expected a list of numbers (finite)",
+        ),
+        ("pretrain=video pretrain.stride_seconds=inf", "pretrain.stride_seconds: got inf, expected a number"),
+    ],
+)
+def test_what_is_given_so_is_named_before_any_compute(words: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        plainly(words.split())

@@ -141,3 +141,11 @@ def test_wandb_writes_offline(said, words, tmp_path, monkeypatch):
     for folder in folders:  # each has a run of its own
         (kept,) = (folder / "logs" / "wandb").glob(f"offline-run-*-{folder.name}/run-*.wandb")
         assert b"loss/nt_xent" in kept.read_bytes()
+
+
+def test_weights_of_float16_are_refused_before_they_become_nan():
+    trainer = plainly(["trainer.precision=16-true"])["trainer"]
+    with pytest.raises(
+        ValueError, match=r"16-true: weights of float16 do not train .*expected 16-mixed, bf16-mixed or bf16-true"
+    ):
+        check_parts(trainer)

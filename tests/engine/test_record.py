@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_rows import make_key
 
+from longtake.backbones.vit import ViT
 from longtake.downstream.base import DOWNSTREAM
 from longtake.engine import record
 from longtake.engine.code_hash import evaluation_hash
@@ -87,3 +88,60 @@ def test_what_cannot_be_published_is_measured_again_by_code_that_can(
     assert known(board, KEY, "training", "weights") is None
     monkeypatch.setattr(record, "code_commit", lambda: "1111111111+dirty")
     assert known(board, KEY, "training", "weights") is not None
+
+
+def spoilt(name: str, value: float) -> ViT:
+    encoder = ViT("mini", 8, 16)
+    encoder.get_parameter(name).data.flatten()[5] = value
+    return encoder
+
+
+COST = {"config_hash": "c", "frames_seen": 1, "hours": 0.1, "peak_memory_gb": 1.0, "device": "cpu"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["pos_embed", "blocks.2.attn.qkv.weight", "norm.bias"])
+def test_an_encoder_that_is_not_finite_has_no_row(board: Leaderboard, tmp_path: Path, name: str, value: float) -> None:
+    board.path.unlink()
+    said = rf"^knn_mini, dora: the encoder: tensor {name} has 1 of \d+ values that are not finite .*; there is no row$"
+    with pytest.raises(ValueError, match=said):
+        record.evaluate(board, spoilt(name, value), KEY, COST, "training", tmp_path / "work")
+    assert not board.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "message"),
+    [
+        ({"top1_k20": [1.0, np.inf]}, "finite"),
+        ({"top1_k20": [np.nan, np.nan]}, "finite"),
+        ({}, "no metric has a number; there is no row"),
+    ],
+)
+def test_numbers_of_an_evaluation_that_are_not_finite_make_no_row(
+    board: Leaderboard, tmp_path: Path, outcomes: dict, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation of another package may write them by itself."""
+
+    def evaluate(task: object, encoder: object, workdir: Path) -> dict[str, float]:
+        workdir.mkdir()
+        np.savez(workdir / "outcomes.npz", items=np.array(["a", "b"]), **outcomes)
+        return {}
+
+    board.path.unlink()
+    outcomes_path(board.folder, "knn_mini", KEY).unlink()
+    monkeypatch.setattr(KNN, "evaluate", evaluate)
+    with pytest.raises(ValueError, match=message), np.errstate(all="ignore"):
+        record.evaluate(board, ViT("mini", 8, 16), KEY, COST, "training", tmp_path / "work")
+    assert not board.path.exists()
+    assert not outcomes_path(board.folder, "knn_mini", KEY).exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_row_of_numbers_that_are_not_finite_is_never_written(board: Leaderboard, value: float) -> None:
+    before = board.path.read_bytes()
+    for estimate in (Estimate(value), Estimate(50.0, 0.0, value), Estimate(value, value, value)):
+        with pytest.raises(ValueError, match="expected a finite number"):
+            upsert(board.path, [Row(KEY, {"top1_k20": estimate}, Provenance())], KNN.metrics)
+    with pytest.raises(ValueError, match="expected a finite number"):
+        upsert(board.path, [Row(KEY, {}, Provenance(hours=value))], KNN.metrics)
+    assert board.path.read_bytes() == before

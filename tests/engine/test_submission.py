@@ -100,7 +100,7 @@ def test_jobs_of_a_sweep_are_an_array_and_one_that_fails_is_named(place, tiny_vi
     assert "gpus" not in (run.folder / "queue" / "4001.sh").read_text()  # device=cpu
 
     broken = small(
-        place / "broken", tiny_video, tiny_folder, "epochs=1", "method.max_skipped_steps=0", "method.lr=1e38"
+        place / "broken", tiny_video, tiny_folder, "epochs=1", "method.max_skipped_steps=0", "method.student_temp=1e-38"
     )
     process = broken.start(more=["launcher=slurm"], variables=slurm(broken))
     shown = process.communicate(timeout=120)[0]

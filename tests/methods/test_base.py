@@ -1,6 +1,7 @@
 """What the base class promises every method: steps that are not finite change nothing, are counted, and end a hopeless run."""
 
 import copy
+import re
 
 import lightning
 import pytest
@@ -99,3 +100,32 @@ def test_every_optimizer_moves_the_weights_and_decays(tmp_path, optimizer):
 def test_an_unknown_optimizer_is_named():
     with pytest.raises(ValueError, match=r"method.optimizer: got 'lamb'.*adamw"):
         Fragile(optimizer="lamb")
+
+
+def test_a_look_that_fails_ends_nothing(tmp_path):
+    method = Fragile()
+    losses = method.losses
+
+    def watched(views: Views):
+        method.look(lambda: {"good": torch.tensor(1.0)})
+        method.look(lambda: {"bad": torch.linalg.svdvals(torch.full((4, 4), float("nan")))})
+        return losses(views)
+
+    method.losses = watched
+    assert fit(method, tmp_path).moved == list(range(6))
+    assert method.notes.keys() == {"good"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lr", -1e-3), ("lr", 1e30), ("lr", float("nan")), ("min_lr", -1.0), ("weight_decay", float("nan")),
+        ("weight_decay", -0.1), ("weight_decay", float("inf")), ("weight_decay_end", -1.0), ("sgd_momentum", 1.5),
+        ("sgd_momentum", float("nan")), ("clip_grad", -3.0), ("health_every", 0), ("max_skipped_steps", -1),
+    ],
+)  # fmt: skip
+def test_a_setting_out_of_its_range_is_named(key, value):
+    with pytest.raises(
+        ValueError, match=rf"method\.{key}: got {re.escape(str(value))}, expected a number of (at least|0 to)"
+    ):
+        Fragile(**{key: value})

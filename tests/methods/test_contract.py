@@ -10,7 +10,7 @@ from longtake.backbones.vit import ViT
 from longtake.datasets.clips import Clips
 from longtake.datasets.frames import StoreSpec, build
 from longtake.engine.config import choices, plainly
-from longtake.engine.plan import build_views
+from longtake.engine.plan import build_method, build_views
 from longtake.methods import contract
 from longtake.methods.base import Duration
 from longtake.methods.dino import DINO
@@ -60,6 +60,37 @@ def test_the_contract_holds_for_the_official_dora(store):
     config = recipe("dora", "method.fidelity=official")
     assert config["method"]["mask_kind"] == "binary_batch"
     assert broken_clauses(config, clips_of(config, store)) == []
+
+
+@pytest.mark.parametrize("where", ["watched", "between"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_batch_that_is_not_finite_is_skipped_whether_or_not_health_is_looked_at(name, value, where, store):
+    config = recipe(name, "method.health_every=10")
+    clips = clips_of(config, store)
+    method = build_method(config, Duration(40, 2, 8))
+    views = first_batches(clips)[0]
+    spoilt = [view.clone() for view in views.globals]
+    spoilt[0][0, 0, 0, 3, 3] = value
+    before = {key: tensor.clone() for key, tensor in method.state_dict().items()}
+    method.global_step = 0 if where == "watched" else 1
+    assert method.watching == (where == "watched")
+    torch.manual_seed(0)
+    loss = method.training_step(views._replace(globals=tuple(spoilt)))
+    loss.backward()
+    assert loss == 0
+    assert method.skipping
+    assert method.num_skipped == 1
+    assert not any(parameter.grad.any() for parameter in method.parameters() if parameter.grad is not None)
+    after = method.state_dict()
+    assert [key for key in before if not torch.equal(before[key], after[key])] in (
+        ["num_skipped"],
+        ["num_skipped", "prototypes.weight"],  # SwAV keeps them at unit length
+    )
+    assert method.looks == []
+    torch.manual_seed(0)
+    assert method.training_step(views).isfinite()
+    assert ("rankme" in method.notes) == (where == "watched")
 
 
 class Careless(DINO):

@@ -1,9 +1,11 @@
 """What reaches the tracked leaderboards, in a git repository made for the test."""
 
+import json
 import re
 import shlex
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -375,3 +377,42 @@ def test_rows_the_papers_numbers_and_readme_are_published_together(
 def make_knn(method: str, value: float) -> Row:
     key = make_row(method).key._replace(protocol="knn-mini-v1")
     return Row(key, {"top1_k20": Estimate(value, value - 1, value + 1)}, COMPLETE)
+
+
+def test_numbers_that_are_not_finite_are_refused(clone: Path) -> None:
+    """Whatever wrote the files: `upsert` and `keep_outcomes` would not have."""
+    source, target = clone / "outputs" / "leaderboards", clone / "leaderboards"
+    rows = [make_row(method) for method in ("dino", "ibot", "swav", "simclr")]
+    upsert(source / "knn_mini.csv", rows, ["top1"])
+    wrong = {"ibot": [np.nan, np.nan], "swav": [1.0, np.inf], "simclr": ["a", "b"]}
+    for row in rows:
+        values = np.array(wrong.get(row.key.method, [1.0, np.nan]))
+        path = outcomes_path(source, "knn_mini", row.key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, key=np.array(json.dumps(row.key)), items=np.array(["a", "b"]), top1=values)
+    publication = publish(source, target)
+    assert [key.method for _, key in publication.published] == ["dino"]
+    assert {key.method: reason for _, key, reason in publication.refused} == {
+        "ibot": "its outcomes of top1 are not finite",
+        "swav": "its outcomes of top1 are not finite",
+        "simclr": "its outcomes of top1 are of type <U1, no numbers",
+    }
+    assert [row.key.method for row in read(target / "knn_mini.csv", ["top1"])] == ["dino"]
+
+
+def test_a_damaged_file_of_outcomes_is_refused(clone: Path) -> None:
+    source = clone / "outputs" / "leaderboards"
+    upsert(source / "knn_mini.csv", [make_row("dino")], ["top1"])
+    path = outcomes_path(source, "knn_mini", make_row("dino").key)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"PK nothing")
+    ((_, _, reason),) = publish(source, clone / "leaderboards").refused
+    assert "damaged file" in reason
+    assert not (clone / "leaderboards" / "knn_mini.csv").exists()
+
+
+def test_a_row_without_a_number_is_refused(clone: Path) -> None:
+    source = clone / "outputs" / "leaderboards"
+    upsert(source / "knn_mini.csv", [replace(make_row("dino"), metrics={})], ["top1"])
+    ((_, _, reason),) = publish(source, clone / "leaderboards").refused
+    assert reason == "it has no number"
