@@ -39,8 +39,9 @@ def content_hash(path: Path) -> str:
 def _of_large(path: Path) -> str:
     """Remembered under the data root for a path, size and times of change: whoever writes to a file moves one of these."""
     status = path.stat()
-    stamp = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    kept = data_root() / "hashes" / f"{hashlib.sha256(stamp[0].encode(errors='surrogateescape')).hexdigest()[:16]}.json"
+    name = str(path.resolve())
+    stamp = [name, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    kept = data_root() / "hashes" / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.json"
     known = _known(kept)
     if known is not None and known[0] == stamp:
         return str(known[1])

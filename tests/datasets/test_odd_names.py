@@ -176,7 +176,7 @@ def test_every_path_is_expanded(home: Path, kind: str, name: str, key: str, spel
         small = {"num_workers": 0, "device": "cpu"}
         known = {field.name for field in fields(cls)}
         given = {**keys, **small, key: word}
-        task = cls(**{k: v for k, v in given.items() if k in known})
+        task = cls(**{k: v for k, v in given.items() if k in known and k != "costs"})
         said = " ".join(task.check())
     assert right in said, said
     assert word not in said
