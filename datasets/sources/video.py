@@ -15,7 +15,7 @@ from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.stored import Stored
 from longtake.datasets.tours import FRAMES, how_to_get, origin_of
 from longtake.datasets.video import VideoInfo, probe
-from longtake.datasets.video_files import doubts, videos_at
+from longtake.datasets.video_files import doubts, legible, videos_at
 
 TIE = 1e-6  # seconds
 # A fetched picture is that much finer than a stored one: what its codec left out is then hardly seen.
@@ -40,7 +40,7 @@ class Video(Stored, name="video"):
             names = "\n".join(f"{path.name} {path.stat().st_size}" for path in self.paths)
             return f"{self.name}:{hashlib.sha256(names.encode()).hexdigest()[:8]}"
         own = self.name == "video"
-        return f"{self.name}:{'+'.join(path.stem for path in self.paths)}" if own else self.name
+        return f"{self.name}:{'+'.join(legible(path.stem) for path in self.paths)}" if own else self.name
 
     @property
     def words(self) -> Sequence[str]:
