@@ -143,12 +143,15 @@ def paths_in(kind: str, name: str, known: Mapping[str, Any]) -> list:
 
 
 def path_keys() -> list:
-    """Every keyword of every source and evaluation, and every key of no class, that takes a path."""
+    """Every keyword of every source, every evaluation with every layout, and every key of no class, that takes a path."""
     found = [param for part in of_no_class() for param in paths_in("key", part.place, part.keywords)]
     found += [param for name in SOURCES.all_names() for param in paths_in("source", name, keywords(SOURCES[name]))]
+    by_reader: dict[tuple[str, str], str] = {}
     for name in choices("eval"):
-        cls = DOWNSTREAM[plainly([f"eval=[{name}]"])["eval"][name]["task"]]
-        found += paths_in("evaluation", name, keywords(cls))
+        keys = plainly([f"eval=[{name}]"])["eval"][name]
+        by_reader.setdefault((keys["task"], str(keys.get("layout"))), name)
+    for (task, _), name in by_reader.items():
+        found += paths_in("evaluation", name, keywords(DOWNSTREAM[task]))
     return found
 
 
