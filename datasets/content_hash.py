@@ -39,9 +39,9 @@ def content_hash(path: Path) -> str:
 def _of_large(path: Path) -> str:
     """Remembered under the data root for a path, size and times of change: whoever writes to a file moves one of these."""
     status = path.stat()
-    where = str(path.resolve())
-    stamp = [where, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    kept = data_root() / "hashes" / f"{hashlib.sha256(where.encode(errors='surrogateescape')).hexdigest()[:16]}.json"
+    name = str(path.resolve())
+    stamp = [name, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    kept = data_root() / "hashes" / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.json"
     known = _known(kept)
     if known is not None and known[0] == stamp:
         return str(known[1])

@@ -44,6 +44,7 @@ from longtake.datasets.frame_writer import StoreSpec, VideoWriter
 from longtake.datasets.packets import VideoError
 from longtake.datasets.store_sums import seal_of
 from longtake.datasets.video import VideoInfo, probe
+from longtake.datasets.video_files import legible
 from longtake.files import lock_of
 
 # JPEG bytes per pixel at these qualities: the most demanding of four videos (a juggler before grass) at short side 360.
@@ -116,7 +117,7 @@ def store_folder(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
 
 def of_a_folder(stem: str) -> str:
     """A file's name as the beginning of a folder's: no longer than a folder's may be, with `?` for bytes that are no UTF-8."""
-    return stem.encode(errors="replace")[:LONGEST_STEM].decode(errors="ignore")
+    return legible(stem).encode()[:LONGEST_STEM].decode(errors="ignore")
 
 
 def place_of(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
@@ -160,7 +161,13 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
         "reader": READER,
         "spec": asdict(spec),
         "sources": [
-            {"name": i.path.name, "hash": file_hash(i.path), "codec": i.codec, "width": i.width, "height": i.height}
+            {
+                "name": legible(i.path.name),
+                "hash": file_hash(i.path),
+                "codec": i.codec,
+                "width": i.width,
+                "height": i.height,
+            }
             | {"fps": i.fps, "seconds": i.seconds, "content": content_hash(i.path)}
             for i in infos
         ],

@@ -74,13 +74,13 @@ def seal_of(transaction: lmdb.Transaction) -> bytes:
     crc = 0
     cursor = transaction.cursor()
     for key in (b"store", b"lost", b"cuts"):
-        crc = zlib.crc32(transaction.get(key) or b"", crc)
+        crc = zlib.crc32(bytes(transaction.get(key) or b""), crc)
     for kind in (b"block", b"sums"):
         cursor.set_range(kind)
-        for key, value in cursor:
-            if not key.startswith(kind):
+        for name, value in cursor:
+            if not bytes(name).startswith(kind):
                 break
-            crc = zlib.crc32(value, zlib.crc32(key, crc))
+            crc = zlib.crc32(value, zlib.crc32(name, crc))
     return crc.to_bytes(4, "big")
 
 

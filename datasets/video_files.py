@@ -100,3 +100,8 @@ def doubts(info: VideoInfo, short_side: int = 0) -> list[str]:
 
 def _of_fields(info: VideoInfo) -> list[str]:
     return ["interlaced: one field of every frame is made a whole picture (FFmpeg's bwdif)"] if info.interlaced else []
+
+
+def legible(name: str) -> str:
+    """A file's name as every table, page and terminal takes it: with `?` for bytes that are no UTF-8."""
+    return name.encode(errors="replace").decode()

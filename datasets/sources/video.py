@@ -16,7 +16,7 @@ from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.stored import Stored
 from longtake.datasets.tours import FRAMES, NUM_VIDEOS, how_to_get, origin_of
 from longtake.datasets.video import VideoInfo, probe
-from longtake.datasets.video_files import doubts, videos_at
+from longtake.datasets.video_files import doubts, legible, videos_at
 
 TIE = 1e-6  # seconds
 # A fetched picture is that much finer than a stored one: what its codec left out is then hardly seen.
@@ -41,7 +41,7 @@ class Video(Stored, name="video"):
             names = "\n".join(f"{path.name} {path.stat().st_size}" for path in self.paths)
             return f"{self.name}:{hashlib.sha256(names.encode()).hexdigest()[:8]}"
         own = self.name == "video"
-        return f"{self.name}:{'+'.join(path.stem for path in self.paths)}" if own else self.name
+        return f"{self.name}:{'+'.join(legible(path.stem) for path in self.paths)}" if own else self.name
 
     def digest(self) -> str:
         """None for videos that last as long as the published ones of their names, and for a subset, whose label has one."""
