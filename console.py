@@ -26,6 +26,7 @@ class Literal(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # names of files that are not UTF-8
         found = LABEL.match(text)
         if found is None:
             return super().render_str(text, **options)

@@ -29,7 +29,7 @@ def check_data(config: Config) -> None:
         verdict = ("cannot run", "red") if wrong else ("odd", "yellow") if odd else ("sound", "green")
         console.print(Text.assemble(f"{name}: ", verdict), soft_wrap=True)
         for line in wrong:
-            console.print(Text.assemble("  ", (line, "red") if odd else line), soft_wrap=True)
+            console.print(f"  {line}", style="red" if odd else None, soft_wrap=True)
         for line in odd:
             console.print(f"  {line}", soft_wrap=True)
         broken += [name] if wrong else []

@@ -110,13 +110,13 @@ FOUND = {
     "a NaN of JSON": (
         "cascade_mask_rcnn",
         coco_changed(lambda c: c["annotations"][1].update(bbox=[1, 2, math.nan, 4])),
-        "annotation 2 has the box",
+        "annotations 2 has the bbox",
         True,
     ),
     "an Infinity": (
         "cascade_mask_rcnn",
         coco_changed(lambda c: c["annotations"][1].update(bbox=[1, 2, 1e999, 4])),
-        "annotation 2 has the box",
+        "annotations 2 has the bbox",
         True,
     ),
     "no width": (
