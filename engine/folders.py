@@ -52,7 +52,12 @@ def run_folder(config: Config, what: str, resumed: Path | None) -> Path:
     if resumed is not None:
         return resumed
     folder = new_folder_in(Path(config["output"]), what)
-    about = {"started": folder.name[:STAMPED], "zone": UTC, "folder": folder.name, "config_hash": config_hash(config)}
+    about: Config = {
+        "started": folder.name[:STAMPED],
+        "zone": UTC,
+        "folder": folder.name,
+        "config_hash": config_hash(config),
+    }
     about["config"] = config
     with whole(folder / RECORD) as part:
         part.write_text(json.dumps(about, indent=1, default=str))
