@@ -25,6 +25,10 @@ class Literal(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
+    def on_broken_pipe(self) -> None:
+        """Rich's own ends the program without a word; this is called where the error is handled, and the run says what it is."""
+        raise
+
     def render_str(self, text: str, **options: Any) -> Text:
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # names of files that are not UTF-8
         found = LABEL.match(text)

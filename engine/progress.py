@@ -29,6 +29,7 @@ class TrainingProgress(Callback):
         self.duration = duration
         self.loss = math.nan
         self.waited = 0.0
+        self.bar: Bars | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.first = trainer.global_step
@@ -49,6 +50,7 @@ class TrainingProgress(Callback):
         self.ended = time.monotonic()
         loss = float(trainer.callback_metrics.get("loss", math.nan))  # none yet when the first step was skipped
         self.loss = loss if math.isnan(self.loss) else SMOOTHING * self.loss + (1 - SMOOTHING) * loss
+        assert self.bar is not None
         self.bar.update(self.task, completed=trainer.global_step, status=self.status(trainer))
         if trainer.is_global_zero and not self.live and self.ended - self.printed > LINE_SECONDS:
             self.printed = self.ended
@@ -70,12 +72,14 @@ class TrainingProgress(Callback):
         )
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert self.bar is not None
         self.bar.stop()
         if trainer.is_global_zero:
             console.print(f"pretrained: step {trainer.global_step}/{self.duration.num_steps}  {self.status(trainer)}")
 
     def on_exception(self, *_: Any) -> None:
-        self.bar.stop()
+        if self.bar is not None:  # else it went wrong before the first step
+            self.bar.stop()
 
 
 def draw_curves(folder: Path) -> None:
