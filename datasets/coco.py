@@ -116,8 +116,9 @@ class COCO:
             content = self.read(split)
             if EXPECTED.get(split) not in (None, len(content["images"])):
                 found.append(f"{split}: {len(content['images'])} images, the original has {EXPECTED[split]}")
-            if len({item["id"] for item in content["annotations"]}) < len(content["annotations"]):
-                found.append(f"{split}: an id of annotations is there twice")
+            for key in ("images", "annotations"):
+                if len({item["id"] for item in content[key]}) < len(content[key]):
+                    found.append(f"{split}: an id of {key} is there twice")
             found += self.odd_habits(split, content)
             sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
             found += looked_at(partial(odd_size, self, split), content["images"], f"images of {split}", progress)

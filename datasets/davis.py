@@ -118,25 +118,28 @@ class DAVIS:
             )
         return sequence
 
-    def mask(self, path: Path) -> UInt8[np.ndarray, "h w"]:
-        """Object of every pixel of a first mask, 0 background, 255 void.
+    def mask(self, path: Path, numbered: bool = False) -> UInt8[np.ndarray, "h w"]:
+        """Object of every pixel, 0 background, 255 void. Raises `ValueError` for an image that has no object numbers.
 
-        Raises `ValueError` for an image that has no object numbers.
+        `numbered`: 255 is void even where it is all that there is.
         """
-        return self.masks([path])[0]
+        mask = stored_mask(path)
+        numbers = set(np.unique(mask).tolist())
+        if not numbered and numbers <= {0, VOID} and VOID in numbers:
+            if not self.binary_masks:
+                raise ValueError(
+                    f"{path}: got a mask of 0 and 255, which are background and void; binary_masks=true takes 255 as one object"
+                )
+            return (mask == VOID).astype(np.uint8)
+        return mask
 
     def masks(self, paths: PathsInOrder[Path]) -> list[UInt8[np.ndarray, "h w"]]:
         """The masks of a sequence. The first one says whether they are of 0 and 255, one object, or numbered and 255 is void.
 
         Raises `ValueError` as `mask`.
         """
-        masks = [stored_mask(path) for path in paths]
-        binary = is_binary(masks[0])
-        if binary and not self.binary_masks:
-            raise ValueError(
-                f"{paths[0]}: got a mask of 0 and 255, which are background and void; binary_masks=true takes 255 as one object"
-            )
-        return [one_object(mask, path) if binary else mask for mask, path in zip(masks, paths, strict=True)]
+        numbered = not is_binary(stored_mask(paths[0]))
+        return [one_kind(self.mask(path, numbered), numbered, path) for path in paths]
 
     def truth(self, sequence: Sequence) -> UInt8[np.ndarray, "t h w"]:
         """All masks. Raises `ValueError` when sizes differ, no object is in the first frame, or one appears only later."""
@@ -205,11 +208,11 @@ def is_binary(mask: UInt8[np.ndarray, "h w"]) -> bool:
     return set(np.unique(mask).tolist()) | {0} == {0, VOID}
 
 
-def one_object(mask: UInt8[np.ndarray, "h w"], path: Path) -> UInt8[np.ndarray, "h w"]:
-    """A mask of 0 and 255 as that of object 1. Raises `ValueError` for other numbers."""
-    if numbers := set(np.unique(mask).tolist()) - {0, VOID}:
+def one_kind(mask: UInt8[np.ndarray, "h w"], numbered: bool, path: Path) -> UInt8[np.ndarray, "h w"]:
+    """The mask. Raises `ValueError` for other numbers than those of one object where masks are not numbered."""
+    if not numbered and (numbers := set(np.unique(mask).tolist()) - {0, 1}):
         raise ValueError(f"{path}: got object {min(numbers)}, but the sequence's first mask has 0 and 255 alone")
-    return (mask == VOID).astype(np.uint8)
+    return mask
 
 
 def objects_in(masks: UInt8[np.ndarray, "*size"]) -> list[int]:

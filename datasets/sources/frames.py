@@ -24,7 +24,6 @@ from torch import Tensor
 from longtake.datasets.content import digest_of
 from longtake.datasets.folders import is_picture, walk
 from longtake.datasets.listing import natural
-from longtake.datasets.oddities import turned
 from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 from longtake.datasets.roots import Place, expanded
 from longtake.datasets.sources.base import Source
@@ -107,7 +106,7 @@ class Frames(Source, name="frames"):
             )
         sizes = store.sizes(np.unique(np.linspace(0, len(store) - 1, LOOKED_AT).astype(int)))
         size = "various sizes" if len(sizes) > 1 else "{} x {}".format(*sizes.pop())
-        return f"{store.summary()}, {size}{turned(store.paths.tolist())}"
+        return f"{store.summary()}, {size}"
 
     def stored_frames(self) -> int:
         return sum(len(folder.paths) for folder in self.folders)

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from eval_cases import CASES, Case, maker, vit
+from eval_perfect import PERFECT
 from PIL import Image
 
-from longtake.datasets.coco import COCO
+from longtake.datasets.coco import COCO, classes_of
 from longtake.datasets.davis import write_mask
+from longtake.downstream import mm
 
 Change = Callable[[Path], object]
 # In order, and in another one where `.jpg` stands behind them.
@@ -35,23 +37,31 @@ class Runs:
         root = self.folder / name.replace(" ", "_") / "data"
         return root if root.is_dir() else CROSSED[name].data(root)
 
-    def run(self, name: str, root: Path) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    def run(self, name: str, root: Path) -> tuple[dict[str, float], dict[str, np.ndarray], list[bytes]]:
         task, out = maker(CROSSED[name], root)(), root.with_name(f"{root.name}_out")
         if hasattr(task, "gallery"):
             task.gallery = True
         assert task.check() == []
         metrics = task.evaluate(vit(), out)
         with np.load(out / "outcomes.npz") as file:
-            return metrics, {key: file[key] for key in file.files if key not in ("items", "groups")}
+            outcomes = {key: file[key] for key in file.files if key not in ("items", "groups")}
+        kept = [
+            path
+            for pattern in ("training*.csv", "seqtrack*.csv", "detections.json", "*_001.txt")
+            for path in sorted(out.rglob(pattern))
+        ]
+        return metrics, outcomes, [path.read_bytes() for path in kept]
 
     def same(self, name: str, change: Change) -> None:
-        """The numbers on a changed copy are those on plain data, item by item."""
+        """The numbers on a changed copy are those on plain data, item by item, and loss by loss where there is a training."""
         if name not in self.plain:
             self.plain[name] = self.run(name, self.data(name))
         copy = shutil.copytree(self.data(name), self.folder / f"{len(list(self.folder.iterdir()))}_copy")
         change(copy)
-        metrics, outcomes = self.run(name, copy)
-        expected, items = self.plain[name]
+        metrics, outcomes, kept = self.run(name, copy)
+        expected, items, known = self.plain[name]
+        assert kept == known
+        assert known or name not in ("upernet", "cascade_mask_rcnn", "seqtrack")
         assert metrics == pytest.approx(expected, nan_ok=True, abs=0)
         for metric, values in items.items():
             np.testing.assert_array_equal(outcomes[metric], values)
@@ -193,6 +203,22 @@ def test_annotation_tools_write_the_same_data(runs: Runs, habit: str) -> None:
     runs.same("cascade_mask_rcnn", rewrite(HABITS[habit]))
 
 
+@pytest.mark.parametrize("habit", HABITS)
+def test_their_objects_are_trained_on_and_scored_by_the_same_numbers(runs: Runs, habit, tmp_path, monkeypatch) -> None:
+    copy = shutil.copytree(runs.data("cascade_mask_rcnn"), tmp_path / "coco")
+    rewrite(HABITS[habit])(copy)
+    task, data = maker(CASES["cascade_mask_rcnn"], copy)(), COCO(copy)
+    content = data.read("train2017")
+    classes, of_image = classes_of(content), {a["image_id"]: a["category_id"] for a in content["annotations"]}
+    for split in ("train2017", "val2017"):
+        samples = mm.build_dataset("mmdet", task.dataset_config(data, split, classes, task.train_pipeline()))  # type: ignore[attr-defined]
+        for info in map(samples.get_data_info, range(len(samples))):
+            labels = [instance["bbox_label"] for instance in info["instances"]]
+            assert labels == [list(classes).index(of_image[info["img_id"]])]
+    perfect = PERFECT["cascade_mask_rcnn"](maker(CASES["cascade_mask_rcnn"], copy), tmp_path / "out", monkeypatch)
+    assert perfect == dict.fromkeys(perfect, pytest.approx(100))
+
+
 def small(content: dict[str, Any]) -> None:
     for image in content["images"]:
         image.update(width=28, height=28)
@@ -208,7 +234,7 @@ WRONG = {
         lambda c: c["images"][1].update(file_name=c["images"][0]["file_name"]), "two of the images have the file_name",
     ),
     "outside": (lambda c: c["images"][0].update(file_name="../a.jpg"), r"got file_name '\.\./a\.jpg', expected one below"),
-    "entry": (lambda c: c["annotations"].append(7), "annotations has an entry that is no object"),
+    "entry": (lambda c: c["annotations"].append(7), r"annotations(\[4\] is a int,| has an entry that is no)"),
     "mask": (
         lambda c: c["annotations"][0].update(segmentation=[[1, 2]], area=None), "has neither an area nor a mask or box",
     ),
