@@ -149,6 +149,7 @@ class Safekeeping(Callback):
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self.signal is None:
+            check_learnt(int(pl_module.state_dict()["num_skipped"]), trainer.global_step)
             self.save(trainer)
 
 
@@ -206,7 +207,6 @@ def fit(
         )
         trainer.fit(Training(method), datamodule=data, ckpt_path=checkpoint if first_step else None, weights_only=True)
     steps = trainer.global_step
-    check_learnt(int(method.num_skipped), steps, stopped=safe.signal is not None)
     cost = {
         "frames_seen": steps * method.duration.batch_size * clips.num_frames,
         "hours": safe.seconds / 3600,
@@ -224,7 +224,7 @@ def fit(
         raise Interrupted(safe.signal)
 
 
-def check_learnt(skipped: int, steps: int, stopped: bool) -> None:
+def check_learnt(skipped: int, steps: int) -> None:
     """Raise `NotFinite` for a training most of whose steps changed nothing: its encoder is no result of the method."""
-    if 2 * skipped > steps and not stopped:
+    if 2 * skipped > steps:
         raise NotFinite(f"{skipped} of {steps} steps were not finite and changed nothing: there is no encoder{ADVICE}")

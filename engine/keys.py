@@ -16,7 +16,7 @@ from longtake.datasets.views import Crop, Precrop
 from longtake.engine.config import choices, config_folders, unknown_key
 from longtake.engine.hints import fits, in_words, nearest, not_finite, text_of
 from longtake.engine.keywords import NO_DEFAULT, Section, annotated, keywords, of_no_class, plain_value, sections
-from longtake.engine.settings import GROUPS, OWN, Root, Views
+from longtake.engine.settings import GROUPS, OWN, RANGES, Root, Views
 from longtake.registry import unknown
 
 
@@ -85,11 +85,19 @@ def _check(part: Section, values: dict[str, Any]) -> None:
         default, hint = part.keywords[key]
         if not fits(value, hint):
             raise ValueError(f"{part.key(key)}: {_other_type(part.key(key), value, hint)}")
+        _within(part, key, value)
         if value == plain_value(default):
             values[key] = plain_value(default)
     for key, keyword in part.keywords.items():
         if key not in values and keyword.default is NO_DEFAULT:
             raise ValueError(f"{part.key(key)}: expected {in_words(keyword.hint)}, got nothing")
+
+
+def _within(part: Section, key: str, value: Any) -> None:
+    """Raise `ValueError` for a number that the keyword of an evaluation or a backbone cannot have."""
+    limits = RANGES.get(key) if part.place.startswith(("eval.", "backbone")) else None
+    if limits is not None and isinstance(value, int | float) and not limits.allows(value):
+        raise ValueError(f"{part.key(key)}: got {value}, expected a number{limits}")
 
 
 def _known(part: Section, values: Mapping[str, Any]) -> None:

@@ -132,6 +132,10 @@ def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:
     if plan.source is not None:
         return load_encoder(folder / ENCODER), read_header(folder / ENCODER)[1]
     encoder, header, how = open_checkpoint(plan.config)
+    if lacking := [field for field in (*ENCODER_FIELDS, *COST) if field not in header]:
+        raise ValueError(
+            f"checkpoint {plan.config['checkpoint']}: its header has no {', '.join(lacking)}: no row can be made of it"
+        )
     console.print(how, soft_wrap=True)
     return encoder, header
 

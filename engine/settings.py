@@ -124,3 +124,15 @@ GROUPS: dict[str, type] = {
     "visualize": Visualize,
     "submit_result": SubmitResult,
 }
+
+# What a number of an evaluation, or of a backbone, can be by the name of its keyword; a method looks at its own.
+RATE, SHARE, FROM_ZERO = AtLeast(0, 1000), AtLeast(0, 1), AtLeast(0)
+RANGES: dict[str, AtLeast | Above] = {
+    **dict.fromkeys(("lr", "min_lr", "warmup_lr", "weight_decay"), RATE),
+    **dict.fromkeys(("layer_decay", "label_smoothing", "erasing", "grey", "flip", "flip_each"), SHARE),
+    **dict.fromkeys(
+        ("mixup", "cutmix", "head_std", "encoder_lr_scale", "centre_jitter", "scale_jitter", "tolerance"), FROM_ZERO
+    ),
+    **dict.fromkeys(("temperature", "factor", "stride_seconds"), Above(0)),
+    "drop_path": AtLeast(0, 0.99),  # at 1 a block would be divided by nothing
+}

@@ -232,3 +232,25 @@ def test_no_key_takes_a_number_that_is_not_finite() -> None:
 def test_what_is_given_so_is_named_before_any_compute(words: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         plainly(words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "eval=[upernet_mini] eval.upernet_mini.lr=-1",
+            "eval.upernet_mini.lr: got -1, expected a number from 0 to 1000",
+        ),
+        (
+            "eval=[finetune_mini] eval.finetune_mini.lr=1e30",
+            "eval.finetune_mini.lr: got 1e+30, expected a number from 0 to",
+        ),
+        ("eval=[seqtrack_mini] eval.seqtrack_mini.weight_decay=-1", "got -1, expected a number from 0 to 1000"),
+        ("eval=[dense_knn_mini] eval.dense_knn_mini.temperature=0", "got 0, expected a number above 0"),
+        ("backbone.drop_path=1", "backbone.drop_path: got 1, expected a number from 0 to 0.99"),
+        ("eval=[upernet_mini] eval.upernet_mini.drop_path=-0.1", "got -0.1, expected a number from 0 to 0.99"),
+    ],
+)
+def test_numbers_of_evaluations_and_backbones_have_their_ranges(words: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        plainly(words.split())
