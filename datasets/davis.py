@@ -21,14 +21,14 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import below
+from longtake.datasets.davis_masks import VOID, is_binary, objects_in, one_kind, stored_mask
 from longtake.datasets.findings import Wrong, looked_at
 from longtake.datasets.folders import nearby
 from longtake.datasets.listing import by_stem, in_order, lines_of, natural, shown
 from longtake.datasets.oddities import odd_pictures
 from longtake.datasets.palette import PALETTE
-from longtake.datasets.pictures import UnreadableImage, mask_numbers, opened, read_picture
+from longtake.datasets.pictures import UnreadableImage, read_picture
 
-VOID = 255
 EXPECTED = {
     ("2017", "train"): 60,
     ("2017", "val"): 30,
@@ -195,37 +195,6 @@ def lonely(frames: Collection[str], masks: Collection[str]) -> str:
     """Frames without a mask and masks without a frame, for the end of a sentence."""
     without = ((in_order(set(frames) - set(masks)), "no mask"), (in_order(set(masks) - set(frames)), "no frame"))
     return "".join(f"; {shown(names)}: {lack}" for names, lack in without if names)
-
-
-def stored_mask(path: Path) -> UInt8[np.ndarray, "h w"]:
-    """The numbers of a mask file; two colours are 0 and 255. Raises `ValueError` for an image that has no object numbers."""
-    with opened(path) as image:
-        return mask_numbers(image.convert("L") if image.mode == "1" else image, path, "object numbers")
-
-
-def is_binary(mask: UInt8[np.ndarray, "h w"]) -> bool:
-    """Whether 255 is all that a mask has beside the background."""
-    return set(np.unique(mask).tolist()) | {0} == {0, VOID}
-
-
-def one_kind(mask: UInt8[np.ndarray, "h w"], numbered: bool, path: Path) -> UInt8[np.ndarray, "h w"]:
-    """The mask. Raises `ValueError` for other numbers than those of one object where masks are not numbered."""
-    if not numbered and (numbers := set(np.unique(mask).tolist()) - {0, 1}):
-        raise ValueError(f"{path}: got object {min(numbers)}, but the sequence's first mask has 0 and 255 alone")
-    return mask
-
-
-def objects_in(masks: UInt8[np.ndarray, "*size"]) -> list[int]:
-    """The numbers of the objects in masks, which may skip some."""
-    return [n for n in np.flatnonzero(np.bincount(masks.ravel(), minlength=256)).tolist() if n not in (0, VOID)]
-
-
-def counted(masks: UInt8[np.ndarray, "*size"], objects: list[int], void: int = 0) -> UInt8[np.ndarray, "*size"]:
-    """Masks whose `objects` are 1, 2, ... in that order, whatever their numbers; all others are background, and 255 is `void`."""
-    table = np.zeros(256, np.uint8)
-    table[objects] = np.arange(1, len(objects) + 1)
-    table[VOID] = void
-    return table[masks]
 
 
 def odd_numbers(sequence: Sequence, truth: UInt8[np.ndarray, "t h w"]) -> list[str]:

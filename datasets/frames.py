@@ -5,8 +5,6 @@ A build that was killed goes on after its last transaction, and the finished sto
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -42,17 +40,15 @@ from longtake.datasets.frame_store import (
 )
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
 from longtake.datasets.packets import VideoError
+from longtake.datasets.store_size import bytes_in, check_disk, limit_of, map_size, num_kept
 from longtake.datasets.store_sums import seal_of
 from longtake.datasets.video import VideoInfo, probe
 from longtake.datasets.video_files import legible
 from longtake.files import lock_of
 
-# JPEG bytes per pixel at these qualities: the most demanding of four videos (a juggler before grass) at short side 360.
-QUALITIES, BYTES_PER_PIXEL = (75, 90, 95), (0.26, 0.45, 0.64)
 # Of how videos are read. The one before 1 had no number: some times and streams were others (`VideoInfo.read_anew`).
 READER = 1
 LONGEST_STEM = 230  # bytes, of 255 that file systems take: two hashes follow
-MAX_MAP = 1 << 40  # bytes of address space
 
 
 def build(
@@ -68,9 +64,9 @@ def build(
     check_decoder(infos, spec)
     path = place_of(root, sources, spec)
     with nullcontext() if is_finished(path) and not read_otherwise(path, infos) else _alone(path):
-        found = up_to_date(path, read_info(open_environment(path)) if _bytes_in(path) else None, infos)
+        found = up_to_date(path, read_info(open_environment(path)) if bytes_in(path) else None, infos)
         if found is None or not found["complete"]:
-            _check_disk(path, infos, spec)
+            check_disk(path, infos, spec)
             try:
                 _write(path, infos, spec, skip_corrupt, progress)
             except (lmdb.Error, OSError, MemoryError) as error:
@@ -124,7 +120,7 @@ def place_of(root: Path, sources: Sequence[Path], spec: StoreSpec) -> Path:
     """`store_folder`, or a folder beside it where that has the frames of files that differ in what `file_hash` does not see."""
     path = store_folder(root, sources, spec)
     contents = [content_hash(source) for source in sources]
-    found = read_info(open_environment(path)) if _bytes_in(path) else None
+    found = read_info(open_environment(path)) if bytes_in(path) else None
     stored = contents if found is None else [source.get("content") for source in found["sources"]]
     if all(
         was in (None, is_now) for was, is_now in zip(stored, contents, strict=True)
@@ -174,12 +170,12 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
     }
     blur = face_blur() if spec.faces == "blur" else None
     # nobody else is here, we hold the lock: LMDB needs none of its own, which some network file systems do not have
-    with lmdb.open(str(path), map_size=_map_size(path), mode=0o666, lock=False) as environment, _bar(progress) as bar:
+    with lmdb.open(str(path), map_size=map_size(path), mode=0o666, lock=False) as environment, _bar(progress) as bar:
         with environment.begin(write=True) as transaction:
             transaction.put(b"store", json.dumps(info | {"complete": False}).encode())
             for key in (b"lost", b"cuts"):
                 transaction.put(key, json.dumps([[] for _ in infos]).encode(), overwrite=False)
-        task = bar.add_task("", total=sum(_num_kept(i, spec) for i in infos), completed=len(read_records(environment)))
+        task = bar.add_task("", total=sum(num_kept(i, spec) for i in infos), completed=len(read_records(environment)))
         for video, source in enumerate(infos):
             VideoWriter(environment, video, source, spec, blur).write(skip_corrupt, lambda: bar.advance(task))
         with environment.begin(write=True) as transaction:
@@ -187,35 +183,12 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
             transaction.put(b"seal", seal_of(transaction))
 
 
-def _map_size(path: Path) -> int:
-    """The map is address space, of which there may be little (ulimit -v), and a store can never outgrow the disk."""
-    size = min(MAX_MAP, shutil.disk_usage(path).free + _bytes_in(path))
-    limit = _limit("RLIMIT_AS")
-    if limit is None:
-        return size
-    try:
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        used = limit // 2
-    return min(size, max(limit - used, 0) // 2)
-
-
-def _limit(name: str) -> int | None:
-    """A limit of this process, in bytes; None where there is none."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    limit = resource.getrlimit(getattr(resource, name))[0]
-    return None if limit == resource.RLIM_INFINITY else limit
-
-
 def _what_helps(error: Exception) -> str:
     """Why nothing more could be written, and what helps."""
-    full = isinstance(error, lmdb.MapFullError) and _limit("RLIMIT_AS") is not None
+    full = isinstance(error, lmdb.MapFullError) and limit_of("RLIMIT_AS") is not None
     if full or isinstance(error, lmdb.MemoryError | MemoryError):
         return f"the address space is limited ({error}); what is stored is safe: lift the limit (ulimit -v unlimited)"
-    size = _limit("RLIMIT_FSIZE")
+    size = limit_of("RLIMIT_FSIZE")
     helps = "make room" if size is None else f"make room, lift the limit of {size:,} bytes a file (ulimit -f unlimited)"
     return f"the disk is full or cannot be written ({error}); what is stored is safe: {helps}"
 
@@ -223,7 +196,7 @@ def _what_helps(error: Exception) -> str:
 def is_finished(path: Path) -> bool:
     """Whether a store is whole, which nobody then writes to: it needs no lock, and may lie where nothing can be written."""
     try:
-        found = read_info(open_environment(path)) if _bytes_in(path) else None
+        found = read_info(open_environment(path)) if bytes_in(path) else None
     except (
         ValueError,
         KeyError,
@@ -249,42 +222,6 @@ def _alone(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def bytes_needed(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec) -> float:
-    """About how many bytes the frames of these videos still take in the store at `path`."""
-    size = 0.0
-    for info in infos:
-        scale = min(1.0, spec.short_side / min(info.width, info.height))
-        size += _num_kept(info, spec) * info.width * info.height * scale**2
-    return size * float(np.interp(spec.quality, QUALITIES, BYTES_PER_PIXEL)) - _bytes_in(path)
-
-
-def _check_disk(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec) -> None:
-    needed = bytes_needed(path, infos, spec)
-    free = shutil.disk_usage(path).free
-    if needed > free:
-        raise ValueError(
-            f"{path}: the frame store may take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-            "free space, or lower short_side, quality or frames_per_second"
-        )
-
-
-def _num_kept(info: VideoInfo, spec: StoreSpec) -> int:
-    """About how many frames of a video are kept."""
-    if spec.frames_per_second is None:
-        return info.num_frames
-    return min(info.num_frames, round(info.seconds * spec.frames_per_second) + 1)
-
-
-def _bytes_in(path: Path) -> int:
-    data = path / "data.mdb"
-    return allocated(data.stat()) if data.exists() else 0
-
-
-def allocated(status: Any) -> int:
-    """Bytes on the disk, of which a file with holes has fewer than its size; Windows does not tell."""
-    return status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
 
 
 class _Rate(ProgressColumn):

@@ -14,11 +14,9 @@ frames of Train_001636 and Train_001638 show something else; near Train_008630 a
 miss the object.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -27,7 +25,16 @@ from PIL import Image
 from longtake.datasets.annotations import below
 from longtake.datasets.findings import Wrong, looked_at
 from longtake.datasets.folders import nearby
-from longtake.datasets.listing import by_stem, in_order, lines_of
+from longtake.datasets.got10k_files import (
+    OFFICIAL,
+    Numbering,
+    finite,
+    labels_of,
+    numbering_of,
+    read_numbers,
+    resolution_of,
+)
+from longtake.datasets.listing import by_stem, lines_of
 from longtake.datasets.oddities import odd_pictures
 from longtake.datasets.pictures import UnreadableImage, opened, read_picture
 
@@ -41,22 +48,6 @@ DOUBTFUL = {
     **{f"GOT-10k_Train_{i:06d}": "repeated first frames, boxes that miss the object" for i in (9058, 9059)},
 }
 HOW_TO_GET = "GOT-10k: got-10k.aitestunion.com (registration), unpacked under the data root; or root=FOLDER"
-
-
-class Numbering(NamedTuple):
-    """How the frames of a sequence are called: what stands before and behind the number, its digits, and that of the first."""
-
-    prefix: str = ""
-    digits: int = 8  # at least so many, filled up with zeros
-    suffix: str = ".jpg"
-    first: int = 1
-
-    def name(self, t: int) -> str:
-        """Return the file name of frame `t`, counted from 0."""
-        return f"{self.prefix}{t + self.first:0{self.digits}d}{self.suffix}"
-
-
-OFFICIAL = Numbering()
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,35 +136,13 @@ class GOT10k:
                 f"{name}: {num_frames} frames and {len(boxes)} lines in groundtruth.txt, expected {expected}"
             )
         numbering = numbering_of(name, [path.name for path in frames.values()])
-        labels = [np.ones(1) if hidden else _labels(folder, kind, num_frames) for kind in ("absence", "cover")]
+        labels = [np.ones(1) if hidden else labels_of(folder, kind, num_frames) for kind in ("absence", "cover")]
         if not hidden:
-            _labels(folder, "cut_by_image", num_frames)
+            labels_of(folder, "cut_by_image", num_frames)
         absent = np.zeros(1, bool) if hidden else labels[0] > 0
         return Track(
-            name, folder, num_frames, boxes, absent, labels[1].astype(np.int64), _resolution(folder), numbering
+            name, folder, num_frames, boxes, absent, labels[1].astype(np.int64), resolution_of(folder), numbering
         )
-
-
-def numbering_of(sequence: str, files: Sequence[str]) -> Numbering:
-    """How a sequence's frames are called, padded with zeros or not. Raises `ValueError` for one that is missing between others."""
-    first = re.fullmatch(r"(.*?)(\d+)(\.\w+)", in_order(files)[0])
-    if not first:
-        raise ValueError(f"{sequence}: got the frame {in_order(files)[0]}, expected a number as in 00000001.jpg")
-    numbering = Numbering(first[1], len(first[2]), first[3], min(int(first[2]), 1))
-    expected = [numbering.name(t) for t in range(len(files))]
-    if lacks := [name for name in expected if name not in set(files)]:
-        raise ValueError(f"{sequence}: {len(files)} frames but no {lacks[0]}, expected frames from {numbering.first}")
-    return numbering
-
-
-def finite(boxes: Float[np.ndarray, "n 4"], folder: Path) -> Float[np.ndarray, "n 4"]:
-    """The boxes. Raises `ValueError` where one is NaN or infinite: its frame would not count, and nobody would say so."""
-    if (lines := np.flatnonzero(~np.isfinite(boxes).all(1))).size:
-        line = int(lines[0])
-        raise ValueError(
-            f"{folder / 'groundtruth.txt'}: line {line + 1} is {boxes[line].tolist()}, expected finite numbers"
-        )
-    return boxes
 
 
 def odd_track(track: Track) -> list[str]:
@@ -203,43 +172,6 @@ def check_given(tracks: Iterable[Track]) -> None:
     """Raise `ValueError` for sequences that a tracker cannot begin: the first box, which it is given, has no area."""
     if lost := [track.name for track in tracks if not (track.boxes[0, 2:] > 0).all()]:
         raise ValueError(f"{', '.join(lost)}: the first box has no area; leave out with exclude=[{','.join(lost)}]")
-
-
-def read_numbers(path: Path, columns: int) -> Float[np.ndarray, "n columns"]:
-    """Comma-separated lines of a file. Raises `ValueError` for anything else."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    return parse_numbers(path.read_text(errors="replace"), columns, str(path))
-
-
-def parse_numbers(text: str, columns: int, place: str) -> Float[np.ndarray, "n columns"]:
-    """Comma-separated lines. Raises `ValueError`, which begins with `place`, for anything else."""
-    rows = [line.split(",") for line in text.splitlines() if line.strip()]
-    try:
-        if {len(row) for row in rows} <= {columns}:
-            return np.array(rows, np.float64).reshape(-1, columns)
-    except ValueError:
-        pass  # not numbers
-    raise ValueError(f"{place}: expected {columns} numbers with commas between them in every line")
-
-
-def _labels(folder: Path, kind: str, num_frames: int) -> Float[np.ndarray, " n"]:
-    labels = read_numbers(folder / f"{kind}.label", 1)[:, 0]
-    if len(labels) != num_frames:
-        raise ValueError(f"{folder.name}: {len(labels)} lines in {kind}.label, expected {num_frames}, one per frame")
-    return labels
-
-
-def _resolution(folder: Path) -> tuple[int, int]:
-    """Width and height as meta_info.ini has them."""
-    path = folder / "meta_info.ini"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    lines = dict(line.partition(":")[::2] for line in path.read_text(errors="replace").splitlines()[1:])
-    found = re.fullmatch(r"\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)\s*", lines.get("resolution", ""))
-    if not found:
-        raise ValueError(f"{path}: got resolution:{lines.get('resolution', '')!r}, expected (width, height)")
-    return int(found[1]), int(found[2])
 
 
 def _keeps_resolution(track: Track) -> bool:

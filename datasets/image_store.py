@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Int, Int32, UInt8
 from torch import Tensor
 
 from longtake.datasets.folders import is_picture, walk
-from longtake.datasets.images import CACHE_FROM, keep_listing, listing_file, read_listing, settled
+from longtake.datasets.image_listing import CACHE_FROM, keep_listing, listing_file, read_listing, settled
 from longtake.datasets.pictures import read_rgb
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from longtake.datasets.coco import completed
+from longtake.datasets.coco_rows import completed
 
 # In the order of COCOeval.stats.
 STATS = (

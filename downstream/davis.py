@@ -20,7 +20,8 @@ from torch import Tensor
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import content_of_davis, missing_davis, open_davis
 from longtake.datasets.content import Content
-from longtake.datasets.davis import Sequence, counted, objects_in, with_objects, write_mask
+from longtake.datasets.davis import Sequence, with_objects, write_mask
+from longtake.datasets.davis_masks import counted, objects_in
 from longtake.datasets.pictures import IMAGENET_STD, normalized, read_levels
 from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes, say_unscored

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from longtake.datasets.annotations import below
-from longtake.datasets.got10k import GOT10k, Track, read_numbers
+from longtake.datasets.got10k import GOT10k, Track
+from longtake.datasets.got10k_files import read_numbers
 
 SUCCESS, STRICT_SUCCESS = 0.50, 0.75  # an overlap must be greater
 THRESHOLDS = np.linspace(0, 1, 101)  # of the success curve; the toolkit's

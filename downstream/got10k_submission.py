@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.datasets.got10k import GOT10k, parse_numbers
+from longtake.datasets.got10k import GOT10k
+from longtake.datasets.got10k_files import parse_numbers
 from longtake.downstream.got10k import read_result
 from longtake.files import whole
 

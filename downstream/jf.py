@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from longtake.datasets.davis import counted, objects_in
+from longtake.datasets.davis_masks import counted, objects_in
 
 BOUND = 0.008  # of the image's diagonal: how far apart two contours may be, rounded up to pixels (metrics.py)
 

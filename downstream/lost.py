@@ -27,7 +27,8 @@ from longtake.datasets.benchmarks import content_of_voc, missing_voc, open_voc
 from longtake.datasets.content import Content
 from longtake.datasets.pictures import as_large, normalized, read_rgb
 from longtake.datasets.roots import Place
-from longtake.datasets.voc import VOC, NoObject
+from longtake.datasets.voc import VOC
+from longtake.datasets.voc_boxes import NoObject
 from longtake.downstream.attention import best_head, jaccard, mass_mask
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes, say_unscored
 from longtake.downstream.gallery import Gallery, boxes_drawn

@@ -18,7 +18,8 @@ from PIL import Image
 from longtake.console import progress_bar
 from longtake.datasets.benchmarks import content_of_davis, missing_davis, open_davis
 from longtake.datasets.content import Content
-from longtake.datasets.davis import Sequence, counted, objects_in, with_objects
+from longtake.datasets.davis import Sequence, with_objects
+from longtake.datasets.davis_masks import counted, objects_in
 from longtake.datasets.pictures import normalized, read_rgb
 from longtake.datasets.roots import Place
 from longtake.downstream.base import Downstream, Encoder, frozen, save_outcomes, say_unscored

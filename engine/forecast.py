@@ -10,10 +10,11 @@ from typing import NamedTuple
 import torch
 
 from longtake.datasets.frame_store import open_environment, read_info
-from longtake.datasets.frames import bytes_needed, store_folder
+from longtake.datasets.frames import store_folder
 from longtake.datasets.roots import data_root
 from longtake.datasets.sources.base import Source
 from longtake.datasets.sources.video import Video
+from longtake.datasets.store_size import bytes_needed
 from longtake.engine.devices import num_processes
 from longtake.engine.identity import Config
 from longtake.engine.plan import Plan, build_backbone, build_method

@@ -26,8 +26,9 @@ from torch.utils.data import DataLoader
 
 from longtake.datasets import frame_writer, frames
 from longtake.datasets.frame_store import FrameStore
-from longtake.datasets.frames import StoreSpec, allocated, build, store_folder
+from longtake.datasets.frames import StoreSpec, build, store_folder
 from longtake.datasets.packets import VideoError
+from longtake.datasets.store_size import allocated
 from longtake.datasets.video import decode
 
 SPEC = StoreSpec(short_side=48)

@@ -11,14 +11,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from longtake.datasets import images
-from longtake.datasets.images import (
-    ImageFolder,
-    eval_transform,
-    list_images,
-    missing_splits,
-    open_splits,
-    train_transform,
-)
+from longtake.datasets.image_listing import list_images
+from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, open_splits, train_transform
 from longtake.datasets.mini.worlds import WORLDS, World
 from longtake.datasets.pictures import UnreadableImage
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from longtake.datasets.ade20k import ADE20K, write_ade20k
-from longtake.datasets.davis import DAVIS, counted, objects_in, write_davis
+from longtake.datasets.davis import DAVIS, write_davis
+from longtake.datasets.davis_masks import counted, objects_in
 from longtake.datasets.got10k import GOT10k, LabelledSequence, write_got10k
 from longtake.datasets.listing import by_stem, in_order, lines_of, shown
 from longtake.datasets.voc import VOC, Annotated, write_voc

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from longtake.datasets.voc import VOC, Annotated, read_boxes, write_voc
+from longtake.datasets.voc import VOC, Annotated, write_voc
+from longtake.datasets.voc_boxes import read_boxes
 
 
 def annotated(name: str = "2008_000001") -> Annotated:

@@ -75,7 +75,12 @@ FOUND = {
         "000005: (a mask of 8 x 8|the mask is not as large)",
         True,
     ),
-    "no object": ("lost", masked("SegmentationClass/000005.png", NONE), "000005: the mask has no object", False),
+    "no object": (
+        "lost",
+        masked("SegmentationClass/000005.png", NONE),
+        "masks have nothing labelled: 000005.png",
+        False,
+    ),
     "another size": (
         "dense_knn",
         masked("SegmentationClass/000005.png", SMALL),
