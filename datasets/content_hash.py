@@ -52,7 +52,7 @@ def _of_large(path: Path) -> str:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if max(status.st_mtime, status.st_ctime) < time.time() - SETTLED_SECONDS:
-        _remember(kept, [stamp, found])
+        _write_down(kept, [stamp, found])
     return found
 
 
@@ -64,7 +64,7 @@ def _remembered(kept: Path) -> Sequence | None:
     return known if isinstance(known, list) and len(known) == 2 else None
 
 
-def _remember(kept: Path, known: list) -> None:
+def _write_down(kept: Path, known: list) -> None:
     try:
         with whole(kept) as part:
             part.write_text(json.dumps(known))
