@@ -42,7 +42,7 @@ def _of_large(path: Path) -> str:
     name = str(path.resolve())
     stamp = [name, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     kept = data_root() / "hashes" / f"{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.json"
-    known = _known(kept)
+    known = _remembered(kept)
     if known is not None and known[0] == stamp:
         return str(known[1])
     if status.st_size >= SAID_FROM:
@@ -52,11 +52,11 @@ def _of_large(path: Path) -> str:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if max(status.st_mtime, status.st_ctime) < time.time() - SETTLED_SECONDS:
-        _keep(kept, [stamp, found])
+        _write_down(kept, [stamp, found])
     return found
 
 
-def _known(kept: Path) -> Sequence | None:
+def _remembered(kept: Path) -> Sequence | None:
     try:
         known = json.loads(kept.read_text())
     except (OSError, ValueError):  # not there, or damaged: read the file again
@@ -64,7 +64,7 @@ def _known(kept: Path) -> Sequence | None:
     return known if isinstance(known, list) and len(known) == 2 else None
 
 
-def _keep(kept: Path, known: list) -> None:
+def _write_down(kept: Path, known: list) -> None:
     try:
         with whole(kept) as part:
             part.write_text(json.dumps(known))

@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from longtake.datasets.shots import blanks, shots
-from longtake.datasets.store_sums import check_seal, check_size, damage_named, damaged, intact, read_sums
+from longtake.datasets.store_sums import check_seal, check_whole, damage_named, damaged, intact, read_sums
 
 VERSION = 2
 # One frame's record. The lightness is that of the paper's Figure 2a.
@@ -136,7 +136,7 @@ def open_environment(path: Path) -> lmdb.Environment:
             raise ValueError(
                 f"{path}: cannot read the frame store ({error}); delete the folder to rebuild it"
             ) from error
-        check_size(path, environment)
+        check_whole(path, environment)
         check_seal(path, environment)
         _environments[resolved] = environment
     return environment

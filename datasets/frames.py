@@ -41,7 +41,7 @@ from longtake.datasets.frame_store import (
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
 from longtake.datasets.packets import VideoError
 from longtake.datasets.store_size import bytes_in, check_disk, limit_of, map_size, num_kept
-from longtake.datasets.store_sums import seal_of
+from longtake.datasets.store_sums import sum_of_all
 from longtake.datasets.video import VideoInfo, probe
 from longtake.datasets.video_files import legible
 from longtake.files import lock_of
@@ -180,7 +180,7 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
             VideoWriter(environment, video, source, spec, blur).write(skip_corrupt, lambda: bar.advance(task))
         with environment.begin(write=True) as transaction:
             transaction.put(b"store", json.dumps(info | {"complete": True}).encode())
-            transaction.put(b"seal", seal_of(transaction))
+            transaction.put(b"seal", sum_of_all(transaction))
 
 
 def _what_helps(error: Exception) -> str:

@@ -69,7 +69,7 @@ def intact(path: Path, index: int, jpeg: memoryview | bytes | None, known: np.vo
     return image
 
 
-def seal_of(transaction: lmdb.Transaction) -> bytes:
+def sum_of_all(transaction: lmdb.Transaction) -> bytes:
     """One sum of everything but the frames themselves."""
     crc = 0
     cursor = transaction.cursor()
@@ -88,11 +88,11 @@ def check_seal(path: Path, environment: lmdb.Environment) -> None:
     """Raise `ValueError` for a finished store of which something but its frames is not what was written."""
     with damage_named(path, "its list of frames"), environment.begin() as transaction:
         seal = transaction.get(b"seal")
-        if seal is not None and bytes(seal) != seal_of(transaction):
+        if seal is not None and bytes(seal) != sum_of_all(transaction):
             raise damaged(path, "its list of frames")
 
 
-def check_size(path: Path, environment: lmdb.Environment) -> None:
+def check_whole(path: Path, environment: lmdb.Environment) -> None:
     """Raise `ValueError` for a store whose end is missing: to touch it there would end the process (SIGBUS)."""
     expected = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     size = (path / "data.mdb").stat().st_size

@@ -28,7 +28,7 @@ from longtake.datasets.packets import (
     timed_frames,
 )
 from longtake.datasets.torchcodec_frames import torchcodec_frames
-from longtake.datasets.video_length import is_odd, length_of, total_seconds
+from longtake.datasets.video_length import is_odd, measured_length, total_seconds
 
 # Seconds. A seek aims this much before the wanted time: containers seek by decoding time, which precedes presentation
 # time by the reordering delay (at most 16 frames in H.264, 0.67 s at 24 frames per second).
@@ -80,7 +80,7 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
         turns = quarter_turns(frame)
         if turns % 2:
             width, height = height, width
-        length = length_of(path, container, stream)
+        length = measured_length(path, container, stream)
         return VideoInfo(
             path=path,
             codec=stream.codec_context.name,

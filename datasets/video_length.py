@@ -49,7 +49,7 @@ class Seen(NamedTuple):
     share: float  # of the file's bytes that were read; 1: all
 
 
-def length_of(path: Path, container: InputContainer, stream: VideoStream) -> Length:
+def measured_length(path: Path, container: InputContainer, stream: VideoStream) -> Length:
     """The length of an open file's stream."""
     return _by_index(container, stream) or _by_packets(path)
 
@@ -91,7 +91,7 @@ def _by_index(container: InputContainer, stream: VideoStream) -> Length | None:
 
 def _by_packets(path: Path) -> Length:
     with opened(path) as (container, stream):
-        seen = _seen(path, container, stream)
+        seen = _packets_seen(path, container, stream)
         announced, rate = announced_length(container, stream, seen.clock), rate_of(stream)
     num_frames = max(1, round(seen.num_frames / seen.share))
     if not _timed(seen):
@@ -110,7 +110,7 @@ def _timed(seen: Seen) -> bool:
     return len(seen.times) > max(1, seen.num_frames // 2) and seen.times[-1] > seen.times[0]
 
 
-def _seen(path: Path, container: InputContainer, stream: VideoStream) -> Seen:
+def _packets_seen(path: Path, container: InputContainer, stream: VideoStream) -> Seen:
     """Read up to `LOOKED_AT` packets or `MOST_READ` bytes."""
     packets = container.demux(stream)
     first = first_packets(packets)
