@@ -101,15 +101,25 @@ def _picked(methods: Sequence[str], shared: list[str], folder: Path, dry: bool) 
     """
     kept, words = folder / "picked.json", deciding([f"method={','.join(methods)}", *shared])
     if kept.is_file():
-        known = json.loads(kept.read_text())
-        if known["words"] != words:
-            raise ValueError(f"name: {folder} is the comparison {' '.join(known['words'])}; expected a name of its own")
-        return [str(word) for word in known["picked"]]
+        before, picked = _kept(kept)
+        if before != words:
+            raise ValueError(f"name: {folder} is the comparison {' '.join(before)}; expected a name of its own")
+        return picked
     found = picks([f"method={','.join(methods)}", *shared])
     if not dry:
         with whole(kept) as part:
             part.write_text(json.dumps({"words": words, "picked": found}))
     return found
+
+
+def _kept(path: Path) -> tuple[list[str], list[str]]:
+    """The words of a comparison, and what was picked for it. Raises `ValueError` for a file that is damaged."""
+    try:
+        known = json.loads(path.read_text())
+        words, picked = ([str(word) for word in known[key]] for key in ("words", "picked"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: damaged ({type(error).__name__}); remove it, and a budget is picked anew") from error
+    return words, picked
 
 
 def _equal_frames(methods: Sequence[str], shared: list[str]) -> list[str]:

@@ -24,7 +24,7 @@ from longtake.leaderboards.outcomes import load_outcomes, sorted_by_item
 from longtake.leaderboards.ranking import standings
 from longtake.leaderboards.rows import upsert
 from longtake.tasks.compare import rows as comparison
-from longtake.tasks.compare.contenders import Contender, trainings
+from longtake.tasks.compare.contenders import Contender, _kept, trainings
 
 
 def test_lists_become_keys_that_hydra_reads():
@@ -333,3 +333,10 @@ def test_the_function_returns_rows_and_paths(started: Started, tmp_path: Path, m
     assert found.sentences[0].startswith("knn_mini top1_k20: dora ")
     with pytest.raises(ValueError, match="unknown method 'dion'"):
         longtake.compare(method=["dora", "dion"], source="mini", output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"words": 1, "picked": []}', b'{"words": []}', b"\xff"])
+def test_a_damaged_record_of_what_was_picked_is_a_sentence(tmp_path, content):
+    (tmp_path / "picked.json").write_bytes(content)
+    with pytest.raises(ValueError, match="picked.json: damaged"):
+        _kept(tmp_path / "picked.json")
