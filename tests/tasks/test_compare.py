@@ -338,5 +338,5 @@ def test_the_function_returns_rows_and_paths(started: Started, tmp_path: Path, m
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"words": 1, "picked": []}', b'{"words": []}', b"\xff"])
 def test_a_damaged_record_of_what_was_picked_is_a_sentence(tmp_path, content):
     (tmp_path / "picked.json").write_bytes(content)
-    with pytest.raises(ValueError, match="picked.json: damaged"):
+    with pytest.raises(ValueError, match=r"picked\.json: damaged"):
         _kept(tmp_path / "picked.json")
