@@ -23,7 +23,8 @@ PATIENCE = (
 )
 SAID_AFTER = 5.0  # seconds of waiting for another process in silence
 HELD = ".held"  # ends the name of a file that stands for a lock
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system without `flock`
+# Of a file system without `flock`; FUSE says the last one.
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 REMEDIES = {
     errno.ENOSPC: "make room there (df -h, df -i)",
     errno.EDQUOT: "make room within your quota (quota -s)",
@@ -129,7 +130,7 @@ def settle(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, *NO_LOCKS):  # file systems that cannot be asked
+        if error.errno not in NO_LOCKS:  # file systems that cannot be asked
             raise
     finally:
         os.close(descriptor)
@@ -206,13 +207,13 @@ def lock_of(path: Path) -> BaseFileLock:
     except Timeout:
         return lock
     except OSError as error:
-        if error.errno not in (errno.EINVAL, *NO_LOCKS):  # FUSE says the former
+        if error.errno not in NO_LOCKS:
             refuse_to_write(path, error)
             raise Refused(f"{path}: cannot be locked: {error.strerror or error}") from error
         warnings.warn(
             f"{path.parent}: this file system has no locks ({error.strerror}); files take their place", stacklevel=3
         )
-        return SoftFileLock(path.with_name(f"{path.name}{HELD}"))  # `path` itself stays and must not look like a lock
+        return SoftFileLock(path.with_name(f"{path.name}.held"))  # `path` itself stays and must not look like a lock
     return lock
 
 

@@ -125,7 +125,7 @@ class VideoWriter:
         for made in self._remaining(skip_corrupt):
             self._look_for_cuts(made)
             if made.kept:
-                self._keep(made)
+                self._put(made)
                 advance()
             if len(self.block) == BLOCK:
                 self._commit()
@@ -138,7 +138,7 @@ class VideoWriter:
         else:
             self.finder.tail.append((made.seconds, made.small))
 
-    def _keep(self, made: Made) -> None:
+    def _put(self, made: Made) -> None:
         change = np.nan if self.last is None else np.abs(lightness(made.small) - lightness(self.last)).mean()
         self.block.append(made)
         self.records.append((made.seconds, self.video, made.lightness, made.contrast, change, made.faces))

@@ -28,14 +28,14 @@ sys.stdout.buffer.write(answer)
 def load_matlab(path: Path) -> dict[str, Any]:
     """The variables of a file, dimensions of one left out. Raises `ValueError` with what is wrong, `OSError` without a file."""
     status = path.stat()
-    found = _read(path, status.st_mtime_ns, status.st_size)
+    found = _read_apart(path, status.st_mtime_ns, status.st_size)
     if isinstance(found, str):
         raise ValueError(found)
     return dict(found)
 
 
 @lru_cache(maxsize=8)  # a set's files are opened for each of its splits
-def _read(path: Path, modified: int, size: int) -> dict[str, Any] | str:
+def _read_apart(path: Path, modified: int, size: int) -> dict[str, Any] | str:
     """The variables, or why there are none."""
     try:  # -P: modules of the folder that we are in are not scipy's
         done = subprocess.run(

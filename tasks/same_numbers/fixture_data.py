@@ -1,5 +1,6 @@
 """Small data in every format, which the fixtures of `task=same_numbers` read: written by this tree, for both."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from longtake.datasets.voc import Annotated, write_voc
 
 ENCODER = "encoder.safetensors"
 ODD = ("voc", "davis", "coco", "got10k")
+BINARY = "davis_binary"  # masks of 0 and 255
 DEFECT = "GOT-10k_Train_001636"  # some of its frames show something else, as its users found
 SIDE = 64
 SETTLED = 1.6e9  # seconds: some day in 2020
@@ -66,6 +68,10 @@ def _write_odd(folder: Path) -> None:
     """Copies of data that `task=check_data` has something to say about, in each format."""
     for kind in ODD:
         shutil.copytree(folder / kind, folder / f"odd_{kind}")
+    shutil.copytree(folder / "davis", folder / BINARY)
+    for path in (folder / BINARY / "Annotations").rglob("*.png"):
+        Image.fromarray(np.where(np.array(Image.open(path)), 255, 0).astype(np.uint8)).save(path)
+    _write_id_twice(folder / "odd_coco" / "annotations" / "instances_val2017.json")
     small, voc = Image.new("RGB", (20, 10)), folder / "odd_voc"
     small.save(voc / "JPEGImages" / "b0.jpg")  # smaller than its boxes and its mask
     small.save(folder / "odd_davis" / "JPEGImages" / "480p" / "walk0" / "00003.jpg")
@@ -74,6 +80,12 @@ def _write_odd(folder: Path) -> None:
     small.save(got10k / "walk1" / "00000008.jpg")
     (got10k / "walk0").rename(got10k / DEFECT)
     (got10k / "list.txt").write_text(f"{DEFECT}\nwalk1\n")
+
+
+def _write_id_twice(path: Path) -> None:
+    content = json.loads(path.read_text())
+    content["annotations"][1]["id"] = content["annotations"][0]["id"]
+    path.write_text(json.dumps(content))
 
 
 def _scene(number: int, draw: np.random.Generator, t: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from longtake.engine.config import plainly
-from longtake.tasks.same_numbers.fixture_data import ENCODER, ODD
+from longtake.tasks.same_numbers.fixture_data import BINARY, ENCODER, ODD
 
 WORLD = {"seconds": 5, "train_per_class": 1, "val_per_class": 1, "test_per_class": 1}  # of the small mini world
 
@@ -110,7 +110,12 @@ def of_evaluations(names: Sequence[str], data: Path) -> list[Fixture]:
     kinds = {_kind(name): name for name in names}
     looks = [Fixture(f"data {name}", ("task=check_data", *_small(name, data, odd=True))) for name in kinds.values()]
     roots = [f"eval.{name}.root={data}" for name in ONE_TOO_HIGH]
-    return found + looks + [Fixture("data above", ("task=check_data", f"eval=[{','.join(ONE_TOO_HIGH)}]", *roots))]
+    binary = ("eval=[davis_mini]", "eval.davis_mini.binary_masks=true", f"eval.davis_mini.root={data / BINARY}")
+    return [
+        *found, *looks,
+        Fixture("data above", ("task=check_data", f"eval=[{','.join(ONE_TOO_HIGH)}]", *roots)),
+        Fixture("data of two colours", ("task=check_data", *binary)),
+    ]  # fmt: skip
 
 
 def of_continued(names: Sequence[str], data: Path) -> list[Fixture]:
