@@ -22,7 +22,6 @@ PATIENCE = (
     60.0  # seconds to wait for another writer of whom nobody knows whether it lives; one upsert takes milliseconds
 )
 SAID_AFTER = 5.0  # seconds of waiting for another process in silence
-HELD = ".held"  # ends the name of a file that stands for a lock
 # Of a file system without `flock`; FUSE says the last one.
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 REMEDIES = {
@@ -174,7 +173,7 @@ def holder_of(lock_file: str) -> int | None:
     """The process of this machine that holds a lock; None where that cannot be known."""
     try:
         status = os.stat(lock_file)
-        if lock_file.endswith(HELD):  # written by whoever made it, as filelock does: number, name of the machine
+        if lock_file.endswith(".held"):  # written by whoever made it, as filelock does: number, name of the machine
             number, machine, *_ = Path(lock_file).read_text().splitlines()
             return int(number) if machine == socket.gethostname() and Path(f"/proc/{int(number)}").exists() else None
         wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
