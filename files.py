@@ -129,7 +129,7 @@ def settle(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in NO_LOCKS:  # file systems that cannot be asked
+        if error.errno not in (errno.EINVAL, *NO_LOCKS):  # file systems that cannot be asked
             raise
     finally:
         os.close(descriptor)

@@ -40,7 +40,7 @@ from longtake.datasets.frame_store import (
 )
 from longtake.datasets.frame_writer import StoreSpec, VideoWriter
 from longtake.datasets.packets import VideoError
-from longtake.datasets.store_size import bytes_in, check_disk, limit_of, map_size, num_kept
+from longtake.datasets.store_size import bytes_in, check_disk, map_size, num_kept, what_helps
 from longtake.datasets.store_sums import sum_of_all
 from longtake.datasets.video import VideoInfo, probe
 from longtake.datasets.video_files import legible
@@ -70,7 +70,7 @@ def build(
             try:
                 _write(path, infos, spec, skip_corrupt, progress)
             except (lmdb.Error, OSError, MemoryError) as error:
-                raise ValueError(f"{path}: {_what_helps(error)} and run the same command again") from error
+                raise ValueError(f"{path}: {what_helps(error)} and run the same command again") from error
             for line in findings(FrameStore(path)):
                 console.print(line, soft_wrap=True)
     return FrameStore(path)
@@ -181,16 +181,6 @@ def _write(path: Path, infos: Sequence[VideoInfo], spec: StoreSpec, skip_corrupt
         with environment.begin(write=True) as transaction:
             transaction.put(b"store", json.dumps(info | {"complete": True}).encode())
             transaction.put(b"seal", sum_of_all(transaction))
-
-
-def _what_helps(error: Exception) -> str:
-    """Why nothing more could be written, and what helps."""
-    full = isinstance(error, lmdb.MapFullError) and limit_of("RLIMIT_AS") is not None
-    if full or isinstance(error, lmdb.MemoryError | MemoryError):
-        return f"the address space is limited ({error}); what is stored is safe: lift the limit (ulimit -v unlimited)"
-    size = limit_of("RLIMIT_FSIZE")
-    helps = "make room" if size is None else f"make room, lift the limit of {size:,} bytes a file (ulimit -f unlimited)"
-    return f"the disk is full or cannot be written ({error}); what is stored is safe: {helps}"
 
 
 def is_finished(path: Path) -> bool:

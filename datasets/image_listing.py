@@ -37,7 +37,7 @@ def find_classes(folder: Path) -> list[str]:
     return classes
 
 
-def list_images(folder: Path, classes: Sequence[str]) -> dict[str, list[str]]:
+def files_of_classes(folder: Path, classes: Sequence[str]) -> dict[str, list[str]]:
     """Sorted file names of each class.
 
     A long listing (ImageNet's) is kept under the data root and holds while no class folder's modification time changes.

@@ -21,7 +21,7 @@ from longtake.datasets.content import Content, as_published, content_of, content
 from longtake.datasets.draws import drawn_from
 from longtake.datasets.findings import undecodable
 from longtake.datasets.folders import nearby
-from longtake.datasets.image_listing import find_classes, list_images, lonely_classes
+from longtake.datasets.image_listing import files_of_classes, find_classes, lonely_classes
 from longtake.datasets.mini.world import prepare
 from longtake.datasets.mini.worlds import WORLDS
 from longtake.datasets.oddities import odd_pictures
@@ -115,7 +115,7 @@ class ImageFolder(Dataset):
 def images_in(folder: Path, classes: Sequence[str] | None = None) -> list[tuple[str, int]]:
     """Path and label of every image of `<folder>/<class>/<image>`. Raises what `find_classes` raises."""
     classes = find_classes(folder) if classes is None else classes
-    files = list_images(folder, classes)
+    files = files_of_classes(folder, classes)
     return [(os.path.join(folder, name, file), label) for label, name in enumerate(classes) for file in files[name]]
 
 

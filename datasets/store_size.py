@@ -1,4 +1,4 @@
-"""How large a frame store becomes, and whether there is room for it."""
+"""How large a frame store becomes, whether there is room for it, and what helps where there is none."""
 
 import os
 import shutil
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import numpy as np
 
 from longtake.datasets.frame_writer import StoreSpec
@@ -19,7 +20,7 @@ MAX_MAP = 1 << 40  # bytes of address space
 def map_size(path: Path) -> int:
     """The map is address space, of which there may be little (ulimit -v), and a store can never outgrow the disk."""
     size = min(MAX_MAP, shutil.disk_usage(path).free + bytes_in(path))
-    limit = limit_of("RLIMIT_AS")
+    limit = _limit("RLIMIT_AS")
     if limit is None:
         return size
     try:
@@ -29,7 +30,7 @@ def map_size(path: Path) -> int:
     return min(size, max(limit - used, 0) // 2)
 
 
-def limit_of(name: str) -> int | None:
+def _limit(name: str) -> int | None:
     """A limit of this process, in bytes; None where there is none."""
     try:
         import resource
@@ -73,3 +74,13 @@ def bytes_in(path: Path) -> int:
 def allocated(status: Any) -> int:
     """Bytes on the disk, of which a file with holes has fewer than its size; Windows does not tell."""
     return status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
+
+
+def what_helps(error: Exception) -> str:
+    """Why nothing more could be written, and what helps."""
+    full = isinstance(error, lmdb.MapFullError) and _limit("RLIMIT_AS") is not None
+    if full or isinstance(error, lmdb.MemoryError | MemoryError):
+        return f"the address space is limited ({error}); what is stored is safe: lift the limit (ulimit -v unlimited)"
+    size = _limit("RLIMIT_FSIZE")
+    helps = "make room" if size is None else f"make room, lift the limit of {size:,} bytes a file (ulimit -f unlimited)"
+    return f"the disk is full or cannot be written ({error}); what is stored is safe: {helps}"

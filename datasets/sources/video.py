@@ -45,17 +45,7 @@ class Video(Stored, name="video"):
 
     def digest(self) -> str:
         """None for videos that last as long as the published ones of their names, and for a subset, whose label has one."""
-        return "" if self.subset_seconds or self.published else digest_of_files(self.paths)
-
-    @property
-    def published(self) -> bool:
-        """Whether these can be what the yaml is named after, by how many there are and how long they last."""
-        if self.name in NUM_VIDEOS:
-            return len(self.paths) == NUM_VIDEOS[self.name]
-        origins = [(path, origin_of(path.stem)) for path in self.paths]
-        return self.name != "video" and all(
-            origin and origin.lasts(self.probe(path).seconds) for path, origin in origins
-        )
+        return "" if self.subset_seconds or is_published(self) else digest_of_files(self.paths)
 
     @property
     def words(self) -> Sequence[str]:
@@ -171,3 +161,11 @@ def _checked(info: VideoInfo, clip_seconds: float) -> str:
         )
     hdr = ", HDR: pale without tone mapping" if info.hdr else ""
     return f"{info.path.name} ({info.width} x {info.height}, {info.seconds:.1f} s, {info.fps:.2f} fps{hdr})"
+
+
+def is_published(source: Video) -> bool:
+    """Whether these can be the videos that the yaml is named after, by how many there are and how long they last."""
+    if source.name in NUM_VIDEOS:
+        return len(source.paths) == NUM_VIDEOS[source.name]
+    origins = [(path, origin_of(path.stem)) for path in source.paths]
+    return source.name != "video" and all(o is not None and o.lasts(source.probe(path).seconds) for path, o in origins)

@@ -28,6 +28,7 @@ from longtake.datasets.voc import Annotated, write_voc
 ENCODER = "encoder.safetensors"
 ODD = ("voc", "davis", "coco", "got10k")
 BINARY = "davis_binary"  # masks of 0 and 255
+NUMBERED = "numbered"  # pictures of a video
 DEFECT = "GOT-10k_Train_001636"  # some of its frames show something else, as its users found
 SIDE = 64
 SETTLED = 1.6e9  # seconds: some day in 2020
@@ -71,6 +72,10 @@ def _write_odd(folder: Path) -> None:
     shutil.copytree(folder / "davis", folder / BINARY)
     for path in (folder / BINARY / "Annotations").rglob("*.png"):
         Image.fromarray(np.where(np.array(Image.open(path)), 255, 0).astype(np.uint8)).save(path)
+    frames, _ = _frames(0, 40, np.random.default_rng(1))
+    (folder / NUMBERED).mkdir()
+    for t, image in enumerate(frames):
+        Image.fromarray(image).save(folder / NUMBERED / f"{t:03d}.png")
     _write_id_twice(folder / "odd_coco" / "annotations" / "instances_val2017.json")
     small, voc = Image.new("RGB", (20, 10)), folder / "odd_voc"
     small.save(voc / "JPEGImages" / "b0.jpg")  # smaller than its boxes and its mask

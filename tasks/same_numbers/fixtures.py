@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from longtake.engine.config import plainly
-from longtake.tasks.same_numbers.fixture_data import BINARY, ENCODER, ODD
+from longtake.tasks.same_numbers.fixture_data import BINARY, ENCODER, NUMBERED, ODD
 
 WORLD = {"seconds": 5, "train_per_class": 1, "val_per_class": 1, "test_per_class": 1}  # of the small mini world
 
@@ -111,10 +111,13 @@ def of_evaluations(names: Sequence[str], data: Path) -> list[Fixture]:
     looks = [Fixture(f"data {name}", ("task=check_data", *_small(name, data, odd=True))) for name in kinds.values()]
     roots = [f"eval.{name}.root={data}" for name in ONE_TOO_HIGH]
     binary = ("eval=[davis_mini]", "eval.davis_mini.binary_masks=true", f"eval.davis_mini.root={data / BINARY}")
+    folder, keys = data / NUMBERED, ("kind=frames", "frames_per_second=8")
+    numbered = [f"eval.own_video.{word}" for word in (*keys, f"root={folder}")]
     return [
         *found, *looks,
         Fixture("data above", ("task=check_data", f"eval=[{','.join(ONE_TOO_HIGH)}]", *roots)),
         Fixture("data of two colours", ("task=check_data", *binary)),
+        Fixture("data of numbered pictures", (*words, *_small("own_video", data), *numbered)),
     ]  # fmt: skip
 
 

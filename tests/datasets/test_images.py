@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from longtake.datasets import images
-from longtake.datasets.image_listing import list_images
+from longtake.datasets.image_listing import files_of_classes
 from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, open_splits, train_transform
 from longtake.datasets.mini.worlds import WORLDS, World
 from longtake.datasets.pictures import UnreadableImage
@@ -163,17 +163,17 @@ def settled(root, tmp_path, monkeypatch) -> Path:
 
 
 def test_kept_listing_is_read_while_folders_are_unchanged(settled, tmp_path):
-    listing = list_images(settled, ["n01", "n02"])
+    listing = files_of_classes(settled, ["n01", "n02"])
     (kept,) = (tmp_path / "data" / "listings").iterdir()
     kept.write_text(kept.read_text().replace("2.png", "from the file.png"))
-    assert list_images(settled, ["n01", "n02"])["n01"] == ["0.png", "1.png", "from the file.png"]
+    assert files_of_classes(settled, ["n01", "n02"])["n01"] == ["0.png", "1.png", "from the file.png"]
     write_image(settled / "n02" / "new.png")
-    assert list_images(settled, ["n01", "n02"]) == {"n01": listing["n01"], "n02": [*listing["n02"], "new.png"]}
+    assert files_of_classes(settled, ["n01", "n02"]) == {"n01": listing["n01"], "n02": [*listing["n02"], "new.png"]}
 
 
 def test_listing_of_a_folder_just_changed_is_not_kept(settled, tmp_path):
     write_image(settled / "n02" / "new.png")
-    list_images(settled, ["n01", "n02"])
+    files_of_classes(settled, ["n01", "n02"])
     assert not (tmp_path / "data" / "listings").exists()
 
 
@@ -181,7 +181,7 @@ def test_listing_that_cannot_be_kept_warns_and_is_used(settled, tmp_path, monkey
     (tmp_path / "a file").write_text("")
     monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "a file"))
     with pytest.warns(UserWarning, match="could not be kept"):
-        assert len(list_images(settled, ["n01", "n02"])["n01"]) == 3
+        assert len(files_of_classes(settled, ["n01", "n02"])["n01"]) == 3
 
 
 # --- procedural worlds
