@@ -72,7 +72,7 @@ def _write_odd(folder: Path) -> None:
     shutil.copytree(folder / "davis", folder / BINARY)
     for path in (folder / BINARY / "Annotations").rglob("*.png"):
         Image.fromarray(np.where(np.array(Image.open(path)), 255, 0).astype(np.uint8)).save(path)
-    frames, _ = _frames(0, 40, np.random.default_rng(1))
+    frames, _ = _frames(0, 12, np.random.default_rng(1))
     (folder / NUMBERED).mkdir()
     for t, image in enumerate(frames):
         Image.fromarray(image).save(folder / NUMBERED / f"{t:03d}.png")

@@ -111,7 +111,7 @@ def of_evaluations(names: Sequence[str], data: Path) -> list[Fixture]:
     looks = [Fixture(f"data {name}", ("task=check_data", *_small(name, data, odd=True))) for name in kinds.values()]
     roots = [f"eval.{name}.root={data}" for name in ONE_TOO_HIGH]
     binary = ("eval=[davis_mini]", "eval.davis_mini.binary_masks=true", f"eval.davis_mini.root={data / BINARY}")
-    folder, keys = data / NUMBERED, ("kind=frames", "frames_per_second=8")
+    folder, keys = data / NUMBERED, ("kind=frames", "frames_per_second=4")
     numbered = [f"eval.own_video.{word}" for word in (*keys, f"root={folder}")]
     return [
         *found, *looks,
