@@ -20,6 +20,11 @@ from longtake.datasets.roots import data_root, expanded
 from longtake.datasets.voc import EXPECTED as PUBLISHED_VOC
 from longtake.datasets.voc import VOC
 
+# How the published sets call their items; of DAVIS some of its sequences.
+NAMED_BY_VOC, NAMED_BY_ADE20K = r"\d{4}_\d{6}|\d{6}", r"\w+/ADE_(train|val)_\d{8}"
+NAMED_BY_COCO, NAMED_BY_GOT10K = r"\d{12}\.jpg", r"GOT-10k_(Train|Val|Test)_\d{6}"
+IN_DAVIS = {"train": {"bear", "boat", "elephant", "hike"}, "val": {"blackswan", "breakdance", "camel", "cows", "libby"}}
+
 
 def missing_voc(root: str, lists: Sequence[str]) -> list[str]:
     """List what is missing, like `VOC.check`; a world can always be rendered."""
@@ -97,8 +102,8 @@ def content_of_voc(root: str, lists: Sequence[str]) -> Content:
     for (year, image_list), count in PUBLISHED_VOC.items():
         published.setdefault(year, {})[image_list] = count
     counts = {image_list: len(listed) for image_list, listed in names.items()}
-    pictures = [*map(voc.image, every), *masks]
-    return content_of(voc.root, counts, pictures, [*lists_of, *boxes], as_published(counts, published))
+    original = as_published(counts, published, every, NAMED_BY_VOC)
+    return content_of(voc.root, counts, [*map(voc.image, every)], [*lists_of, *boxes, *masks], original)
 
 
 def content_of_ade20k(root: str, lists: Sequence[str]) -> Content:
@@ -108,10 +113,9 @@ def content_of_ade20k(root: str, lists: Sequence[str]) -> Content:
     data = ADE20K(expanded(root))
     names = {split: data.names(split) for split in lists}
     counts = {split: len(found) for split, found in names.items()}
-    files = [path(name) for found in names.values() for name in found for path in (data.image, data.mask_file)]
-    return content_of(
-        data.root, counts, files, original=as_published(counts, {"ADEChallengeData2016": PUBLISHED_ADE20K})
-    )
+    every = [name for found in names.values() for name in found]
+    original = as_published(counts, {"ADEChallengeData2016": PUBLISHED_ADE20K}, every, NAMED_BY_ADE20K)
+    return content_of(data.root, counts, [*map(data.image, every)], map(data.mask_file, every), original)
 
 
 def content_of_segmentation(layout: str, root: str, lists: Sequence[str]) -> Content:
@@ -126,8 +130,9 @@ def content_of_coco(root: str, splits: Sequence[str]) -> Content:
     names = {split: [image["file_name"] for image in data.read(split)["images"]] for split in splits}
     counts = {split: len(found) for split, found in names.items()}
     pictures = [data.images(split) / name for split, found in names.items() for name in found]
-    annotations = map(data.annotation_file, splits)
-    return content_of(data.root, counts, pictures, annotations, as_published(counts, {"coco": PUBLISHED_COCO}))
+    every = [name for found in names.values() for name in found]
+    original = as_published(counts, {"coco": PUBLISHED_COCO}, every, NAMED_BY_COCO)
+    return content_of(data.root, counts, pictures, map(data.annotation_file, splits), original)
 
 
 def content_of_davis(root: str, split: str, binary_masks: bool) -> Content:
@@ -136,27 +141,33 @@ def content_of_davis(root: str, split: str, binary_masks: bool) -> Content:
         return content_of_world(root)
     data = DAVIS(expanded(root), split, binary_masks=binary_masks)
     sequences = data.sequences()
-    files = [path for sequence in sequences for path in (*sequence.frames, *sequence.masks)]
+    frames, masks = (
+        [path for sequence in sequences for path in getattr(sequence, kind)] for kind in ("frames", "masks")
+    )
     counts = {split: len(sequences)}
     published = {"DAVIS": {of: count for (year, of), count in PUBLISHED_DAVIS.items() if year == data.year}}
-    return content_of(data.root, counts, files, [data.list_file], as_published(counts, published))
+    known = IN_DAVIS.get(split, set()) <= {sequence.name for sequence in sequences}
+    original = as_published(counts, published) if known else None
+    return content_of(data.root, counts, frames, [data.list_file, *masks], original)
 
 
 def content_of_got10k(root: str, splits: Sequence[str], exclude: Sequence[str]) -> Content:
     """What is in the sequences' frames, boxes and labels, or a world. For data that `missing_got10k` accepts."""
     if root in WORLDS:
         return content_of_world(root)
-    counts, annotations, frames = {}, list[Path](), list[Path]()
+    counts, names, annotations, frames = {}, list[str](), list[Path](), list[Path]()
     for split in splits:
         data = GOT10k(expanded(root), split, exclude)
         tracks = data.tracks()
         counts[split] = len(tracks)
+        names += [track.name for track in tracks]
         annotations += [
             path for track in tracks for path in sorted(track.folder.iterdir()) if path.suffix in (".txt", ".label")
         ]
         frames += [track.frame(t) for track in tracks for t in range(track.num_frames)]
     whole = {split: count + len(set(exclude) & _listed(expanded(root), split)) for split, count in counts.items()}
-    return content_of(expanded(root), counts, frames, annotations, as_published(whole, {"GOT-10k": PUBLISHED_GOT10K}))
+    original = as_published(whole, {"GOT-10k": PUBLISHED_GOT10K}, names, NAMED_BY_GOT10K)
+    return content_of(expanded(root), counts, frames, annotations, original)
 
 
 def _listed(root: Path, split: str) -> set[str]:

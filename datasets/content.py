@@ -1,7 +1,7 @@
 """Tell data by what is in them, not by what they are called: two folders `images`, two videos `VID_0001.mp4`.
 
-A content hash covers the files' names, their sizes and a sample of their bytes; of annotations every byte. A procedural world needs
-none: its parameters say what it is (mini/worlds.py).
+A content hash covers the files' names, their sizes and every byte of small data, of larger ones a sample; of annotations, and of masks,
+every byte. A procedural world needs none: its parameters say what it is (mini/worlds.py).
 """
 
 import hashlib
@@ -15,7 +15,8 @@ import numpy as np
 
 from longtake.datasets.mini.worlds import WORLDS
 
-OPENED = 1000  # files whose bytes are read; of more, as many, spread evenly over the names
+WHOLE = 1 << 28  # bytes: data that are smaller are read whole, a third of a second or so
+OPENED = 1000  # files of larger data whose bytes are read, spread evenly over the names
 MEASURED = (
     200_000  # files whose sizes are asked for; of more, those of the sample: a million take a network disk minutes
 )
@@ -31,7 +32,7 @@ class Content(NamedTuple):
     name: str  # for people: the folder's, or a set's where it is one that is published
     counts: Mapping[str, int]  # items by the part that they are of
     digest: str  # hex digits; "" of a procedural world
-    original: bool  # a procedural world, or as many items as the published set of this name has
+    original: bool  # a procedural world, or as many items as the published set of this name has, called as they are
 
     @property
     def title(self) -> str:
@@ -79,27 +80,36 @@ def digest_of(root: Path, samples: Sequence[str | Path], annotations: Iterable[s
     digest = hashlib.sha256()
     paths = sorted({os.fspath(path) for path in samples})
     opened = set(np.unique(np.linspace(0, len(paths) - 1, OPENED).astype(int)).tolist()) if paths else set()
+    sizes = {i: os.path.getsize(path) for i, path in enumerate(paths) if i in opened or len(paths) <= MEASURED}
+    small = len(sizes) == len(paths) and sum(sizes.values()) <= WHOLE
     for i, path in enumerate(paths):
-        digest.update(os.fsencode(os.path.relpath(path, root)) + b"\0")
-        if i in opened or len(paths) <= MEASURED:
-            digest.update(b"%d\0" % os.path.getsize(path))
-        if i in opened:
-            digest.update(_parts(path))
+        digest.update(_named(path, root) + (b"%d\0" % sizes[i] if i in sizes else b""))
+        if small or i in opened:
+            digest.update(_all_of(path) if small else _parts(path))
     for path in sorted({os.fspath(path) for path in annotations}):
-        digest.update(os.fsencode(os.path.relpath(path, root)) + b"\0")
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(_named(path, root) + _all_of(path))
     return digest.hexdigest()[:SHOWN]
+
+
+def _named(path: str, root: Path) -> bytes:
+    return os.fsencode(os.path.relpath(path, root)) + b"\0"
+
+
+def _all_of(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def digest_of_files(paths: Sequence[Path]) -> str:
     """The hash of files in their order, whatever they are called."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(b"%d\0" % path.stat().st_size)
-    chosen = np.unique(np.linspace(0, len(paths) - 1, OPENED).astype(int)).tolist() if paths else []
-    for i in chosen:
-        digest.update(_parts(os.fspath(paths[i]), max(3, PLACES // len(paths))))
+    digest, sizes = hashlib.sha256(), [path.stat().st_size for path in paths]
+    digest.update(b"".join(b"%d\0" % size for size in sizes))
+    if sum(sizes) <= WHOLE:
+        parts = [_all_of(os.fspath(path)) for path in paths]
+    else:
+        chosen = np.unique(np.linspace(0, len(paths) - 1, OPENED).astype(int)).tolist()
+        parts = [_parts(os.fspath(paths[i]), max(3, PLACES // len(paths))) for i in chosen]
+    digest.update(b"".join(parts))
     return digest.hexdigest()[:SHOWN]
 
 
@@ -114,6 +124,10 @@ def _parts(path: str, places: int = 3) -> bytes:
     return b"".join(found)
 
 
-def as_published(counts: Mapping[str, int], published: Mapping[str, Mapping[str, int]]) -> str | None:
-    """The name of the published set that has as many items of every part; None where none has."""
-    return next((name for name, of in published.items() if all(of.get(part) == n for part, n in counts.items())), None)
+def as_published(
+    counts: Mapping[str, int], published: Mapping[str, Mapping[str, int]], names: Iterable[str] = (), like: str = ".*"
+) -> str | None:
+    """The name of the published set that has as many items of every part, called as its are; None where none has."""
+    found = next((name for name, of in published.items() if all(of.get(part) == n for part, n in counts.items())), None)
+    named = re.compile(like)
+    return found if found is not None and all(named.fullmatch(name) for name in names) else None

@@ -159,8 +159,7 @@ def content_of_splits(root: str | None, splits: Sequence[str]) -> Content:
     folder = _root_folder(root)
     images = {split: images_in(folder / split) for split in splits}
     counts = {split: len(found) for split, found in images.items()}
-    all_classes = all(found[-1][1] + 1 == IMAGENET_CLASSES for found in images.values())
-    original = as_published(counts, {"imagenet1k": IMAGENET_IMAGES}) if all_classes else None
+    original = as_published(counts, {"imagenet1k": IMAGENET_IMAGES}, find_classes(folder / splits[0]), r"n\d{8}")
     return content_of(folder, counts, [path for found in images.values() for path, _ in found], original=original)
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0, 1]; torchvision's reference training and DINO's eval_knn.py
@@ -46,7 +46,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             yield image
     except UNREADABLE as error:
-        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+        raise UnreadableImage(f"cannot read the image {path}: {why_unread(error, path)}") from error
     except ValueError as error:
         if str(path) in str(error):  # the block's own
             raise
@@ -59,7 +59,14 @@ def read_picture(path: str | Path) -> Image.Image:
         with open(path, "rb") as file:
             return by_depth(as_stored(Image.open(whole_picture(file)))).convert("RGB")
     except (*UNREADABLE, ValueError) as error:
-        raise UnreadableImage(f"cannot read the image {path}: {error}") from error
+        raise UnreadableImage(f"cannot read the image {path}: {why_unread(error, path)}") from error
+
+
+def why_unread(error: BaseException, path: str | Path) -> str:
+    """What is wrong with a file, in words."""
+    if isinstance(error, UnidentifiedImageError):  # whose words are those of a Python object
+        return "the file is empty" if os.path.getsize(path) == 0 else "it is no picture that Pillow knows"
+    return str(error)
 
 
 def read_levels(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:

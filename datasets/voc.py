@@ -41,6 +41,7 @@ HOW_TO_GET = (
 # Images of the originals' lists, from the development kits' documentation.
 EXPECTED = {
     ("VOC2012", "Main/trainval"): 11_540,
+    ("VOC2012", "Segmentation/train"): 1_464,
     ("VOC2012", "Segmentation/val"): 1_449,
     ("VOC2007", "Main/trainval"): 5_011,
     ("VOC2007", "Segmentation/val"): 213,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from longtake.backbones.finite import checked
-from longtake.console import progress_bar
+from longtake.console import notes, progress_bar
 from longtake.datasets.content import Content
 from longtake.datasets.images import (
     ImageFolder,
@@ -102,7 +102,17 @@ class FrozenClassification(Downstream):
                 read[ids] += 1
                 bar.advance(task, len(ids))
         assert (summed(read) == 1).all(), "every image was read once"
-        return LabelledFeatures(summed(features), summed(labels))
+        found = LabelledFeatures(summed(features), summed(labels))
+        say_if_equal(found.features, Path(images.root).name)
+        return found
+
+
+def say_if_equal(features: Float[Tensor, "n d"], of: str) -> None:
+    """A line where all images have the same features: their scores are those of ties."""
+    if len(features) > 1 and is_first() and bool((features == features[0]).all()):
+        notes.print(
+            f"all {len(features):,} images of {of} have the same features: the encoder has collapsed", soft_wrap=True
+        )
 
 
 @torch.no_grad()

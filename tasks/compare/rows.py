@@ -1,6 +1,7 @@
 """The rows of a comparison that are there already, those of random init beside them, and which are missing."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from longtake.engine.boards import rows_of
 from longtake.engine.config import plainly
@@ -8,30 +9,41 @@ from longtake.engine.freshness import reasons
 from longtake.engine.identity import protocol_suffix
 from longtake.engine.plan import build_evaluation
 from longtake.leaderboards.render import method_name
-from longtake.leaderboards.schema import RANDOM_INIT
+from longtake.leaderboards.schema import RANDOM_INIT, Row
 from longtake.tasks.compare.contenders import Contender
 from longtake.tasks.compare.result import Found
 
 Rows = dict[tuple[str, str, int | None], Found]  # contender, evaluation, seed
 
 
-def protocols_of(contender: Contender) -> dict[str, str]:
+class Tested(NamedTuple):
+    """What rows have to be of to be compared: a protocol, and the data that are there."""
+
+    protocol: str
+    digest: str
+
+    def has(self, row: Row) -> bool:
+        return (row.key.protocol, row.key.source, row.provenance.digest) == (self.protocol, "run", self.digest)
+
+
+def protocols_of(contender: Contender) -> dict[str, Tested]:
     """The evaluations whose data are here, each with its protocol. Raises `ValueError` where there is none."""
     config = contender.config(contender.seeds[0])
     chosen = [word for word in contender.words if word.startswith("pretrain=")]
     recipe = plainly([*chosen, f"eval=[{','.join(config['eval'])}]"])["eval"]
     tasks = {name: build_evaluation(keys) for name, keys in config["eval"].items()}
-    found = {
-        name: task.protocol + protocol_suffix(config["eval"][name], recipe[name], task.data())
-        for name, task in tasks.items()
-        if not task.check()
-    }
+    found: dict[str, Tested] = {}
+    for name, task in tasks.items():
+        if not task.check():
+            content = task.data()
+            suffix = protocol_suffix(config["eval"][name], recipe[name], content)
+            found[name] = Tested(task.protocol + suffix, content.digest if content else "")
     if not found:
         raise ValueError("task=compare: the data of no evaluation are here; suite=quick needs none")
     return found
 
 
-def rows_at_hand(contenders: Sequence[Contender], protocols: dict[str, str]) -> Rows:
+def rows_at_hand(contenders: Sequence[Contender], protocols: dict[str, Tested]) -> Rows:
     """The fresh rows of the contenders, and of the random initialisations of their backbones (`inits_of`)."""
     found: Rows = {}
     inits: dict[tuple[str, str, int | None], Found] = {}  # by backbone
@@ -40,8 +52,7 @@ def rows_at_hand(contenders: Sequence[Contender], protocols: dict[str, str]) -> 
             there = [
                 (folder, row)
                 for folder, row in rows_of(name, [contender.leaderboards])
-                if (row.key.protocol, row.key.source) == (protocol, "run")
-                and not list(reasons(folder / f"{name}.csv", row))
+                if protocol.has(row) and not list(reasons(folder / f"{name}.csv", row))
             ]
             for seed in contender.seeds:
                 mine = [Found(*pair) for pair in there if contender.has(pair[1], seed)]
@@ -62,7 +73,7 @@ def inits_of(contenders: Sequence[Contender], rows: Rows) -> list[str]:
     return sorted({label for label, *_ in rows} - {contender.label for contender in contenders}) or [RANDOM_INIT]
 
 
-def missing(contender: Contender, seed: int | None, protocols: dict[str, str], rows: Rows) -> list[str]:
+def missing(contender: Contender, seed: int | None, protocols: dict[str, Tested], rows: Rows) -> list[str]:
     """The evaluations that a contender lacks, or whose random init is not there."""
     beside = contender.config(seed)["baseline"]
 

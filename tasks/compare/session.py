@@ -22,7 +22,7 @@ from longtake.tasks.compare.contenders import Contender, encoders, trainings
 from longtake.tasks.compare.cost import Cost, cost_cells, cost_of, cost_table, why_flop
 from longtake.tasks.compare.picture import draw
 from longtake.tasks.compare.result import Comparison, Measured, compared_by, measured, table_of
-from longtake.tasks.compare.rows import Rows, inits_of, missing, protocols_of, rows_at_hand
+from longtake.tasks.compare.rows import Rows, Tested, inits_of, missing, protocols_of, rows_at_hand
 from longtake.tasks.compare.words import markdown, sentences
 
 
@@ -77,7 +77,9 @@ def _check_data(contenders: Sequence[Contender]) -> None:
         build_source(config["pretrain"]).check(config["method"]["num_frames"])
 
 
-def _say_plan(contenders: Sequence[Contender], costs: dict[str, Cost], protocols: dict[str, str], rows: Rows) -> None:
+def _say_plan(
+    contenders: Sequence[Contender], costs: dict[str, Cost], protocols: dict[str, Tested], rows: Rows
+) -> None:
     """Print what each training costs, what is evaluated, and what of it is there."""
     if costs:
         console.print(cost_table(costs))
@@ -101,7 +103,7 @@ def _say_plan(contenders: Sequence[Contender], costs: dict[str, Cost], protocols
 
 
 def _run_missing(
-    contenders: Sequence[Contender], protocols: dict[str, str], rows: Rows, launcher: Sequence[str]
+    contenders: Sequence[Contender], protocols: dict[str, Tested], rows: Rows, launcher: Sequence[str]
 ) -> bool:
     """A process for each contender and seed that lacks a row; one that was begun goes on."""
     commands, jobs = {}, [word for word in launcher if word.startswith("hydra.")]
@@ -115,7 +117,7 @@ def _run_missing(
 
 
 def _tell(
-    contenders: Sequence[Contender], costs: dict[str, Cost], protocols: dict[str, str], rows: Rows, folder: Path, all_well: bool,
+    contenders: Sequence[Contender], costs: dict[str, Cost], protocols: dict[str, Tested], rows: Rows, folder: Path, all_well: bool,
     dry: bool,
 ) -> Compared:  # fmt: skip
     """Print the result and write it, where there is one."""

@@ -136,9 +136,12 @@ def cells(plan: Table, folder: Path) -> list[Cell]:
     known: dict[tuple, tuple[Path, Row]] = {}
     folders = [place for place in (folder, TRACKED) if place.is_dir()]
     for name in plan.evaluations:
-        protocol = None if name == GOT10K_BOARD else _built(name).protocol
+        protocol, digest = (None, "") if name == GOT10K_BOARD else (_built(name).protocol, _digest(name))
         for place, row in rows_of(name, folders):
-            if (row.key.source, row.key.protocol) == ("run", protocol) or row.key.source == GOT10K_SOURCE:
+            of_these = digest in ("", row.provenance.digest)  # data that are not here cannot be told from others
+            if (
+                (row.key.source, row.key.protocol) == ("run", protocol) and of_these
+            ) or row.key.source == GOT10K_SOURCE:
                 known.setdefault((name, row.key.identity, row.key.seed), (place, row))
     return [
         _cell(encoder, name, seed, known.get((name, encoder.identity, seed)))
@@ -167,6 +170,13 @@ def _cell(encoder: TableLine, evaluation: str, seed: int, found: tuple[Path, Row
     if status in RUNNABLE and (lacks := _absent(evaluation) or no_data(encoder.overrides)):
         status, why = NO_DATA, lacks
     return Cell(encoder, evaluation, seed, status, why, row if status == DONE else None)
+
+
+@cache
+def _digest(evaluation: str) -> str:
+    """Hex digits of what is in an evaluation's data; "" of a world, and where they are not here."""
+    content = None if _absent(evaluation) else _built(evaluation).data()
+    return content.digest if content else ""
 
 
 @cache
