@@ -211,6 +211,8 @@ def odd_numbers(sequence: Sequence, truth: UInt8[np.ndarray, "t h w"]) -> list[s
 
 def odd_frames(data: DAVIS, sequence: Sequence) -> list[str]:
     """List frames that are not as large as their masks or cannot be decoded (`Wrong`). Raises `ValueError` as `truth` does."""
+    if not objects_in(data.mask(sequence.masks[0])):
+        return [f"{sequence.name}: no object in the first mask {sequence.masks[0].name}; it is not scored"]
     truth = data.truth(sequence)
     (height, width), found = truth.shape[1:], odd_numbers(sequence, truth)
     for path in sequence.frames:

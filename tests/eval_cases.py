@@ -198,12 +198,15 @@ def folders_backwards() -> Iterator[None]:
     """Whoever lists a folder gets its files by descending name; otherwise a file system has the order that it likes."""
     scandir, listdir = os.scandir, os.listdir
 
-    class Scanned(list):
+    class Scanned(Iterator):
         """What `os.scandir` answers."""
 
         def __init__(self, path: Any = ".") -> None:
             with scandir(path) as found:
-                super().__init__(sorted(found, key=lambda entry: entry.name, reverse=True))
+                self.entries = iter(sorted(found, key=lambda entry: entry.name, reverse=True))
+
+        def __next__(self) -> os.DirEntry:
+            return next(self.entries)
 
         def __enter__(self) -> "Scanned":
             return self

@@ -16,10 +16,11 @@ from longtake.datasets.frame_store import FrameStore
 from longtake.leaderboards.rows import read
 
 HEADS = ("method.out_dim=32", "method.hidden_dim=16", "method.bottleneck_dim=8")
+PATCHES = (*HEADS, "method.patch_out_dim=32", "method.warmup_teacher_temp_epochs=0")
 METHODS = {  # with small heads: what is written is little
     "simclr": (), "swav": ("method.hidden_dim=32", "method.num_prototypes=20"),
     "vicreg": ("method.hidden_dim=32", "method.out_dim=32"),
-    "dino": HEADS, "ibot": (*HEADS, "method.patch_out_dim=32"), "attmask": (*HEADS, "method.patch_out_dim=32"), "dora": HEADS,
+    "dino": HEADS, "ibot": PATCHES, "attmask": PATCHES, "dora": HEADS,
 }  # fmt: skip
 TINY = (
     "pretrain=video", "backbone=vit_mini", "backbone.image_size=32", "pretrain.short_side=48", "pretrain.clips_per_epoch=8",

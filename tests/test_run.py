@@ -49,9 +49,13 @@ def test_a_run_ends_with_rows_for_itself_and_random_init(command, tmp_path):
     assert code == 0, shown + error
     for name in ("knn_imagenet1k", "linear_imagenet1k"):
         ours, random = sorted(board(tmp_path / "out", name), key=lambda row: row.key.method)
-        assert (ours.key.method, ours.key.pretrain, ours.key.epochs) == ("dino", "video:tiny walk", 2)
+        assert (ours.key.method, ours.key.pretrain, ours.key.epochs) == (
+            "dino",
+            f"video:tiny walk@{ours.key.pretrain[-8:]}",
+            2,
+        )
         assert (random.key.method, random.key.pretrain, random.key.epochs) == ("none", "none", 0)
-        assert "root=stripes0" in ours.key.protocol  # not ImageNet, and the row says so
+        assert "data=stripes0@" in ours.key.protocol  # not ImageNet, and the row says so
         assert ours.key.variant.startswith("backbone.image_size=16 batch_size=4 bottleneck_dim=8")
         assert ours.provenance.frames_seen == 2 * 8
         assert " method.out_dim=32 " in ours.provenance.command  # as it was typed

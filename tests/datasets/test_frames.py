@@ -24,7 +24,7 @@ import torch
 from filelock import FileLock
 from torch.utils.data import DataLoader
 
-from longtake.datasets import frame_writer, frames
+from longtake.datasets import frame_writer, frames, store_size
 from longtake.datasets.frame_store import FrameStore
 from longtake.datasets.frames import StoreSpec, build, store_folder
 from longtake.datasets.packets import VideoError
@@ -173,7 +173,7 @@ def test_a_full_disk_leaves_a_store_that_goes_on(
 ) -> None:
     monkeypatch.setattr(frame_writer, "BLOCK", 16)
     with monkeypatch.context() as patch:
-        patch.setattr(frames, "MAX_MAP", 150_000)
+        patch.setattr(store_size, "MAX_MAP", 150_000)
         with pytest.raises(
             ValueError, match=r"the disk is full .*; what is stored is safe: make room and run the same"
         ):
@@ -364,7 +364,7 @@ def test_too_little_disk_is_noticed_before_decoding(
 ) -> None:
     stop_after(0, stop, monkeypatch)
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(frames.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**4))
+    monkeypatch.setattr(store_size.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**4))
     with pytest.raises(ValueError, match=r"may take 0\.0 GB and 0\.0 GB are free; free space, or lower short_side"):
         build(videos, SPEC, tmp_path, progress=False)
 

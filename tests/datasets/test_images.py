@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from longtake.datasets import images
+from longtake.datasets import image_listing
 from longtake.datasets.image_listing import files_of_classes
 from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, open_splits, train_transform
 from longtake.datasets.mini.worlds import WORLDS, World
@@ -156,7 +156,7 @@ def test_unreadable_image_is_named_in_one_line(root, damage, num_workers):
 def settled(root, tmp_path, monkeypatch) -> Path:
     """A split whose class folders changed an hour ago, and a listing kept from one image on."""
     monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(images, "CACHE_FROM", 1)
+    monkeypatch.setattr(image_listing, "CACHE_FROM", 1)
     for name in ("n01", "n02"):
         os.utime(root / "train" / name, (time.time() - 3600,) * 2)
     return root / "train"

@@ -97,14 +97,14 @@ FOUND = {
     "no class": (
         "upernet",
         masked("annotations/validation/validation1.png", NONE[:, :64]),
-        "validation1.png: no pixel",
+        "1 masks have nothing labelled: validation1.png",
         False,
     ),
     "no first object": (
         "davis",
         masked("Annotations/480p/walk/00000.png", NONE),
         "walk: no object in the first mask",
-        True,
+        False,
     ),
     "a late object": (
         "video_kmeans",
@@ -127,7 +127,7 @@ FOUND = {
     "no width": (
         "cascade_mask_rcnn",
         coco_changed(lambda c: c["annotations"][1].update(bbox=[1, 2, 0, 4])),
-        "2 has no area",
+        "1 annotations have an empty mask or box: 2",
         False,
     ),
     "outside": (
