@@ -1,6 +1,6 @@
 """Tell data by what is in them, not by what they are called: two folders `images`, two videos `VID_0001.mp4`.
 
-A content hash covers the files' names, their sizes and every byte of small data, of larger ones a sample; of annotations, and of masks,
+A content hash covers the files' names, their sizes and every byte of small data, of larger ones a sample; of annotations and masks
 every byte. A procedural world needs none: its parameters say what it is (mini/worlds.py).
 """
 

@@ -65,10 +65,11 @@ def test_ctrl_c_is_one_line_and_130(place: Path, tiny_video: Path, tiny_folder: 
 
 
 RENDERING = """
-import os, sys, time
+import os, signal, sys, time
 from longtake.datasets.mini.jobs import in_order, workers
 from slow_work import slow
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs behind it
     from longtake.tasks import TASKS
     from longtake.run import main
 

@@ -182,7 +182,10 @@ BAD_METHODS = {
     ),
     "optimizer": (["method=simclr", "method.optimizer=lamb"], "method.optimizer: got 'lamb', expected adamw or sgd"),
     "experiment": (["experiment=table2d"], "unknown experiment 'table2d'. Did you mean table2"),
-    "images that are not there": (["pretrain=imagenet1k", "method=dino"], "no image folder"),
+    "images that are not there": (
+        ["pretrain=imagenet1k", "method=dino"],
+        "imagenet1k/train: expected images in it or below",
+    ),
     "images have no frames": (
         ["pretrain=imagenet1k", "method=dora"],
         "imagenet1k has images, not clips: method.num_frames=8",
