@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from longtake.datasets import image_listing
+from longtake.datasets import image_listing, images
 from longtake.datasets.image_listing import files_of_classes
 from longtake.datasets.images import ImageFolder, eval_transform, missing_splits, open_splits, train_transform
 from longtake.datasets.mini.worlds import WORLDS, World

@@ -35,4 +35,4 @@ def test_two_processes_train_and_follow_as_one(tmp_path: Path, monkeypatch: pyte
     assert [found["followed"] for found in ranks] == [["val_00", "val_02"], ["val_01"]]
     for found in ranks:
         (said,) = found["said"]
-            assert said.startswith("iteration 0: the loss is not finite (odd nan); a smaller lr may help.")
+        assert said.startswith("iteration 0: the loss is not finite (odd nan); a smaller lr may help.")
