@@ -115,7 +115,7 @@ def end(error: Exception) -> NoReturn:
     if isinstance(error, ValueError | ImportError | FloatingPointError) and is_stated(error):
         if not console.quiet:  # of several processes one speaks
             print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+        raise SystemExit(1 if getattr(error, "computed", False) else 2) from error
     if isinstance(error, BrokenPipeError) and not error.filename:
         unread(error)
     from longtake.engine.trouble import is_misnamed, trouble  # PyTorch, which `run --help` does not wait for

@@ -85,7 +85,7 @@ def digest_of(root: Path, samples: Sequence[str | Path], annotations: Iterable[s
     for i, path in enumerate(paths):
         digest.update(_named(path, root) + (b"%d\0" % sizes[i] if i in sizes else b""))
         if small or i in opened:
-            digest.update(_all_of(path) if small else _parts(path))
+            digest.update(_all_of(path) if small else _sampled(path))
     for path in sorted({os.fspath(path) for path in annotations}):
         digest.update(_named(path, root) + _all_of(path))
     return digest.hexdigest()[:SHOWN]
@@ -108,12 +108,12 @@ def digest_of_files(paths: Sequence[Path]) -> str:
         parts = [_all_of(os.fspath(path)) for path in paths]
     else:
         chosen = np.unique(np.linspace(0, len(paths) - 1, OPENED).astype(int)).tolist()
-        parts = [_parts(os.fspath(paths[i]), max(3, PLACES // len(paths))) for i in chosen]
+        parts = [_sampled(os.fspath(paths[i]), max(3, PLACES // len(paths))) for i in chosen]
     digest.update(b"".join(parts))
     return digest.hexdigest()[:SHOWN]
 
 
-def _parts(path: str, places: int = 3) -> bytes:
+def _sampled(path: str, places: int = 3) -> bytes:
     """Bytes at so many places of a file, from its beginning to its end."""
     with open(path, "rb") as file:
         last = max(0, file.seek(0, os.SEEK_END) - PART)
