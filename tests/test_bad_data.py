@@ -112,16 +112,18 @@ DATA = {
     "frames cut": Bad("seqtrack_got10k", cut("train/*/000000[01][1-9].jpg"), "cannot read the image .*train_00"),
 }  # fmt: skip
 
+SEEN_LATE = ("class", "size", "mask cut", "first box")  # by the evaluation, which looks at every file
+
 
 @pytest.fixture
 def told(said, tmp_path: Path) -> Callable[..., str]:
     """The one line that an evaluation of random init ends with."""
 
-    def run(task: str, *words: str) -> str:
+    def run(task: str, *words: str, ends_with: int = 2) -> str:
         quiet = f"+eval.{task}.progress=false"
         code, _, error = said(*ALONE, f"output={tmp_path / 'out'}", f"eval=[{task}]", quiet, *words)
         (line,) = error.strip().splitlines()
-        assert code == 2
+        assert code == ends_with
         assert line.startswith("error: ")
         return line
 
@@ -133,7 +135,8 @@ def test_bad_data_are_named(told, tmp_path: Path, case: str) -> None:
     bad, root = DATA[case], tmp_path / "set"
     SETS[bad.task](root)
     bad.spoil(root)
-    assert re.search(bad.said, told(bad.task, f"eval.{bad.task}.root={root}"))
+    ends_with = 1 if case in SEEN_LATE else 2
+    assert re.search(bad.said, told(bad.task, f"eval.{bad.task}.root={root}", ends_with=ends_with))
 
 
 # The encoder or the number of processes: known before anything is computed.
