@@ -10,14 +10,16 @@ from PIL import Image
 from test_run import board
 from videos import flat, textured, write
 
-from longtake.datasets.content import MEASURED, content_of_folder, digest_of
+from longtake.datasets.content import MEASURED, content_of_folder, digest_of, digest_of_files
 from longtake.datasets.sources.base import Source
 from longtake.datasets.sources.frames import Frames
 from longtake.datasets.sources.images import Images
 from longtake.datasets.sources.video import Video
+from longtake.datasets.voc import EXPECTED as PUBLISHED_VOC
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.config import choices, composed, plain
 from longtake.engine.identity import protocol_suffix
+from longtake.engine.plan import build_evaluation
 
 PICTURES = (".jpg", ".png")
 
@@ -208,3 +210,46 @@ def test_rows_of_two_folders_of_one_name_stand_beside_one_another(said, tmp_path
     assert code == 0, shown + error
     for row in board(out, "knn_mini"):
         assert f"knn_mini on {row.key.data}" in " ".join(shown.split())  # a table for each
+
+
+def test_every_byte_of_small_data_counts(tmp_path, monkeypatch):
+    """A picture without compression keeps its size, whatever is in it."""
+    path = tmp_path / "a.bmp"
+    Image.new("RGB", (200, 100)).save(path)
+    first, videos = digest_of(tmp_path, [path]), digest_of_files([path])
+    content = bytearray(path.read_bytes())
+    content[9_000] ^= 1
+    path.write_bytes(content)
+    assert digest_of(tmp_path, [path]) != first
+    assert digest_of_files([path]) != videos
+    monkeypatch.setattr("longtake.datasets.content.WHOLE", 0)
+    sampled = digest_of(tmp_path, [path])
+    content[9_000] ^= 1
+    path.write_bytes(content)
+    assert digest_of(tmp_path, [path]) == sampled  # of large data a sample
+    annotated = digest_of(tmp_path, [], [path])
+    content[9_000] ^= 1
+    path.write_bytes(content)
+    assert digest_of(tmp_path, [], [path]) != annotated
+
+
+def test_as_many_items_of_other_names_are_not_the_published_set(tmp_path, monkeypatch):
+    monkeypatch.setattr("longtake.datasets.benchmarks.PUBLISHED_DAVIS", {("2017", "val"): 2})
+    task = maker(CASES["davis"], CASES["davis"].data(tmp_path / "DAVIS"))()
+    assert not task.data().original
+    monkeypatch.setattr("longtake.datasets.benchmarks.IN_DAVIS", {"val": {"walk"}})
+    assert task.data().original
+
+
+def test_the_splits_of_presets_are_known():
+    """By the numbers of items that the readers have of the originals."""
+    numbers: dict[str, dict[str, int]] = {"VOC2012": {}, "VOC2007": {}}
+    for (year, part), count in PUBLISHED_VOC.items():
+        numbers[year][part] = count
+    for name in choices("eval"):
+        keys = plain(composed([f"eval=[{name}]"]))["eval"][name]
+        folder = Path(keys.get("root") or "imagenet1k").name
+        if folder in ("VOC2012", "VOC2007"):
+            task = build_evaluation(keys)
+            lists = task.lists if hasattr(task, "lists") else [task.train_list, task.test_list]
+            assert set(lists) <= set(numbers[folder]), name
