@@ -71,7 +71,11 @@ def run(plan: Plan, recipe: Config, clips: Clips | None) -> Path:
     folder = agreed(new_folder(plan, changed) if is_first() else None)
     shared(folder)
     with held(folder) if is_first() and INHERITED not in os.environ else nullcontext():
-        train_and_evaluate(plan, recipe, clips, folder, changed)
+        try:
+            train_and_evaluate(plan, recipe, clips, folder, changed)
+        except ValueError as error:
+            error.computed = True  # type: ignore[attr-defined]  # exit code 1, not 2
+            raise
         collected([None])  # nobody leaves while another one still speaks to it
         leave_at_exit()
     return folder

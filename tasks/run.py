@@ -37,7 +37,6 @@ def run(config: Config) -> None:
     except ValueError as error:
         if world_size() > 1:  # the others may not know of it, and have to be ended by whoever started them
             raise SystemExit(f"error: {error}") from error
-        error.computed = True  # type: ignore[attr-defined]  # exit code 1, not 2
         raise
     if plan.source is not None and is_first():
         show_attention(plan, folder)

@@ -313,10 +313,12 @@ def test_encoders_of_two_backbones_have_an_init_each(tmp_path: Path, monkeypatch
         contenders.append(Contender(label, (), (None,), tmp_path / label, weights))
     monkeypatch.setattr(Contender, "has", lambda self, row, seed: row.key.method == "dino")
     monkeypatch.setattr(comparison, "reasons", lambda path, row: [])
-    rows = comparison.rows_at_hand(contenders, {"knn_mini": "knn-mini-v1"})
+    rows = comparison.rows_at_hand(contenders, {"knn_mini": comparison.Tested("knn-mini-v1", "")})
     assert comparison.inits_of(contenders, rows) == ["random init vit_mini_8", "random init vit_tiny_8"]
-    assert not any(comparison.missing(contender, None, {"knn_mini": ""}, rows) for contender in contenders)
-    alone = comparison.rows_at_hand(contenders[:1], {"knn_mini": "knn-mini-v1"})
+    assert not any(
+        comparison.missing(contender, None, {"knn_mini": comparison.Tested("", "")}, rows) for contender in contenders
+    )
+    alone = comparison.rows_at_hand(contenders[:1], {"knn_mini": comparison.Tested("knn-mini-v1", "")})
     assert comparison.inits_of(contenders[:1], alone) == ["none"]
 
 
