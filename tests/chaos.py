@@ -43,6 +43,7 @@ def _in_a_copy(work: Callable[[], object], folder: Path, last: int) -> tuple[int
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        at_most(120)
         try:
             counted = _count(folder, last)
             work()
@@ -55,6 +56,12 @@ def _in_a_copy(work: Callable[[], object], folder: Path, last: int) -> tuple[int
     _, status = os.waitpid(child, 0)
     with os.fdopen(reading) as pipe:
         return status, int(pipe.read() or 0)
+
+
+def at_most(seconds: int) -> None:
+    """The kernel ends this process after so long, whatever it waits for: a copy of one with threads may wait for ever."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
 
 
 def _count(folder: Path, last: int) -> Callable[[], int]:
@@ -94,7 +101,7 @@ def _run(words: list[str], printed: Path, on: Hook | None, environment: dict[str
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(where)
-        signal.alarm(120)
+        at_most(120)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         descriptor = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for number in (1, 2):

@@ -118,6 +118,7 @@ def test_no_row_of_many_writers_is_lost(tmp_path: Path, writers: int, rows: int,
             subprocess.Popen([*words, str(i), str(rows)], stderr=subprocess.PIPE, text=True) for i in range(writers + 1)
         ]
         while not (tmp_path / "knn_mini.csv").exists():
+            assert any(writer.poll() is None for writer in started), [writer.communicate()[1] for writer in started]
             time.sleep(0.05)
         started[-1].kill()
         for writer in started[:-1]:

@@ -184,3 +184,13 @@ def test_no_paths_of_one_machine():
     for name in files:
         if name.endswith((".py", ".md", ".yaml", ".toml")) and len(home) > 1:
             assert f"{home}/" not in (ROOT / name).read_text(), name
+
+
+def test_no_link_of_the_repository_leads_out_of_it():
+    """A link to somebody's environment (`.venv`) takes the place of the one that `uv run` makes in a clone."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-s", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    links = [line.partition("\t")[2] for line in listed if line.startswith("120000")]
+    outside = [name for name in links if not (ROOT / name).resolve().is_relative_to(ROOT)]
+    assert not outside, outside

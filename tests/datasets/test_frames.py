@@ -21,6 +21,7 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from chaos import at_most
 from filelock import FileLock
 from torch.utils.data import DataLoader
 
@@ -149,6 +150,7 @@ def test_a_stopped_build_ends_in_the_same_store(
 
 
 def build_until_killed(videos: list[Path], root: Path, count: int) -> None:
+    at_most(120)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frame_writer, "BLOCK", 16)
         stop_after(count, lambda: os.kill(os.getpid(), signal.SIGKILL), patch)

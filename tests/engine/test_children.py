@@ -35,7 +35,7 @@ def stop_when(ready: Path, number: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_is_passed_on_and_what_saves_is_waited_for(tmp_path, number):
     lines = {name: [sys.executable, "-c", SAVING, str(tmp_path / name)] for name in ("a", "b")}
-    threading.Thread(target=stop_when, args=(tmp_path / "a.ready", number)).start()
+    threading.Thread(target=stop_when, args=(tmp_path / "a.ready", number), daemon=True).start()
     before = signal.getsignal(number)
     with pytest.raises(SystemExit, match="to go on, give the same command again"):
         run_all(lines)
