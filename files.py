@@ -18,9 +18,8 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-PATIENCE = (
-    60.0  # seconds to wait for another writer of whom nobody knows whether it lives; one upsert takes milliseconds
-)
+# Seconds to wait for another writer of whom nobody knows whether it lives; one upsert takes milliseconds.
+PATIENCE = 60.0
 SAID_AFTER = 5.0  # seconds of waiting for another process in silence
 # Of a file system without `flock`; FUSE says the last one.
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)

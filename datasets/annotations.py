@@ -9,6 +9,8 @@ from typing import Any
 
 from longtake.datasets.matlab import load_matlab
 
+LARGEST_PIXEL = 1 << 24  # beyond any picture; a larger number is none that somebody has measured
+
 
 def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     """A JSON object. Raises `ValueError` when there is none, or it lacks one of `keys`."""

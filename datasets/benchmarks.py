@@ -12,6 +12,7 @@ from longtake.datasets.davis import DAVIS
 from longtake.datasets.davis import EXPECTED as PUBLISHED_DAVIS
 from longtake.datasets.got10k import EXPECTED as PUBLISHED_GOT10K
 from longtake.datasets.got10k import GOT10k
+from longtake.datasets.listing import lines_of
 from longtake.datasets.mini.dense import CLASSES_OF_PIXELS, prepare_ade20k, prepare_coco
 from longtake.datasets.mini.formats import VOC_CLASSES, prepare_davis, prepare_voc
 from longtake.datasets.mini.tracks import prepare_got10k
@@ -171,4 +172,4 @@ def content_of_got10k(root: str, splits: Sequence[str], exclude: Sequence[str]) 
 
 
 def _listed(root: Path, split: str) -> set[str]:
-    return set(GOT10k(root, split).list_file.read_text().split())
+    return set(lines_of(GOT10k(root, split).list_file))

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from longtake.datasets.annotations import read_json
+from longtake.datasets.annotations import below, read_json
 from longtake.datasets.coco_rows import (
     KEYS,
     check_numbers,
@@ -139,10 +139,8 @@ class COCO:
 
 def absent_below(folder: Path, names: Sequence[str]) -> list[str]:
     """Files, below `folder` at any depth, that are not there. Raises `ValueError` for a name that leads out of it."""
-    if outside := [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]:
-        raise ValueError(f"{folder}: got file_name {outside[0]!r}, expected one below the folder")
-    folders = {os.path.dirname(name) for name in names}  # listed once each
-    there = {below: set(os.listdir(folder / below)) if (folder / below).is_dir() else set() for below in folders}
+    folders = {os.path.dirname(name) for name in below(names, folder)}  # listed once each
+    there = {place: set(os.listdir(folder / place)) if (folder / place).is_dir() else set() for place in folders}
     return [name for name in names if os.path.basename(name) not in there[os.path.dirname(name)]]
 
 

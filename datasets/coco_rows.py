@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from longtake.datasets.annotations import rows_of
+from longtake.datasets.annotations import LARGEST_PIXEL, rows_of
 from longtake.datasets.listing import shown
 
 KEYS = {
@@ -15,7 +15,6 @@ KEYS = {
     "annotations": ("id", "image_id", "category_id", "bbox", "segmentation"),
     "categories": ("id", "name"),
 }
-LARGEST_PIXEL = 1 << 24  # beyond any picture; a larger number is none that somebody has measured
 
 
 def check_numbers(content: Mapping[str, Any], place: Path) -> None:

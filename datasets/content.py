@@ -17,9 +17,8 @@ from longtake.datasets.mini.worlds import WORLDS
 
 WHOLE = 1 << 28  # bytes: data that are smaller are read whole, a third of a second or so
 OPENED = 1000  # files of larger data whose bytes are read, spread evenly over the names
-MEASURED = (
-    200_000  # files whose sizes are asked for; of more, those of the sample: a million take a network disk minutes
-)
+# Files whose sizes are asked for; of more, those of the sample: a million take a network disk minutes.
+MEASURED = 200_000
 PART = 4096  # bytes at the beginning, the middle and the end of a file of the sample
 PLACES = 96  # of one video that are read; of several, fewer of each
 SHOWN = 8  # hex digits

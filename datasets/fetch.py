@@ -27,11 +27,8 @@ FIGSHARE = (
 )
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 30  # seconds without an answer
-LOOPBACK = (
-    "localhost",
-    "127.0.0.1",
-    "::1",
-)  # trustworthy by https://w3c.github.io/webappsec-secure-contexts/, section 3.1
+# Trustworthy by https://w3c.github.io/webappsec-secure-contexts/, section 3.1.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ATTEMPTS = 5  # a transfer of hours is cut off now and then; each attempt goes on where the last one stopped
 
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from longtake.datasets.shots import blanks, shots
-from longtake.datasets.store_sums import check_seal, check_whole, damage_named, damaged, intact, read_sums
+from longtake.datasets.store_sums import check_seal, check_whole, damage_named, damaged, intact, numbered, read_sums
 
 VERSION = 2
 # One frame's record. The lightness is that of the paper's Figure 2a.
@@ -177,12 +177,6 @@ def read_info(environment: lmdb.Environment) -> dict[str, Any] | None:
 
 def read_records(environment: lmdb.Environment) -> np.ndarray:
     """Records of all frames so far."""
-    records = []
     with environment.begin() as transaction:
-        cursor = transaction.cursor()
-        cursor.set_range(b"block")
-        for key, value in cursor:
-            if not key.startswith(b"block"):
-                break
-            records.append(np.frombuffer(value, FRAME))
+        records = [np.frombuffer(value, FRAME) for _, value in numbered(transaction, b"block")]
     return np.concatenate(records) if records else np.zeros(0, FRAME)

@@ -108,7 +108,8 @@ class ImageSet(ABC):
         lacks = [name for name in needed if not (self.root / name).exists()]
         if not lacks:
             return []
-        return [f"{self.root}: {', '.join(lacks)} missing{nearby(self.root, lacks[0])}. {self.how_to_get}"]
+        hint = nearby(self.root, lacks[0]) or "."
+        return [f"{self.root}: {', '.join(lacks)} missing{hint} {self.how_to_get}"]
 
     def open_all(self, splits: Sequence[str]) -> list[LabelledImages]:
         """The splits. Raises `ValueError` for what is missing or wrong: files, images that are listed, classes that differ."""

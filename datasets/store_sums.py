@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import lmdb
@@ -40,6 +41,17 @@ def damage_named(path: Path, what: str) -> Iterator[None]:
         raise damaged(path, f"{what} ({error})") from error
 
 
+def numbered(transaction: lmdb.Transaction, kind: bytes) -> Iterator[tuple[bytes, Any]]:
+    """Keys that begin with `kind`, and their values, in order."""
+    cursor = transaction.cursor()
+    cursor.set_range(kind)
+    for key, value in cursor:
+        name = bytes(key)
+        if not name.startswith(kind):
+            return
+        yield name, value
+
+
 def sums_of(jpegs: Sequence[bytes]) -> bytes:
     """The sums of a block's frames."""
     return np.array([(len(jpeg), zlib.crc32(jpeg)) for jpeg in jpegs], SUM).tobytes()
@@ -49,11 +61,7 @@ def read_sums(environment: lmdb.Environment, num_frames: int) -> np.ndarray:
     """Sums of all frames, zeros for those that have none."""
     sums = np.zeros(num_frames, SUM)
     with environment.begin() as transaction:
-        cursor = transaction.cursor()
-        cursor.set_range(b"sums")
-        for key, value in cursor:
-            if not key.startswith(b"sums"):
-                break
+        for key, value in numbered(transaction, b"sums"):
             first, block = int.from_bytes(key[4:], "big"), np.frombuffer(value, SUM)
             sums[first : first + len(block)] = block
     return sums
@@ -72,14 +80,10 @@ def intact(path: Path, index: int, jpeg: memoryview | bytes | None, known: np.vo
 def sum_of_all(transaction: lmdb.Transaction) -> bytes:
     """One sum of everything but the frames themselves."""
     crc = 0
-    cursor = transaction.cursor()
     for key in (b"store", b"lost", b"cuts"):
         crc = zlib.crc32(bytes(transaction.get(key) or b""), crc)
     for kind in (b"block", b"sums"):
-        cursor.set_range(kind)
-        for name, value in cursor:
-            if not bytes(name).startswith(kind):
-                break
+        for name, value in numbered(transaction, kind):
             crc = zlib.crc32(value, zlib.crc32(name, crc))
     return crc.to_bytes(4, "big")
 

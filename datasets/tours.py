@@ -9,10 +9,10 @@ from dataclasses import dataclass
 MIRROR = 25189275  # the article at figshare that has all ten
 # As people who fetched all ten report it (25 GB for the ten in 720p); a tour lasts 98 minutes on average (paper, section 3.1).
 TOUR_SIZE = "28 GB in 4K, 2.5 GB in 720p"
-# Of whole sources, by their yamls' names: table 2a of https://arxiv.org/abs/2310.08584 and table 5, rounded.
 SHORTEST, LONGEST = 59, 175  # minutes of the ten tours (paper, section 3.1)
 TOO_LONG = 0.02  # a video lasts longer, or shorter, than published by at most this share
 NUM_VIDEOS = {"epic_kitchens": 700}  # of whole collections (https://arxiv.org/abs/2006.13256, abstract)
+# Of whole sources, by their yamls' names: table 2a of https://arxiv.org/abs/2310.08584 and table 5, rounded.
 FRAMES = {"wt_all": 1_500_000, "movie": 190_000}
 MIRROR_PAGE = f"https://uvaauas.figshare.com/articles/dataset/Dora_WalkingTours_Dataset_ICLR_2024_/{MIRROR}"
 

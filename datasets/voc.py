@@ -22,7 +22,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from longtake.datasets.annotations import below
-from longtake.datasets.findings import looked_at
+from longtake.datasets.findings import looked_at, undecodable
 from longtake.datasets.folders import nearby, read_names
 from longtake.datasets.listing import once, picture_named
 from longtake.datasets.oddities import empty_masks, odd_pictures
@@ -31,9 +31,8 @@ from longtake.datasets.pictures import mask_numbers, opened, read_picture
 from longtake.datasets.voc_boxes import CORNERS, Boxes, read_boxes
 
 VOID = 255
-FLAG = re.compile(
-    r"\s+(-1|0|1)$"
-)  # behind a name in the lists of one class: 1 it is there, -1 it is not, 0 it is difficult
+# Behind a name in the lists of one class: 1 it is there, -1 it is not, 0 it is difficult.
+FLAG = re.compile(r"\s+(-1|0|1)$")
 HOW_TO_GET = (
     "Pascal VOC: VOCtrainval_11-May-2012.tar (2012), VOCtrainval_06-Nov-2007.tar (2007) from host.robots.ox.ac.uk/pascal/VOC, "
     "unpacked under the data root; root=FOLDER names another place"
@@ -89,7 +88,7 @@ class VOC:
             if expected not in (None, len(names)):
                 found.append(f"{image_list}: {len(names)} images, the original has {expected}")
             if image_list.startswith("Segmentation"):
-                found += looked_at(partial(odd_mask, self), names, f"masks of {image_list}", progress)
+                found += undecodable(partial(check_mask, self), names, f"masks of {image_list}", progress)
                 found += without_void(self, names, image_list)
                 found += empty_masks(map(self.mask_file, names), image_list)
             found += odd_pictures(map(self.image, names), image_list)
@@ -137,14 +136,13 @@ def odd_boxes(voc: VOC, name: str) -> list[str]:
     return found
 
 
-def odd_mask(voc: VOC, name: str) -> list[str]:
-    """Nothing. Raises `ValueError` for a mask that cannot be read, or not be paired with its image."""
+def check_mask(voc: VOC, name: str) -> None:
+    """Raise `ValueError` for a mask that cannot be read, or not be paired with its image."""
     with opened(voc.image(name)) as image:
         width, height = image.size
     mask = voc.mask(name)
     if mask.shape != (height, width):
         raise ValueError(f"{name}: the mask is not as large as the image")
-    return []
 
 
 def without_void(voc: VOC, names: Iterable[str], image_list: str) -> list[str]:

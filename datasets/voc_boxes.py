@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from longtake.datasets.annotations import LARGEST_PIXEL
+
 
 class Boxes(NamedTuple):
     """The objects of an image, read from its XML file. Boxes are x0, y0, x1, y1 in pixels from 0, ends exclusive."""
@@ -36,7 +38,6 @@ def read_boxes(path: Path, hard: bool = True) -> Boxes:
 
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-LARGEST_PIXEL = 1 << 24  # beyond any picture; a larger number is none that somebody has measured
 
 
 def pixel_of(element: ET.Element, key: str, path: Path) -> int:

@@ -22,9 +22,8 @@ from longtake.files import acquired, holder_of, refuse_to_write, whole
 
 ENCODER, RECORD = "encoder.safetensors", "run.json"
 LEAVING = 600.0  # seconds that a run may take to end after a signal
-LEAVING_HERE = (
-    15.0  # where no cluster starts a run again by itself: it goes on by hand, and its first process may be well
-)
+# Where no cluster starts a run again by itself: it goes on by hand, and its first process may be well.
+LEAVING_HERE = 15.0
 STAMP = "%Y-%m-%d_%H-%M-%S"
 UTC = "UTC"
 STAMPED = len("2026-01-01_00-00-00")

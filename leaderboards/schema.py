@@ -73,9 +73,7 @@ class Provenance(NamedTuple):
     command: str = ""  # that made the row
     code_hash: str = ""  # of the modules that method and evaluation consist of
     data_hash: str = ""  # of which items were tested
-    tested_on: str = (
-        ""  # the data, learnt from and tested on, by content and counts: "birds@3f2a1c04: train 1,200, val 100"
-    )
+    tested_on: str = ""  # learnt from, and tested on, by content: "birds@3f2a1c04: train 1,200, val 100"
     note: str = ""  # a known contradiction, a caveat
 
     @property

@@ -34,7 +34,7 @@ from longtake.leaderboards.page import EvaluationEntries, page
 from longtake.leaderboards.plots import Curve, draw_bars, draw_heat_map, draw_losses
 from longtake.leaderboards.render import console_table, empty_table, markdown_table
 from longtake.leaderboards.rows import board_files
-from longtake.leaderboards.summary import as_row, summarize
+from longtake.leaderboards.summary import Entry, as_row, summarize
 from longtake.tasks import TASKS
 
 MOST_SHOWN = 60  # entries of an evaluation on the console and in Markdown; the page has all
@@ -113,11 +113,13 @@ def load(folders: Sequence[Path], evaluations: Sequence[str] | None) -> list[Eva
         if rows:
             entries = summarize(name, rows, metrics, [key for key, found in stale.items() if is_stale(found)])
             primary = primary_for(name)[0]
-            for data in sorted(
-                {entry.key.data for entry in entries}
-            ):  # numbers of other data stand in a table of their own
-                mine = [entry for entry in entries if entry.key.data == data]
-                boards.append(EvaluationEntries(name, metrics, primary, mine, stale, vouched, data))
+            by_data: dict[str, list[Entry]] = {}  # numbers of other data stand in a table of their own
+            for entry in entries:
+                by_data.setdefault(entry.key.data, []).append(entry)
+            boards += [
+                EvaluationEntries(name, metrics, primary, mine, stale, vouched, data)
+                for data, mine in sorted(by_data.items())
+            ]
     return sorted(boards, key=lambda board: all(entry.is_paper for entry in board.entries))  # what is ours first
 
 
