@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from started import PATIENCE
+
 CHANGES = (
     "open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.symlink", "os.link", "shutil.copyfile",
     "shutil.rmtree", "shutil.move", "chaos",
@@ -43,7 +45,7 @@ def _in_a_copy(work: Callable[[], object], folder: Path, last: int) -> tuple[int
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        at_most(120)
+        at_most()
         try:
             counted = _count(folder, last)
             work()
@@ -58,10 +60,10 @@ def _in_a_copy(work: Callable[[], object], folder: Path, last: int) -> tuple[int
         return status, int(pipe.read() or 0)
 
 
-def at_most(seconds: int) -> None:
+def at_most(seconds: float = PATIENCE / 2) -> None:
     """The kernel ends this process after so long, whatever it waits for: a copy of one with threads may wait for ever."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(seconds)
+    signal.alarm(int(seconds))
 
 
 def _count(folder: Path, last: int) -> Callable[[], int]:
@@ -84,7 +86,7 @@ def _count(folder: Path, last: int) -> Callable[[], int]:
 def run_in_a_copy(words: Sequence[str], folder: Path, on: Hook | None = None) -> tuple[int, str]:
     """`run` with these words in a fresh process; its exit code (negative: the signal) and what it printed.
 
-    `on` hears of every audit event, and may raise or send a signal. A run that hangs is ended after two minutes. The process is a
+    `on` hears of every audit event, and may raise or send a signal. A run that hangs is ended (`at_most`). The process is a
     fork of one that has imported all and computed nothing: this one has threads, which a fork would lack.
     """
     printed = folder / "printed.txt"
@@ -101,7 +103,7 @@ def _run(words: list[str], printed: Path, on: Hook | None, environment: dict[str
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(where)
-        at_most(120)
+        at_most()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         descriptor = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for number in (1, 2):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 from PIL import Image
+from started import end_all
 
 install_import_hook("longtake", "typecheck.typechecked")  # here, as pytest's option does not reach xdist's processes
 
@@ -62,6 +63,13 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i in range(count):
                 Image.fromarray(painted(draw, label, 64)).save(root / split / name / f"{i}.png")
     return root
+
+
+@pytest.fixture(autouse=True)
+def processes_end_with_the_test() -> Iterator[None]:
+    """Also where it fails: a training would go on for hours."""
+    yield
+    end_all()
 
 
 @pytest.fixture(autouse=True)

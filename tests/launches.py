@@ -2,7 +2,6 @@
 
 import csv
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
+from started import Started
 
 FAKE = Path(__file__).parent / "fake_slurm"
 WORDS = [
@@ -33,18 +33,17 @@ class Small(NamedTuple):
     def output(self) -> Path:
         return self.folder / "out"
 
-    def start(self, *prefix: str, more: Sequence[str] = (), variables: Mapping[str, Any] | None = None, **options: Any):
+    def start(self, *prefix: str, more: Sequence[str] = (), variables: Mapping[str, Any] | None = None) -> Started:
         """The process of `python PREFIX WORDS`."""
         given = {name: str(value) for name, value in (variables or {}).items()}
         command = [sys.executable, *(prefix or RUN), *self.words, *more]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **options}
-        return subprocess.Popen(command, env={**self.environment, **given}, cwd=self.folder, **options)
+        printed = self.folder / f"printed{len(list(self.folder.glob('printed*.txt')))}.txt"
+        return Started(command, printed, env={**self.environment, **given}, cwd=self.folder)
 
     def run(self, *prefix: str, **options: Any) -> str:
         """What it prints; it has to end well."""
-        process = self.start(*prefix, **options)
-        shown = process.communicate(timeout=300)[0]
-        assert process.returncode == 0, shown
+        code, shown = self.start(*prefix, **options).ended()
+        assert code == 0, shown
         return shown
 
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -8,13 +8,16 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from started import PATIENCE
 
 RANKS = 2
 
 
 def process(rank: int, folder: str, work: Callable[[int], object]) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=RANKS, timeout=timedelta(seconds=60))
+    dist.init_process_group(
+        "gloo", f"file://{folder}/meet", rank=rank, world_size=RANKS, timeout=timedelta(seconds=PATIENCE)
+    )
     torch.save(work(rank), f"{folder}/{rank}.pt")
     dist.barrier()  # nobody leaves while another still speaks to it
     dist.destroy_process_group()

@@ -2,15 +2,14 @@
 
 import random
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from chaos import AtStep, Hook, KillAtChange, run_in_a_copy
 from safetensors.torch import load_file
+from started import Started, wait_until
 
 from longtake.datasets.frame_store import FrameStore
 from longtake.leaderboards.rows import read
@@ -108,28 +107,23 @@ for seed in range(rows):
 """
 
 
+BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends when the tests do, however that is
+
+
 @pytest.mark.parametrize(("writers", "rows", "load"), [(5, 8, 2), pytest.param(16, 100, 16, marks=pytest.mark.slow)])
 def test_no_row_of_many_writers_is_lost(tmp_path: Path, writers: int, rows: int, load: int) -> None:
     """On a machine that has more to do than cores; one more writer is killed, and the others go on."""
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(load)]
-    try:
-        words = [sys.executable, "-c", WRITER, str(tmp_path / "knn_mini.csv")]
-        started = [
-            subprocess.Popen([*words, str(i), str(rows)], stderr=subprocess.PIPE, text=True) for i in range(writers + 1)
-        ]
-        while not (tmp_path / "knn_mini.csv").exists():
-            assert any(writer.poll() is None for writer in started), [writer.communicate()[1] for writer in started]
-            time.sleep(0.05)
-        started[-1].kill()
-        for writer in started[:-1]:
-            _, error = writer.communicate()
-            assert writer.returncode == 0, error
-            assert "Traceback" not in error
-        started[-1].communicate()
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
-    found = read(tmp_path / "knn_mini.csv", ["top1"])
+    (folder := tmp_path / "rows").mkdir()
+    for number in range(load):
+        Started([sys.executable, "-c", BUSY], tmp_path / f"busy{number}.txt")
+    words = [sys.executable, "-c", WRITER, str(folder / "knn_mini.csv")]
+    *others, victim = (Started([*words, str(i), str(rows)], tmp_path / f"writer{i}.txt") for i in range(writers + 1))
+    wait_until((folder / "knn_mini.csv").exists)
+    victim.process.kill()
+    for writer in others:
+        code, printed = writer.ended()
+        assert code == 0, printed
+        assert "Traceback" not in printed
+    found = read(folder / "knn_mini.csv", ["top1"])
     assert len([row for row in found if row.key.method != f"m{writers}"]) == writers * rows
-    assert {path.name for path in tmp_path.iterdir()} == {"knn_mini.csv", ".writing"}
+    assert {path.name for path in folder.iterdir()} == {"knn_mini.csv", ".writing"}

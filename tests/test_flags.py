@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from started import PATIENCE
 
 import longtake
 from longtake.engine import flags
@@ -207,6 +208,8 @@ def test_shells_take_what_installs_the_completion(shell: str, tmp_path: Path):
     command.chmod(0o755)
     env = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     words, expected = SHELLS[shell]
-    done = subprocess.run([program, "-c", words], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [program, "-c", words], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout, done.stderr

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ import pytest
 import torch
 from chaos import at_most
 from filelock import FileLock
+from started import PATIENCE, wait_until
 from torch.utils.data import DataLoader
 
 from longtake.datasets import frame_writer, frames, store_size
@@ -150,7 +150,7 @@ def test_a_stopped_build_ends_in_the_same_store(
 
 
 def build_until_killed(videos: list[Path], root: Path, count: int) -> None:
-    at_most(120)
+    at_most()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frame_writer, "BLOCK", 16)
         stop_after(count, lambda: os.kill(os.getpid(), signal.SIGKILL), patch)
@@ -343,12 +343,10 @@ def test_a_second_build_waits_and_says_so(
     with FileLock(folder / "build.lock"):
         second = threading.Thread(target=lambda: (build(videos, SPEC, tmp_path, progress=False), done.set()))
         second.start()
-        said = ""
-        while "waiting for it" not in said.replace("\n", " "):
-            time.sleep(0.02)
-            said += capsys.readouterr().err
+        said: list[str] = []
+        wait_until(lambda: said.append(capsys.readouterr().err) or "waiting for it" in "".join(said).replace("\n", " "))
         assert not done.is_set()
-    second.join(30)
+    second.join(PATIENCE)
     assert done.is_set()
     assert len(FrameStore(folder)) == 103
 

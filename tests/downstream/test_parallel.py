@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from processes import on_two_processes
+from started import PATIENCE
 from tiny import task, tiny_encoder, together
 
 from longtake.parallel import agreed, part_of, summed
@@ -52,7 +53,7 @@ def test_an_evaluation_alone_starts_as_many_processes_as_devices(image_root: Pat
         f"output={tmp_path}", "device=cpu", "num_workers=0", "trainer.devices=2",
     ]  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "longtake.run", *words], cwd=tmp_path, capture_output=True, text=True, timeout=180,
+        [sys.executable, "-m", "longtake.run", *words], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list(tmp_path.glob("*_seed0"))) == 1

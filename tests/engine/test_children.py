@@ -4,10 +4,10 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from started import wait_until
 
 from longtake.engine import config
 from longtake.engine.children import STOPPED, command, exit_codes, run_all
@@ -27,8 +27,7 @@ time.sleep(60)
 
 
 def stop_when(ready: Path, number: int) -> None:
-    while not ready.exists():
-        time.sleep(0.02)
+    wait_until(ready.exists)
     os.kill(os.getpid(), number)
 
 

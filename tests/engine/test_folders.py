@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from started import PATIENCE
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import save_encoder
@@ -118,6 +119,6 @@ def test_a_folder_is_one_process_s_and_another_one_waits_for_it_to_end(tmp_path,
     with pytest.raises(ValueError, match="another process is at this run"), held(tmp_path):
         pass
     assert "waiting for it" in capsys.readouterr().out.replace("\n", " ")
-    other.communicate("")
+    other.communicate("", timeout=PATIENCE)
     with held(tmp_path):
         pass

@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from launches import FAKE, RUN, Small, in_slurm, same, small
+from started import PATIENCE, Started
 
 from longtake.engine.launch import alone, launched, starting_others
 
@@ -38,7 +38,7 @@ def by_srun(run: Small, size: int, nodes: int = 1) -> None:
     logs = ["--output", str(run.folder / "%t.out"), "--error", str(run.folder / "%t.err")]
     environment = {**run.environment, **{name: str(value) for name, value in variables.items()}}
     command = [str(FAKE / "srun"), *logs, sys.executable, *RUN, *run.words]
-    done = subprocess.run(command, env=environment, cwd=run.folder, timeout=300)
+    done = subprocess.run(command, env=environment, cwd=run.folder, timeout=PATIENCE)
     assert done.returncode == 0, (run.folder / "0.err").read_text() + (run.folder / "1.err").read_text()
 
 
@@ -52,18 +52,15 @@ def by_mpirun(run: Small, size: int) -> None:
         )
         for rank in range(size)
     ]  # fmt: skip
-    shown = [process.communicate(timeout=300)[0] for process in started]
-    assert [process.returncode for process in started] == [0] * size, shown
+    codes, shown = zip(*(process.ended() for process in started), strict=True)
+    assert codes == (0,) * size, shown
     assert "evaluate" in shown[0]
     assert "evaluate" not in shown[1]  # one speaks
 
 
-def wait_for_steps(run: Small, process: subprocess.Popen) -> None:
-    while not any(
-        path.read_text().count("\n") > STEPS_SEEN for path in run.output.glob("20*/logs/from_step_0/metrics.csv")
-    ):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
+def wait_for_steps(run: Small, process: Started) -> None:
+    logs = "20*/logs/from_step_0/metrics.csv"
+    process.until(lambda: any(path.read_text().count("\n") > STEPS_SEEN for path in run.output.glob(logs)))
 
 
 WAYS = {"torchrun": by_torchrun, "srun": by_srun, "mpirun": by_mpirun}
@@ -101,9 +98,8 @@ def test_a_sweep_over_two_processes_trains_each_run_once(place, two, tiny_video,
 
 def test_a_mistake_is_one_line_in_one_process(place, tiny_video, tiny_folder):
     run = small(place / "mistake", tiny_video, tiny_folder, "batch_size=3")
-    process = run.start(*TORCHRUN, "2", "--no-python", sys.executable, *RUN)
-    shown = process.communicate(timeout=200)[0]
-    assert process.returncode
+    code, shown = run.start(*TORCHRUN, "2", "--no-python", sys.executable, *RUN).ended()
+    assert code
     assert shown.count("error: ") == 1, shown
     assert "the batch divisible by 2" in shown
     assert not list(run.output.glob("20*"))
@@ -118,11 +114,11 @@ def test_a_signal_ends_all_processes_in_order(place, two, tiny_video, tiny_folde
     """The workers that read data get it, too, with the group: a signal that would kill."""
     more = ["epochs=2", "num_workers=1", "trainer.devices=2"]
     run = small(place / f"signal {group} {number}", tiny_video, tiny_folder, *more)
-    process = run.start(more=["epochs=50"], start_new_session=True)
+    process = run.start(more=["epochs=50"])
     wait_for_steps(run, process)
     (os.killpg if group else os.kill)(process.pid, number)
-    shown = process.communicate(timeout=120)[0]
-    assert process.returncode == 128 + number, shown
+    code, shown = process.ended()
+    assert code == 128 + number, shown
     assert "stopped in order" in shown
     assert "DataLoader worker" not in shown
     (folder,) = run.output.glob("20*")
@@ -132,10 +128,10 @@ def test_a_signal_ends_all_processes_in_order(place, two, tiny_video, tiny_folde
 def test_a_job_of_one_task_goes_on_with_the_processes_it_starts(place, tiny_video, tiny_folder):
     """resume=auto: those that Lightning starts learn from the first one that there is a run to go on with."""
     run = small(place / "goes on", tiny_video, tiny_folder, "epochs=60", "trainer.devices=2")
-    process = run.start(start_new_session=True)
+    process = run.start()
     wait_for_steps(run, process)
-    process.terminate()
-    assert process.wait(timeout=120) == 143
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.ended()[0] == 143
     shown = run.run(variables=in_slurm(run.folder / "queue", 1, 1))
     (folder,) = run.output.glob("20*")
     assert len(list(folder.glob("logs/from_step_*"))) == 2, shown

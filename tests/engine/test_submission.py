@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from launches import FAKE, RUN, Small, in_slurm, same, small
+from started import PATIENCE, wait_until
 
 pytest.importorskip("submitit")
 STEPS = 80  # epochs of two steps
@@ -23,13 +23,6 @@ def slurm(run: Small) -> dict[str, str]:
     """Variables of a login node."""
     (run.folder / "queue").mkdir(exist_ok=True)
     return {"PATH": f"{FAKE}:{os.environ['PATH']}", "FAKE_SLURM": str(run.folder / "queue")}
-
-
-def waited_for(found, seconds: float = 120.0) -> None:
-    until = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < until
-        time.sleep(0.1)
 
 
 def in_its_steps(run: Small, attempt: int) -> bool:
@@ -64,11 +57,11 @@ def test_a_job_stopped_and_requeued_twice_is_one_run(place, tiny_video, tiny_fol
     )
     assert "submitted job 4001" in shown
     for attempt in (1, 2):
-        waited_for(lambda attempt=attempt: in_its_steps(run, attempt))
+        wait_until(lambda attempt=attempt: in_its_steps(run, attempt))
         for process in processes_of(run):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGUSR2)
-        waited_for((queue / "4001.0.rc").is_file)
+        wait_until((queue / "4001.0.rc").is_file)
         assert (queue / "scontrol.log").read_text().count("requeue 4001") == attempt
         (folder,) = run.output.glob("20*_dino_video*")
         assert (folder / "last.ckpt").is_file()
@@ -78,7 +71,7 @@ def test_a_job_stopped_and_requeued_twice_is_one_run(place, tiny_video, tiny_fol
             f"bash {queue / '4001.sh'}; echo $? > {queue / '4001.0.rc'}", shell=True, cwd=run.folder,
             env={**run.environment, **variables, "SLURM_RESTART_COUNT": str(attempt)},
         )  # fmt: skip
-    assert again.wait(timeout=240) == 0
+    assert again.wait(PATIENCE) == 0
     assert (queue / "4001.0.rc").read_text().strip() == "0"
     assert same(run, whole)
     if nodes > 1:
@@ -102,17 +95,15 @@ def test_jobs_of_a_sweep_are_an_array_and_one_that_fails_is_named(place, tiny_vi
     broken = small(
         place / "broken", tiny_video, tiny_folder, "epochs=1", "method.max_skipped_steps=0", "method.student_temp=1e-38"
     )
-    process = broken.start(more=["launcher=slurm"], variables=slurm(broken))
-    shown = process.communicate(timeout=120)[0]
-    assert process.returncode == 1, shown
+    code, shown = broken.start(more=["launcher=slurm"], variables=slurm(broken)).ended()
+    assert code == 1, shown
     assert "failed" in shown
 
 
 def test_what_is_wrong_is_said_before_anything_is_submitted(place, tiny_video, tiny_folder):
     run = small(place / "wrong", tiny_video, tiny_folder, "seed=0,1", "pretrain.path=/nowhere/a.mp4", "launcher=slurm")
-    process = run.start(variables=slurm(run))
-    shown = process.communicate(timeout=60)[0]
-    assert process.returncode == 2
+    code, shown = run.start(variables=slurm(run)).ended()
+    assert code == 2
     assert shown.strip().splitlines() == ["error: /nowhere/a.mp4: no such file"]
     assert not list((run.folder / "queue").iterdir())
 
@@ -139,9 +130,8 @@ def test_slurm_s_refusal_is_one_line(place, tiny_video, tiny_folder, tmp_path):
     sbatch.write_text("#!/bin/bash\necho 'sbatch: error: invalid partition specified: gpu' >&2\nexit 1\n")
     sbatch.chmod(0o755)
     variables = slurm(run)
-    process = run.start(variables={**variables, "PATH": f"{tmp_path}:{variables['PATH']}"})
-    shown = process.communicate(timeout=60)[0]
-    assert process.returncode == 2
+    code, shown = run.start(variables={**variables, "PATH": f"{tmp_path}:{variables['PATH']}"}).ended()
+    assert code == 2
     assert "error: launcher=slurm: " in shown
     assert "invalid partition" in shown
     assert "Traceback" not in shown

@@ -1,13 +1,14 @@
 """Sweeps: what fails is named at the end, and keeps no other run from being done."""
 
-import subprocess
+import os
+import signal
 import sys
-import time
 from contextlib import nullcontext
 
 import pytest
 from omegaconf import OmegaConf
 from small_runs import small_run
+from started import Started
 
 from longtake.engine import pretraining, sweep
 
@@ -66,16 +67,12 @@ def test_what_is_wrong_with_the_command_line_starts_nothing(said, words, tmp_pat
 
 
 def test_a_signal_ends_the_whole_sweep(words, tiny_video, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "longtake.run", *words, f"pretrain.path='{tiny_video}'", "seed=0,1", "epochs=4000"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    while not list((tmp_path / "out").glob("*/logs/from_step_0/metrics.csv")):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    process.terminate()
-    shown = process.communicate(timeout=60)[0]
-    assert process.returncode == 143, shown
+    command = [sys.executable, "-m", "longtake.run", *words, f"pretrain.path='{tiny_video}'", "seed=0,1", "epochs=4000"]
+    process = Started(command, tmp_path / "printed.txt")
+    process.until(lambda: list((tmp_path / "out").glob("*/logs/from_step_0/metrics.csv")))
+    os.kill(process.pid, signal.SIGTERM)
+    code, shown = process.ended()
+    assert code == 143, shown
     assert len(list((tmp_path / "out").glob("*_dino_*"))) == 1
     assert "runs failed" not in shown
 

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from small_runs import run_folder, small_run
+from started import PATIENCE, Started
 
 from longtake.engine import workers
 
@@ -91,7 +91,7 @@ except RuntimeError as error:
 
 def test_a_batch_that_is_lost_ends_its_worker():
     """As with "No space left on device": multiprocessing prints a traceback and goes on, and the loader waits for ever."""
-    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=PATIENCE)
     assert "a data worker has ended" in done.stdout, done.stdout + done.stderr
     assert "a data worker cannot hand over its batch: " in done.stderr
 
@@ -141,17 +141,13 @@ def test_who_died_of_what_is_asked_of_the_workers(codes, said):
 def test_a_killed_worker_ends_the_run_in_a_sentence(said, tiny_video, tmp_path):
     """As the kernel kills one where memory is short; what was saved is said, and goes on to the end."""
     words = [*small_run(tiny_video, tmp_path / "out"), "num_workers=1", "trainer.checkpoint_minutes=0"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from longtake.run import main; main()", *words, "epochs=4000"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    while not list((tmp_path / "out").glob("*_dino_*/last.ckpt")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    command = [sys.executable, "-c", "from longtake.run import main; main()", *words, "epochs=4000"]
+    process = Started(command, tmp_path / "printed.txt")
+    process.until(lambda: list((tmp_path / "out").glob("*_dino_*/last.ckpt")))
     (worker,) = children(process.pid)
     os.kill(worker, signal.SIGKILL)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 1, error
+    code, error = process.ended()
+    assert code == 1, error
     folder = run_folder(tmp_path / "out")
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert "a data worker was killed (Killed)" in line

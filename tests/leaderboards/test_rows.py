@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from started import PATIENCE
 
 from longtake.leaderboards.rows import Key, Provenance, Row, columns, metrics_of, read, upsert
 from longtake.leaderboards.schema import OLD_KEY, OLD_PROVENANCE_2, score_columns, seal_of, sealed
@@ -295,7 +296,7 @@ for seed in range(5):
 def test_writers_at_once_lose_no_row(tmp_path: Path) -> None:
     path = tmp_path / "knn_mini.csv"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, f"vit{n}"]) for n in range(16)]
-    assert [writer.wait(timeout=60) for writer in writers] == [0] * 16
+    assert [writer.wait(PATIENCE) for writer in writers] == [0] * 16
     found = {(row.key.backbone, row.key.seed) for row in read(path, ["top1"])}
     assert found == {(f"vit{n}", seed) for n in range(16) for seed in range(5)}
 
@@ -325,7 +326,7 @@ def test_a_kill_before_the_last_step_leaves_the_old_file_and_no_lock(tmp_path: P
     killed = "import os\nos.replace = lambda *_: os.kill(os.getpid(), 9)\n" + WRITER
     assert subprocess.run([sys.executable, "-c", killed, path, "vit"]).returncode == -signal.SIGKILL
     assert path.read_bytes() == content
-    subprocess.run([sys.executable, "-c", WRITER, path, "vit"], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", WRITER, path, "vit"], check=True, timeout=PATIENCE)
     assert len(read(path, ["top1"])) == 5
 
 
