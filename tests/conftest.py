@@ -83,6 +83,14 @@ def logs_end_with_the_test() -> Iterator[None]:
 
 
 @pytest.fixture
+def own_data_root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of this test alone, and not in the folder where it has its files."""
+    root = tmp_path_factory.mktemp("root")
+    monkeypatch.setenv("LONGTAKE_DATA", str(root))
+    return root
+
+
+@pytest.fixture
 def said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:

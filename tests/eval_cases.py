@@ -149,6 +149,11 @@ CASES = {
 }  # fmt: skip
 
 
+def case_of(name: str) -> Case:
+    assert name in CASES, f"no tiny data for {name}: add a Case to CASES in tests/eval_cases.py"
+    return CASES[name]
+
+
 def vit() -> ViT:
     torch.manual_seed(0)
     return ViT("mini", 8, 32).eval()

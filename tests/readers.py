@@ -4,13 +4,12 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from eval_cases import ade20k, coco, davis, got10k, voc
 from made_rows import make_rows
-from omegaconf import OmegaConf
 from tiny import pictures
 from videos import textured, write
 
@@ -34,7 +33,6 @@ from longtake.datasets.video import decode, probe
 from longtake.datasets.voc import VOC
 from longtake.downstream.got10k import read_result, write_result
 from longtake.downstream.state import loaded
-from longtake.engine.config import composed
 from longtake.leaderboards.outcomes import load_outcomes
 from longtake.leaderboards.rows import read
 from longtake.leaderboards.same_numbers import Equivalence, add_equivalences, read_equivalences
@@ -206,16 +204,6 @@ def look_images(root: Path) -> None:
         store.read([i])
 
 
-def configuration(root: Path) -> None:
-    root.mkdir(parents=True)
-    (root / "experiment.yaml").write_text("method:\n  lr: 0.1\nseed: 3\npretrain:\n  path: [a.mp4, b.mp4]\n")
-
-
-def look_configuration(root: Path) -> None:
-    composed([])
-    OmegaConf.load(root / "experiment.yaml")
-
-
 READERS = {
     "voc": Reader(voc, ["Annotations/*", "ImageSets/*/*", "JPEGImages/*", "SegmentationClass/*"], look_voc),
     "davis": Reader(davis, ["ImageSets/*/*", "JPEGImages/*/*/*", "Annotations/*/*/*"], look_davis),
@@ -252,10 +240,5 @@ READERS = {
     "state": Reader(state, ["*"], look_state),
     "video": Reader(video, ["*"], look_video),
 }
-SLOW: dict[str, Any] = {
-    "flowers": 10,
-    "cars": 10,
-    "foreign checkpoint": 4,
-    "encoder": 4,
-    "video": 4,
-}  # times slower than others
+# How many times slower than others.
+SLOW = {"flowers": 10, "cars": 10, "foreign checkpoint": 4, "encoder": 4, "video": 4}

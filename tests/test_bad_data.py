@@ -1,7 +1,6 @@
 """What is wrong with an evaluation's data, encoder or libraries is said in one line, exit code 2, before hours are spent on it;
 bugs are shown whole."""
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from spoilt import other_annotations
 
 from longtake.datasets.ade20k import write_ade20k
 from longtake.datasets.coco import COCO, ImageWithObjects, Mask, write_coco
@@ -54,13 +54,7 @@ def other_classes(root: Path) -> None:
 def rewritten(change: Callable[[dict], object]) -> Callable[[Path], object]:
     """Other annotations of COCO's training images."""
 
-    def spoil(root: Path) -> None:
-        path = COCO(root).annotation_file("train2017")
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content))
-
-    return spoil
+    return lambda root: other_annotations(root, change, "train2017")
 
 
 def cut(pattern: str) -> Callable[[Path], object]:

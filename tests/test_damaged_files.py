@@ -8,11 +8,7 @@ from mutations import mutated
 from readers import READERS, SLOW
 
 SHORT, LONG = 40, 5000  # files of a format
-
-
-@pytest.fixture(autouse=True)
-def own_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path / "data"))
+pytestmark = pytest.mark.usefixtures("own_data_root")
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -1,11 +1,13 @@
 """Tiny H.264 files for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+
+from longtake.datasets.video import DecodedFrame
 
 MARKED = np.zeros((64, 96, 3), np.uint8)
 MARKED[:32, :48] = 255  # the upper left quarter is white
@@ -17,6 +19,12 @@ def grey(i: int) -> int:
 
 def flat(num_frames: int, height: int = 64, width: int = 96) -> list[np.ndarray]:
     return [np.full((height, width, 3), grey(i), np.uint8) for i in range(num_frames)]
+
+
+def numbers(frames: Iterable[DecodedFrame]) -> list[int]:
+    """Which frames of `flat` these are, modulo 43, from their grey levels."""
+    levels = np.array([grey(i) for i in range(43)])
+    return [int(np.abs(levels - frame.image.mean()).argmin()) for frame in frames]
 
 
 def textured(num_frames: int) -> list[np.ndarray]:

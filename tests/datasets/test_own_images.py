@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from spoilt import NOT_UTF8, any_name
 
 from longtake.datasets.image_store import ImageStore, pictures_below
 from longtake.datasets.images import images_in
 from longtake.datasets.sources.base import build_source
+
+pytestmark = pytest.mark.usefixtures("own_data_root")
 
 
 def painted(path: Path, value: int = 90) -> Path:
@@ -27,13 +30,6 @@ LAYOUTS = {
     "one image each": ["birds/a.png", "cars/a.png"],
     "upper case": ["birds/a.JPG", "cars/a.PNG"],
 }
-
-
-@pytest.fixture(autouse=True)
-def own_data_root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path_factory.mktemp("root")
-    monkeypatch.setenv("LONGTAKE_DATA", str(root))
-    return root
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -105,11 +101,8 @@ def test_nothing_there_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_not_utf8_is_read(tmp_path: Path) -> None:
-    name = os.fsdecode(b"gr\xfcn.png")
-    try:
-        painted(tmp_path / "a" / name, 7)
-    except OSError:
-        pytest.skip("this file system takes UTF-8 alone")
+    with any_name():
+        painted(tmp_path / "a" / f"{NOT_UTF8}.png", 7)
     assert ImageStore(tmp_path).read([0])[0, 0, 0, 0] == 7
 
 

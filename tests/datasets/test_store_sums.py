@@ -82,7 +82,7 @@ def test_a_store_that_is_cut_short_is_a_sentence(video: Path, tmp_path: Path, sh
     cut = tmp_path / "cut"
     cut.mkdir()
     (cut / "data.mdb").write_bytes(content[: int(share * len(content))])
-    assert outcome(cut, known) == "said" or share == 0.99  # the last pages may be those that nothing uses
+    assert outcome(cut, known) in (("said", "same") if share == 0.99 else ("said",))  # nothing may use the last pages
     assert outcome(path, known) == "same"
 
 

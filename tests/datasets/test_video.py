@@ -10,18 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from videos import MARKED, bar, damage, flat, grey, interlaced, packets, textured, write
+from videos import MARKED, bar, damage, flat, interlaced, numbers, packets, textured, write
 
 from longtake.datasets.interlaced import _graph_like, _ready, whole_pictures
 from longtake.datasets.packets import VideoError, opened, refusal, timed_frames
 from longtake.datasets.video import _nearest_to_lattice, decode, probe
 from longtake.datasets.video_files import doubts
-
-
-def numbers(frames: list) -> list[int]:
-    """Which frames these are, modulo 43, from their grey levels."""
-    levels = np.array([grey(i) for i in range(43)])
-    return [int(np.abs(levels - frame.image.mean()).argmin()) for frame in frames]
 
 
 @pytest.mark.parametrize("rate", [25, Fraction(30000, 1001), 60])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from videos import encoded, flat, grey, joined, packets, remuxed, write
+from videos import encoded, flat, joined, numbers, packets, remuxed, write
 
 from longtake.datasets import packets as reading
 from longtake.datasets.packets import VideoError
@@ -55,11 +55,6 @@ def cases() -> list:
                             )
                         )
     return found
-
-
-def numbers(frames: list) -> list[int]:
-    levels = np.array([grey(i) for i in range(43)])
-    return [int(np.abs(levels - frame.image.mean()).argmin()) for frame in frames]
 
 
 @pytest.mark.parametrize(("codec", "container", "b_frames", "clock", "times"), cases())

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from eval_cases import CASES, all_keys, maker, relisted, together, vit
+from eval_cases import CASES, all_keys, case_of, maker, relisted, together, vit
 from eval_perfect import PERFECT
 from processes import on_two_processes
 from tiny import TinyEncoder
@@ -25,6 +25,7 @@ from longtake.engine.config import choices
 from longtake.engine.plan import build_evaluation
 from longtake.tasks.check import broken_clauses_of
 
+pytestmark = pytest.mark.usefixtures("stores_of_tests_alone")
 FOLDER = Path(longtake.configs.__file__).parent / "eval"
 YAMLS = choices("eval")
 # Where one process and two are compared with more than their metrics.
@@ -40,23 +41,6 @@ def evaluations() -> list[str]:
     return sorted(
         {task for name in YAMLS for task in re.findall(r"^task: (\w+)", (FOLDER / f"{name}.yaml").read_text(), re.M)}
     )
-
-
-def case_of(name: str) -> str:
-    assert name in CASES, f"no tiny data for {name}: add a Case to CASES in tests/eval_cases.py"
-    return name
-
-
-@pytest.fixture(autouse=True)
-def stores_of_tests_alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Frame stores, which some evaluations read."""
-    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path_factory.getbasetemp() / "stores"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of an evaluation's tiny data set."""
-    return cache(lambda name: CASES[case_of(name)].data(tmp_path_factory.mktemp(name) / name))
 
 
 @pytest.mark.parametrize("name", YAMLS)
@@ -82,7 +66,7 @@ def test_a_protocol_is_of_one_yaml() -> None:
 
 @pytest.mark.parametrize("name", evaluations())
 def test_the_contract_holds(name: str, data, tmp_path: Path) -> None:
-    case, root = CASES[case_of(name)], data(name)
+    case, root = case_of(name), data(name)
     trial = Trial(maker(case, root), vit(), tmp_path / "runs", relisted(case, root, tmp_path / "copy"))
     assert broken_clauses_of(trial, contract.CONTRACT) == []
     assert contract.harmless(trial.make)[1].keys() <= {"device", "batch_size"}
@@ -104,7 +88,7 @@ def test_perfect_predictions_score_100(name: str, data, tmp_path: Path, monkeypa
     assert name in PERFECT, (
         f"nobody knows how to be perfect at {name}: add a function to PERFECT in tests/eval_perfect.py"
     )
-    make = maker(CASES[case_of(name)], data(name))
+    make = maker(case_of(name), data(name))
     metrics = PERFECT[name](make, tmp_path / "out", monkeypatch)
     assert list(metrics) == list(make().metrics)
     expected = {metric: 0.0 if metric.endswith("_decay") else 100.0 for metric in metrics}

@@ -1,7 +1,6 @@
 """An encoder that is not finite, or that float32 is too small for, gets no number from any evaluation; every evaluation says so."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,8 @@ from eval_cases import CASES, maker, vit
 from longtake.backbones.finite import LARGEST, NotFinite, check_weights, checked, usable
 from longtake.backbones.vit import ViT
 from longtake.downstream.base import frozen, save_outcomes
+
+pytestmark = pytest.mark.usefixtures("stores_of_tests_alone")
 
 
 def with_values(value: float, *names: str) -> Callable[[ViT], None]:
@@ -47,16 +48,6 @@ def spoilt(how: str) -> ViT:
     with torch.no_grad():
         SPOILT[how](encoder)
     return encoder
-
-
-@pytest.fixture(autouse=True)
-def stores_of_tests_alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path_factory.getbasetemp() / "stores"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return cache(lambda name: CASES[name].data(tmp_path_factory.mktemp(name) / name))
 
 
 @pytest.mark.parametrize("how", SPOILT)

@@ -14,6 +14,7 @@ import pytest
 from eval_cases import CASES, Case, maker, vit
 from eval_perfect import PERFECT
 from PIL import Image
+from spoilt import other_annotations
 
 from longtake.datasets.coco import COCO, classes_of
 from longtake.datasets.davis import write_mask
@@ -166,14 +167,7 @@ def test_numbers_of_objects_may_skip(runs: Runs, name: str, numbers: tuple[int, 
 def rewrite(change: Callable[[dict[str, Any]], object]) -> Change:
     """Other annotations of both splits."""
 
-    def spoil(root: Path) -> None:
-        for split in ("train2017", "val2017"):
-            path = COCO(root).annotation_file(split)
-            content = json.loads(path.read_text())
-            change(content)
-            path.write_text(json.dumps(content))
-
-    return spoil
+    return lambda root: other_annotations(root, change, "train2017", "val2017")
 
 
 def without(*keys: str) -> Callable[[dict[str, Any]], object]:

@@ -1,25 +1,21 @@
 """An item that cannot be scored ends no evaluation: it is counted and named, and the others have their numbers."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from eval_cases import CASES, davis, maker, scene, vit
+from eval_cases import CASES, coco, davis, maker, scene, vit
 from PIL import Image
 from seqtrack_runs import moving
+from spoilt import other_annotations
 
 from longtake.datasets.ade20k import write_ade20k
-from longtake.datasets.coco import ImageWithObjects, Mask, write_coco
 from longtake.datasets.davis import write_davis
 from longtake.datasets.voc import Annotated, write_voc
 
-
-@pytest.fixture(autouse=True)
-def stores_of_tests_alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setenv("LONGTAKE_DATA", str(tmp_path_factory.getbasetemp() / "stores"))
+pytestmark = pytest.mark.usefixtures("stores_of_tests_alone")
 
 
 def voc(root: Path, change: Callable[[str, np.ndarray], np.ndarray | None], size: tuple[int, int] = (68, 100)) -> Path:
@@ -79,31 +75,15 @@ def sequences(*empty: str) -> Callable[[Path], Path]:
     return write
 
 
-def coco(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], Path]:
-    def write(root: Path) -> Path:
-        for split in ("train2017", "val2017"):
-            images = []
-            for n in range(4):
-                image, mask = scene(n, (64, 64))
-                images.append(ImageWithObjects(n + 1, image, [Mask(10 * int(mask.max()), (mask > 0).astype(np.uint8))]))
-            write_coco(root, split, images, {30: "c", 10: "a", 20: "b"})
-        path = root / "annotations/instances_val2017.json"
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content))
-        return root
-
-    return write
-
-
-def without_class(number: int) -> Callable[[dict[str, Any]], object]:
+def without_class(number: int) -> Callable[[Path], Path]:
     """Its pictures have no annotation then."""
-    return lambda c: c.update(annotations=[a for a in c["annotations"] if a["category_id"] != number])
+    return lambda root: other_annotations(
+        coco(root), lambda c: c.update(annotations=[a for a in c["annotations"] if a["category_id"] != number])
+    )
 
 
-def crowds(content: dict[str, Any]) -> None:
-    for annotation in content["annotations"]:
-        annotation["iscrowd"] = 1
+def crowds(root: Path) -> Path:
+    return other_annotations(coco(root), lambda c: [annotation.update(iscrowd=1) for annotation in c["annotations"]])
 
 
 def tracks(*absent: str) -> Callable[[Path], Path]:
@@ -151,7 +131,7 @@ ODD = {
     "k-means": Odd(
         "video_kmeans", sequences("bear"), "not scored: 1 of 2 sequences have no object in the first mask: bear"
     ),
-    "COCO": Odd("cascade_mask_rcnn", coco(without_class(20)), "not scored: 1 of 3 classes have no object in val2017: b"),
+    "COCO": Odd("cascade_mask_rcnn", without_class(20), "not scored: 1 of 3 classes have no object in val2017: b"),
     "GOT-10k": Odd(
         "seqtrack", tracks("val_01"), "not scored: 1 of 3 sequences show no object after the first frame: val_01"
     ),
@@ -165,7 +145,7 @@ NONE = {
     "UperNet": Odd("upernet", ade20k(*(f"validation{n}" for n in range(4))), "none of the 4 items can be scored"),
     "DAVIS": Odd("davis", sequences("bear", "walk"), r"val\.txt: 2 sequences, none with an object in the first mask"),
     "k-means": Odd("video_kmeans", sequences("bear", "walk"), r"val\.txt: 2 sequences, none with an object in the first mask"),
-    "COCO": Odd("cascade_mask_rcnn", coco(crowds), "val2017: 4 annotations, all of them crowds"),
+    "COCO": Odd("cascade_mask_rcnn", crowds, "val2017: 4 annotations, all of them crowds"),
     "GOT-10k": Odd("seqtrack", tracks("val_00", "val_01", "val_02"), "val_00, .*: no frame but the first shows its object"),
 }  # fmt: skip
 

@@ -1,6 +1,5 @@
 """What a look at every file finds: what a run refuses is an error there, too, and what is odd is said."""
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import pytest
 from eval_cases import CASES, maker, vit
 from omegaconf import OmegaConf
 from PIL import Image
+from spoilt import halved, other_annotations
 
 from longtake.engine.config import composed
 from longtake.tasks.check_data import check_data
@@ -26,17 +26,7 @@ def changed(path: Path, old: str, new: str, leaving_out: int = 0) -> None:
 
 
 def coco_changed(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
-    def spoil(root: Path) -> None:
-        path = root / "annotations" / "instances_val2017.json"
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content))
-
-    return spoil
-
-
-def halved(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return lambda root: other_annotations(root, change)
 
 
 def masked(path: str, mask: np.ndarray) -> Callable[[Path], object]:
