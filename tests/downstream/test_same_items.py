@@ -227,7 +227,9 @@ WRONG = {
     "files": (
         lambda c: c["images"][1].update(file_name=c["images"][0]["file_name"]), "two of the images have the file_name",
     ),
-    "outside": (lambda c: c["images"][0].update(file_name="../a.jpg"), r"got file_name '\.\./a\.jpg', expected one below"),
+    "outside": (
+        lambda c: c["images"][0].update(file_name="../a.jpg"), r"train2017: got the name '\.\./a\.jpg', expected one of a file in",
+    ),
     "entry": (lambda c: c["annotations"].append(7), r"annotations(\[4\] is a int,| has an entry that is no)"),
     "mask": (
         lambda c: c["annotations"][0].update(segmentation=[[1, 2]], area=None), "has neither an area nor a mask or box",
