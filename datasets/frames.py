@@ -46,8 +46,9 @@ from longtake.datasets.video import VideoInfo, probe
 from longtake.datasets.video_files import legible
 from longtake.files import lock_of
 
-# Of how videos are read. The one before 1 had no number: some times and streams were others (`VideoInfo.read_anew`).
-READER = 1
+# Of how videos are read. The one before 1 had no number: some times and streams were others; 1 did not flip what is mirrored
+# (`VideoInfo.read_anew`).
+READER = 2
 LONGEST_STEM = 230  # bytes, of 255 that file systems take: two hashes follow
 
 
@@ -83,6 +84,8 @@ def check_decoder(infos: Sequence[VideoInfo], spec: StoreSpec) -> None:
             raise VideoError(
                 f"{info.path}: interlaced; expected pretrain.decoder=pyav, which makes whole pictures of it"
             )
+        if spec.decoder != "pyav" and info.mirrored:
+            raise VideoError(f"{info.path}: mirrored; expected pretrain.decoder=pyav, which flips its pictures")
 
 
 def findings(store: FrameStore) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
@@ -47,7 +48,7 @@ class VideoInfo:
     codec: str
     width: int
     height: int
-    rotation: int  # degrees counterclockwise, a multiple of 90, that turn the stored picture upright
+    rotation: int  # degrees counterclockwise, a multiple of 90, that turn the stored picture upright (`is_mirrored`)
     fps: float  # average
     seconds: float  # of the video stream
     container_seconds: float  # of the longest stream, by the header
@@ -55,7 +56,8 @@ class VideoInfo:
     hdr: bool = False  # PQ or HLG transfer: shown without tone mapping, colours are pale
     timed: bool = True  # the first frame has a timestamp; else frames are placed by the average rate
     interlaced: bool = False  # one field of every frame is made a whole picture
-    read_anew: bool = False  # a frame store without a `reader` had other frames of it, or other times
+    mirrored: bool = False  # the stored picture has to be flipped, too
+    read_anew: bool = False  # a frame store of an older `READER` had other frames of it, or other times
 
 
 class RawFrame(NamedTuple):
@@ -94,7 +96,8 @@ def probe(path: Path, *, skip_corrupt: bool = False) -> VideoInfo:
             hdr=stream.codec_context.color_trc in HDR_TRANSFERS,
             timed=frame.pts is not None,
             interlaced=frame.interlaced_frame,
-            read_anew=frame.interlaced_frame or is_odd(container, stream, length),
+            mirrored=is_mirrored(frame),
+            read_anew=frame.interlaced_frame or is_mirrored(frame) or is_odd(container, stream, length),
         )
 
 
@@ -153,6 +156,13 @@ def quarter_turns(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
+def is_mirrored(frame: VideoFrame) -> bool:
+    """Whether a stored picture has to be flipped, top to bottom, before it is turned: its display matrix is a reflection."""
+    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).astype(float) if matrix else (1, 0, 0, 0, 1)
+    return bool(a * d < b * c)
+
+
 class Converter:
     """Convert a codec's frames to upright RGB, for any number of threads.
 
@@ -167,11 +177,11 @@ class Converter:
     def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "h w 3"]:
         if not hasattr(self._own, "reformatter"):
             self._own.reformatter = VideoReformatter()
-        # the picture is resized as stored, then turned
+        # the picture is resized as stored, then flipped and turned
         turns = quarter_turns(frame)
         width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
         rgb = self._own.reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA").to_ndarray()
-        return np.ascontiguousarray(np.rot90(rgb, turns))
+        return np.ascontiguousarray(np.rot90(np.flipud(rgb) if is_mirrored(frame) else rgb, turns))
 
 
 def _frames_before(start: float, path: Path, lost: Lost) -> TimedFrames:

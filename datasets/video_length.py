@@ -4,7 +4,9 @@ What a header says is believed where the packets do not speak against it: a cloc
 clock, a bit be flipped.
 """
 
+from collections.abc import Sequence
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,8 +128,20 @@ def _packets_seen(path: Path, container: InputContainer, stream: VideoStream) ->
         if stamp is not None and stamp >= clock.origin:
             times.append(clock.seconds(stamp))
         if num_frames >= LOOKED_AT or read >= MOST_READ:
-            return Seen(clock, sorted(times), num_frames, min(1.0, read / path.stat().st_size))
-    return Seen(clock, sorted(times), num_frames, 1.0)
+            return Seen(clock, run_on(times, clock.interval), num_frames, min(1.0, read / path.stat().st_size))
+    return Seen(clock, run_on(times, clock.interval), num_frames, 1.0)
+
+
+def run_on(times: Sequence[float], interval: float) -> list[float]:
+    """Times of packets, sorted; where a clock starts again (recordings that were joined), they go on, as those of frames do."""
+    found: list[float] = []
+    last, shift = -inf, 0.0
+    for time in times:
+        if time + shift < last - REORDERED * interval - END_TOLERANCE:
+            shift = last + interval - time
+        last = max(last, time + shift)
+        found.append(time + shift)
+    return sorted(found)
 
 
 def _rate(stated: float, num_frames: int, seconds: float) -> float:

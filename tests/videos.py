@@ -1,5 +1,6 @@
 """Tiny H.264 files for tests."""
 
+import struct
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -165,3 +166,14 @@ def bar(moment: int) -> np.ndarray:
     image = np.full((64, 96, 3), 20, np.uint8)
     image[:, 4 * moment % 80 : 4 * moment % 80 + 12] = 230
     return image
+
+
+def shown_by(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """An MP4 whose header asks for this display matrix: the stored x axis is shown as (a, b), y as (c, d)."""
+    content = bytearray(path.read_bytes())
+    header = content.find(b"tkhd")
+    place = header + 8 + (20 if content[header + 4] == 0 else 32) + 16
+    one = 1 << 16
+    content[place : place + 36] = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    return path

@@ -96,7 +96,7 @@ def test_an_old_store_of_a_video_that_is_read_otherwise_is_built_anew(
     video = joined(tmp_path / "two.mp4", 32, 64)
     path = old_store(build([video], SPEC, tmp_path / "stores", progress=False))
     capsys.readouterr()
-    assert build([video], SPEC, tmp_path / "stores", progress=False).info["reader"] == 1
+    assert build([video], SPEC, tmp_path / "stores", progress=False).info["reader"] == frames.READER
     said = capsys.readouterr().err.replace("\n", " ")
     assert f"{path}: built when two.mp4 was read with other times or pictures; it is built anew" in said
 

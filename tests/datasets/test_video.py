@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from videos import MARKED, bar, damage, flat, interlaced, numbers, packets, textured, write
+from videos import MARKED, bar, damage, flat, interlaced, numbers, packets, shown_by, textured, write
 
 from longtake.datasets.interlaced import _graph_like, _ready, whole_pictures
 from longtake.datasets.packets import VideoError, opened, refusal, timed_frames
@@ -65,6 +65,24 @@ def test_rotation_is_applied(tmp_path: Path, angle: int, rows: int, columns: int
     expected = np.zeros((2, 2))
     expected[rows, columns] = 255
     np.testing.assert_allclose(quarters, expected, atol=6)
+
+
+# where the axes of the stored picture point to on the screen, y down; the white quarter is where both begin
+@pytest.mark.parametrize("across", [(1, 0), (-1, 0), (0, 1), (0, -1)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_every_display_matrix_is_applied(tmp_path: Path, across: tuple[int, int], sign: int) -> None:
+    """Four of the eight are rotations; cameras that mirror themselves (dashcams, front cameras) write the others."""
+    a, b = across
+    c, d = sign * -b, sign * a
+    path = shown_by(write(tmp_path / "a.mp4", [MARKED] * 3), a, b, c, d)
+    *_, frame = decode(path)
+    height, width = (96, 64) if b else (64, 96)
+    assert frame.image.shape == (height, width, 3)
+    quarters = frame.image.reshape(2, height // 2, 2, width // 2, 3).mean((1, 3, 4))
+    expected = np.zeros((2, 2))
+    expected[int(b + d < 0), int(a + c < 0)] = 255
+    np.testing.assert_allclose(quarters, expected, atol=6)
+    assert probe(path).mirrored == probe(path).read_anew == (sign < 0)
 
 
 def test_odd_sizes(tmp_path: Path) -> None:
@@ -265,3 +283,14 @@ def test_frames_before_the_first_interlaced_one_are_not_touched(tmp_path: Path, 
     assert [t for t, _ in made] == [t for t, _ in mixed]
     assert all(one[1] is other[1] for one, other in zip(made, whole, strict=False))
     assert max(combed(frame.to_ndarray(format="rgb24")) for _, frame in made) < 4
+
+
+def test_joined_recordings_last_as_long_as_both(tmp_path: Path) -> None:
+    """`cat a.ts a.ts`: the clock starts again in the middle."""
+    part = write(tmp_path / "a.ts", flat(50), 10).read_bytes()
+    path = tmp_path / "b.ts"
+    path.write_bytes(part + part)
+    frames, info = list(decode(path)), probe(path)
+    assert len(frames) == info.num_frames == 100
+    assert frames[-1].seconds == pytest.approx(9.9, abs=0.01)
+    assert (info.seconds, info.fps) == (pytest.approx(10, abs=0.01), pytest.approx(10, abs=0.01))
