@@ -23,8 +23,9 @@ def architecture_of(encoder: ViT) -> dict[str, Any]:
     return {key: getattr(encoder, key) for key in ("arch", "patch_size", "image_size", "pos_mode", "last_heads")}
 
 
-def save_encoder(encoder: ViT, path: Path, provenance: Mapping[str, object]) -> Path:
+def save_encoder(encoder: ViT, path: str | Path, provenance: Mapping[str, object]) -> Path:
     """Write an encoder so that `load_encoder` and timm read it. The file appears whole or not at all."""
+    path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     tensors.pop("mask_token", None)  # pretraining's, not the encoder's
     header = {

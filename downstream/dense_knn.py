@@ -9,6 +9,7 @@ Letters: m patches in the memory, n patches of an image, d width, c classes, k n
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,6 +25,7 @@ from longtake.console import progress_bar
 from longtake.datasets.ade20k import ADE20K
 from longtake.datasets.benchmarks import content_of_segmentation, missing_segmentation, open_segmentation
 from longtake.datasets.content import Content
+from longtake.datasets.findings import undecodable
 from longtake.datasets.pictures import as_large, normalized, read_rgb
 from longtake.datasets.roots import Place
 from longtake.datasets.voc import VOC
@@ -61,8 +63,11 @@ class DenseKNN(Downstream, name="dense_knn"):
         return content_of_segmentation(self.layout, self.root, (self.train_list, self.test_list))
 
     def validate(self) -> list[str]:
-        data = open_segmentation(self.layout, self.root, self.progress)
-        return data.validate((self.train_list, self.test_list), self.progress)
+        data, lists = open_segmentation(self.layout, self.root, self.progress), (self.train_list, self.test_list)
+        names = [name for image_list in lists for name in data.names(image_list)]
+        refused = undecodable(partial(labels_of, data), names, "classes of masks", self.progress)
+        # a mask that cannot be read is found twice
+        return list(dict.fromkeys([*data.validate(lists, self.progress), *refused]))
 
     def check_encoder(self, encoder: Encoder) -> None:
         check_size(self.size, encoder)

@@ -99,9 +99,10 @@ def tracks_drawn(
     return np.concatenate(shown, 1)
 
 
-def painted(image: UInt8[np.ndarray, "h w 3"], mask: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "rows columns 3"]:
-    """An image in grey under its labels' colours, as large as a tile."""
-    grey = image.mean(-1, keepdims=True)
+def painted(image: UInt8[np.ndarray, "h w 3"], mask: UInt8[np.ndarray, "_ _"]) -> UInt8[np.ndarray, "rows columns 3"]:
+    """An image in grey under its labels' colours, as large as a tile. It may be of another size than the labels."""
+    height, width = mask.shape
+    grey = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).mean(-1, keepdims=True)
     mixed = np.where(mask[..., None] > 0, grey * 0.5 + PALETTE[mask] * 0.5, grey)
     return fitted(mixed.astype(np.uint8), TILE)
 

@@ -196,21 +196,22 @@ class LOST(Downstream, name="lost"):
         gallery.save()
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "boxes.json").write_text(json.dumps(boxes))
+        say_unscored([name for name in names if name not in boxes], len(names), "images are smaller than a patch")
         for metric, members in (("corloc", main), ("jaccard_besthead_60", segmented)):
+            members = members & boxes.keys()
             lacking = [n for n, value in zip(names, outcomes[metric], strict=True) if n in members and np.isnan(value)]
             say_unscored(lacking, len(members), f"images have no object for {metric.partition('_')[0]}")
         wanted = self.metrics if segmented else self.metrics[:1]
         return save_outcomes(workdir, names, {metric: outcomes[metric] for metric in wanted})
 
     def _images(self, voc: VOC, names: list[str], encoder: Encoder) -> Iterator[tuple[int, UInt8[Tensor, "3 h w"]]]:
+        """The images with their places in `names`, without those that no patch fits into."""
         loader = DataLoader(Pictures(voc, names), batch_size=None, num_workers=self.num_workers)
         with frozen(encoder, self.device), progress_bar(self.progress) as bar, torch.inference_mode():
             task = bar.add_task("objects", total=len(names))
             for i, image in enumerate(loader):
-                if min(image.shape[-2:]) < encoder.patch_size:
-                    shown = " x ".join(map(str, image.shape[-2:]))
-                    raise ValueError(f"{names[i]}: an image of {shown} is smaller than a patch of {encoder.patch_size}")
-                yield i, image
+                if min(image.shape[-2:]) >= encoder.patch_size:
+                    yield i, image
                 bar.advance(task)
 
     def discover(self, encoder: Encoder, image: UInt8[Tensor, "3 h w"]) -> Discovery:

@@ -15,7 +15,7 @@ from longtake.datasets.views import Crop, MultiCrop, Precrop
 from longtake.downstream.base import DOWNSTREAM, Downstream
 from longtake.engine.config import NOT_ARGUMENTS
 from longtake.engine.devices import num_processes
-from longtake.engine.encoders import open_checkpoint
+from longtake.engine.encoders import check_header, open_checkpoint
 from longtake.engine.identity import Config
 from longtake.engine.keys import check_views
 from longtake.engine.lightning_parts import check_parts
@@ -63,7 +63,8 @@ def make_plan(config: Config) -> Plan:
     if config["label"] is not None and config["checkpoint"] is None:
         raise ValueError(f"label={config['label']}: it names the encoder of a file; give checkpoint=FILE")
     if config["checkpoint"] is not None:
-        encoder = open_checkpoint(config)[0]
+        encoder, header, _ = open_checkpoint(config)
+        check_header(header, config["checkpoint"])
     else:
         with torch.device("meta"):
             encoder = build_backbone(config)

@@ -15,7 +15,7 @@ from longtake.console import console
 from longtake.datasets.clips import Clips
 from longtake.engine.code_hash import UNKNOWN_TRAINING, training_hash
 from longtake.engine.devices import num_processes, per_machine
-from longtake.engine.encoders import open_checkpoint
+from longtake.engine.encoders import COST, ENCODER_FIELDS, open_checkpoint
 from longtake.engine.folders import ENCODER, held, run_folder, run_name
 from longtake.engine.identity import Config, config_hash, protocol_suffix, variant
 from longtake.engine.launch import INHERITED, launched
@@ -29,10 +29,6 @@ from longtake.engine.sweep import in_sweep
 from longtake.engine.workers import end_with_lost_batches
 from longtake.leaderboards.schema import RANDOM_INIT, Key, Row
 from longtake.parallel import agreed, collected, is_first
-
-# Fields of a row's key and of its provenance that an encoder file carries in its header.
-ENCODER_FIELDS = ("method", "variant", "pretrain", "backbone", "epochs", "seed")
-COST = ("config_hash", "frames_seen", "hours", "peak_memory_gb", "device")
 
 
 def start_others(plan: Plan) -> None:
@@ -136,10 +132,6 @@ def subject(plan: Plan, folder: Path) -> tuple[ViT, dict[str, Any]]:
     if plan.source is not None:
         return load_encoder(folder / ENCODER), read_header(folder / ENCODER)[1]
     encoder, header, how = open_checkpoint(plan.config)
-    if lacking := [field for field in (*ENCODER_FIELDS, *COST) if field not in header]:
-        raise ValueError(
-            f"checkpoint {plan.config['checkpoint']}: its header has no {', '.join(lacking)}: no row can be made of it"
-        )
     console.print(how, soft_wrap=True)
     return encoder, header
 

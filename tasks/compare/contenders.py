@@ -10,7 +10,7 @@ from longtake.backbones.weights import weights_hash
 from longtake.engine.budget import picks, rounded
 from longtake.engine.compared import deciding, words_of_runs
 from longtake.engine.config import choices, plainly
-from longtake.engine.encoders import check_label
+from longtake.engine.encoders import check_header, check_label
 from longtake.engine.folders import ENCODER
 from longtake.engine.identity import Config, config_hash
 from longtake.engine.machine import AUTO_PRECISIONS, of_process
@@ -165,7 +165,8 @@ def encoders(config: Config, words: Sequence[str], folder: Path) -> list[Contend
     for label, path in zip(labels, paths, strict=True):
         if named:
             check_label(label)
-        encoder, _, _ = open_encoder(Path(path), config["checkpoint_key"], config["checkpoint_pos_mode"])
+        encoder, header, _ = open_encoder(Path(path), config["checkpoint_key"], config["checkpoint_pos_mode"])
+        check_header(header, path)
         weights = weights_hash(encoder)
         if weights in found:
             raise ValueError(

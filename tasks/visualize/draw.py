@@ -57,7 +57,8 @@ def subject(config: Config) -> tuple[ViT, str]:
     if config["checkpoint"] is None:
         return build_backbone(config).eval(), "random init"
     encoder, header, _ = open_checkpoint(config)
-    return encoder, f"{header['method']} on {header['pretrain']}, {header['epochs'] or 'unknown'} epochs"
+    method, pretrain, epochs = (header.get(key) or "unknown" for key in ("method", "pretrain", "epochs"))
+    return encoder, f"{method} on {pretrain}, {epochs} epochs"
 
 
 def tracker_of(method: Mapping[str, Any], num_objects: int, encoder: ViT) -> Tracker:

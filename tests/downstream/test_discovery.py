@@ -80,13 +80,22 @@ def test_a_real_encoder_takes_images_of_any_size(lost, tmp_path: Path) -> None:
     assert all(0 <= value <= 100 for value in metrics.values())
 
 
-def test_an_image_smaller_than_a_patch_is_named(tmp_path: Path) -> None:
-    tiny = Annotated(
-        "000007", np.zeros((5, 40, 3), np.uint8), np.array([[0, 0, 4, 4]]), ["dog"], np.ones((5, 40), np.uint8)
-    )
-    root = write_voc(tmp_path / "VOC", [tiny]).root
-    with pytest.raises(ValueError, match="000007: an image of 5 x 40 is smaller than a patch of 8"):
-        DOWNSTREAM["lost"](preset="lost", root=str(root), progress=False).evaluate(Colours(), tmp_path / "out")
+def test_an_image_smaller_than_a_patch_is_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {"000007": (5, 40), "000008": (64, 64)}
+    images = [
+        Annotated(name, np.zeros((*size, 3), np.uint8), np.array([[0, 0, 4, 4]]), ["dog"], np.ones(size, np.uint8))
+        for name, size in sizes.items()
+    ]
+    root = write_voc(tmp_path / "VOC", images).root
+    DOWNSTREAM["lost"](preset="lost", root=str(root), progress=False).evaluate(Colours(), tmp_path / "out")
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert said.count("not scored") == 1
+    assert "not scored: 1 of 2 images are smaller than a patch: 000007" in said
+    with np.load(tmp_path / "out" / "outcomes.npz") as outcomes:
+        assert outcomes["items"].tolist() == ["000007", "000008"]
+        assert np.isnan(outcomes["corloc"]).tolist() == [True, False]
 
 
 def davis_folder(root: Path, height: int = 64, width: int = 96) -> Path:

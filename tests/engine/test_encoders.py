@@ -1,5 +1,6 @@
 """`checkpoint=FILE label=NAME`: rows are called after the file or by the label, and no two encoders share one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from longtake.backbones.vit import ViT
 from longtake.backbones.weights import save_encoder, weights_hash
-from longtake.engine.encoders import open_checkpoint
+from longtake.engine.encoders import COST, ENCODER_FIELDS, check_header, open_checkpoint
 from longtake.engine.freshness import reasons
 from longtake.leaderboards.rows import metrics_of, read
 
@@ -84,3 +85,39 @@ def test_a_label_without_a_file_is_refused(said):
     code, _, error = said("method=dino", "label=mine", "dry_run=true")
     assert code == 2
     assert error == "error: label=mine: it names the encoder of a file; give checkpoint=FILE\n"
+
+
+ODD_HEADERS = {
+    "nothing": {},
+    "a name alone": {"method": "mine"},
+    **{
+        f"no {field}": {key: value for key, value in OURS.items() if key != field} for field in (*ENCODER_FIELDS, *COST)
+    },
+    **{f"{field} is a list": OURS | {field: ["a"]} for field in OURS},
+    "no method's name": OURS | {"method": ""},
+    "no variant": OURS | {"variant": None},
+    "epochs of a half": OURS | {"epochs": 1.5},
+    "epochs of true": OURS | {"epochs": True},
+    "a seed in words": OURS | {"seed": "first"},
+    "a huge seed": OURS | {"seed": 1 << 64},
+    "hours without a number": OURS | {"hours": float("nan")},
+}
+
+
+@pytest.mark.parametrize("case", ODD_HEADERS)
+def test_a_header_of_which_no_row_can_be_made_is_refused_before_anything_is_computed(said, tmp_path, case):
+    """`save_encoder` is public: a file of ours can say anything of itself, or nothing."""
+    path = save_encoder(encoder(0), str(tmp_path / "a.safetensors"), ODD_HEADERS[case])
+    words = [f"checkpoint={path}", "eval=[own_video]", "dry_run=true"]
+    code, _, error = said(*words)
+    assert code == 2
+    assert re.fullmatch(r"error: checkpoint .*a\.safetensors: its header( has no |, [^:]+: got ).*\n", error)
+    code, _, error = said(*words, "label=mine")  # which takes the place of some fields
+    assert code == 2
+    assert re.fullmatch(r"error: (checkpoint .*a\.safetensors: its header|nothing to do: ).*\n", error)
+
+
+def test_a_sound_header_is_accepted():
+    check_header(OURS, "a.safetensors")
+    check_header(OURS | {"epochs": None, "seed": None, "hours": None, "device": "", "config_hash": ""}, "a.safetensors")
+    check_header(OURS | {"hours": 1, "seed": -1}, "a.safetensors")
