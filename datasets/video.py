@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from itertools import chain
 from math import floor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
@@ -158,7 +157,7 @@ def quarter_turns(frame: VideoFrame) -> int:
 
 def is_mirrored(frame: VideoFrame) -> bool:
     """Whether a stored picture has to be flipped, top to bottom, before it is turned: its display matrix is a reflection."""
-    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).astype(float) if matrix else (1, 0, 0, 0, 1)
     return bool(a * d < b * c)
 
