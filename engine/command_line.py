@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from longtake.engine.config import GROUPS, choices, composed, key_of, plain, plainly, unknown_key
 from longtake.engine.length import check_words
@@ -40,6 +41,8 @@ def _check(overrides: Sequence[str]) -> None:
         raise ValueError(_missing(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(_refused(error, overrides)) from error
+    except (MarkedYAMLError, UnicodeDecodeError) as error:
+        raise ValueError(_illegible(error)) from error
     except ValueError as error:
         if "invalid literal for int()" not in str(error):  # OmegaConf's, of what stands behind the point of a list
             raise
@@ -104,6 +107,15 @@ def _refused(error: Exception, overrides: Sequence[str]) -> str:
     if found[1] in keys and f"~{found[1]}" in map(key_of, overrides):
         return f"~{found[1]}: it has another value; ~{found[1]} alone takes the key out, {found[1]}=VALUE changes it"
     return unknown_key(found[1], keys)
+
+
+def _illegible(error: MarkedYAMLError | UnicodeDecodeError) -> str:
+    """What is wrong with a yaml of `--config-dir`, and where; of a text that is no UTF-8 nobody says the file."""
+    if isinstance(error, UnicodeDecodeError):
+        line = bytes(error.object[: error.end]).splitlines()[-1].decode(errors="backslashreplace")
+        return f"a yaml of --config-dir is no UTF-8 where it says '{line}'"
+    mark = error.problem_mark
+    return f"{mark.name}, line {mark.line + 1}: {error.problem}" if mark else f"a yaml of --config-dir: {error.problem}"
 
 
 def _keys(tree: Any, prefix: str = "") -> Iterator[str]:

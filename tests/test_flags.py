@@ -131,6 +131,23 @@ def test_a_folder_that_is_not_there_is_named(typed):
     assert (code, error) == (2, "error: --config-dir nowhere: no such folder\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("broken", b"lr: 1\nviews: [1\nseed: {", "mine/method/broken.yaml, line 3: expected ',' or ']', but got ':'"),
+        ("latin", b'label: "\xe9t\xe9"\n', "a yaml of --config-dir is no UTF-8 where it says 'label: \"\\xe9'"),
+    ],
+)
+def test_a_yaml_that_cannot_be_read_is_one_line(typed, tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / "mine" / "method").mkdir(parents=True)
+    (tmp_path / "mine" / "method" / f"{name}.yaml").write_bytes(content)
+    code, _, error = typed(f"method={name}", "--config-dir", str(tmp_path / "mine"), "dry_run=true")
+    assert code == 2
+    assert error.startswith("error: ")
+    assert said in error
+    assert error.count("\n") == 1
+
+
 def test_what_is_wrong_beside_a_flag_is_one_line(typed):
     code, _, error = typed("--cfg", "job", "epochz=3")
     assert code == 2
