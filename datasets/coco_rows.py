@@ -136,7 +136,7 @@ def completed(content: Mapping[str, Any], place: object = "annotations") -> dict
 
 def area_of(annotation: Mapping[str, Any], sizes: Mapping[Any, tuple[int, int]], place: object) -> float:
     """The area that an annotation says, or that of its mask, or of its box."""
-    if annotation.get("area") is not None:
+    if annotation.get("area") not in (None, [], ""):  # what is empty is missing (`is_a`)
         return annotation["area"]
     try:
         if annotation.get("segmentation"):

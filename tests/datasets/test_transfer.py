@@ -207,6 +207,12 @@ BAD = {
         listing(annotations=[{"image_id": 1, "category_id": 0}]).encode(),
         "missing: ",
     ),
+    "inat large": (
+        "inat18",
+        "val2018.json",
+        listing(annotations=[{"image_id": 1, "category_id": 10**20}]).encode(),
+        "category_id 1000.*, expected a whole number of 64 bits",
+    ),
     "inat category": ("inat18", "val2018.json", listing().encode(), "class numbers 7 to 7, expected 0 to 0"),
 }
 

@@ -183,6 +183,7 @@ HABITS = {
     "categories in a third order": lambda c: c["categories"].append(c["categories"].pop(0)),
     "no iscrowd": without("iscrowd"),
     "no area": without("area"),
+    "an area that is empty": lambda c: [annotation.update(area=[]) for annotation in c["annotations"]],
     "neither": without("iscrowd", "area"),
     "ids from 0": renumber("annotations", 0),
     "ids twice": lambda c: [annotation.update(id=5) for annotation in c["annotations"]],
