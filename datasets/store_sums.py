@@ -61,7 +61,11 @@ def read_sums(environment: lmdb.Environment, num_frames: int) -> np.ndarray:
     """Sums of all frames, zeros for those that have none."""
     sums = np.zeros(num_frames, SUM)
     with environment.begin() as transaction:
-        for key, value in numbered(transaction, b"sums"):
+        cursor = transaction.cursor()
+        cursor.set_range(b"sums")
+        for key, value in cursor:
+            if not key.startswith(b"sums"):
+                break
             first, block = int.from_bytes(key[4:], "big"), np.frombuffer(value, SUM)
             sums[first : first + len(block)] = block
     return sums

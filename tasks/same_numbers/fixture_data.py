@@ -29,6 +29,10 @@ ENCODER = "encoder.safetensors"
 ODD = ("voc", "davis", "coco", "got10k")
 BINARY = "davis_binary"  # masks of 0 and 255
 NUMBERED = "numbered"  # pictures of a video
+PACKETS = {
+    "short.mkv": 6,
+    "long.mkv": 210,
+}  # seconds of videos whose packets are read, all of them and the first 20,000
 DEFECT = "GOT-10k_Train_001636"  # some of its frames show something else, as its users found
 SIDE = 64
 SETTLED = 1.6e9  # seconds: some day in 2020
@@ -45,6 +49,8 @@ def write_data(folder: Path) -> None:
     torch.manual_seed(0)
     save_encoder(ViT("mini", 8, SIDE).eval(), folder / ENCODER, PROVENANCE)
     _write_video(folder / "walk.mp4", draw)
+    for name, seconds in PACKETS.items():
+        _write_packets(folder / name, seconds)
     _write_pictures(folder / "pictures", draw)
     _write_pictures(folder / "odd_pictures", draw)
     next((folder / "odd_pictures").rglob("0.png")).write_bytes(b"no picture")
@@ -148,6 +154,18 @@ def _write_video(path: Path, draw: np.random.Generator) -> None:
         for t in range(48):
             first = 3 * t + 100 * (t >= 24)
             picture = np.ascontiguousarray(street[:, first : first + 160])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def _write_packets(path: Path, seconds: int) -> None:
+    """100 frames a second, tiny, in a container that keeps no list of its frames."""
+    street = np.random.default_rng(0).integers(0, 256, (32, 164, 3), dtype=np.uint8)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=100)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        for t in range(100 * seconds):
+            picture = np.ascontiguousarray(street[:, t % 100 : t % 100 + 64])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
 

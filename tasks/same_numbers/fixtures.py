@@ -90,6 +90,7 @@ def of_source(data: Path) -> list[Fixture]:
     )  # fmt: skip
     walk, few = ("pretrain=mini", "pretrain.world=small"), "pretrain.clips_per_epoch=4"
     video, pictures = f"pretrain.path={data / 'walk.mp4'}", f"pretrain.images={data / 'pictures' / 'train'}"
+    rate = "pretrain.frames_per_second=8"  # of the walk; the other videos there have more
     drawn = ("visualize.num_clips=1", "visualize.num_frames=2", "visualize.num_objects=2")
     return [
         Fixture("source video", ("pretrain=video", video, few, *words)),
@@ -98,7 +99,7 @@ def of_source(data: Path) -> list[Fixture]:
         Fixture("source late views", (*walk, few, *words, "trainer.augment=device")),
         Fixture("source not finite", (*walk, few, *words, "epochs=8"), poisoned=True),
         Fixture("source prepared", ("task=prepare", *walk)),
-        Fixture("source videos prepared", ("task=prepare", "pretrain=video", f"pretrain.path={data}")),
+        Fixture("source videos prepared", ("task=prepare", "pretrain=video", f"pretrain.path={data}", rate)),
         Fixture("source drawn", ("task=visualize", f"checkpoint={data / ENCODER}", *walk, *drawn)),
     ]
 
