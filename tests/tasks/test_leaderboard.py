@@ -25,16 +25,15 @@ def test_readmes_tables_are_those_of_the_published_rows() -> None:
     assert with_blocks(text) == text, "make it anew: run task=leaderboard readme=true"
 
 
-def test_a_document_is_changed_between_its_marks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_is_changed_between_its_marks_alone(tmp_path: Path) -> None:
     make_rows(tmp_path, {"none": 0.1, "dora": 0.5})
-    monkeypatch.setattr(report, "TRACKED", tmp_path)
     text = "before\n<!-- leaderboard: mini -->\nold\n<!-- end of leaderboard -->\nafter\n"
-    new = with_blocks(text)
+    new = with_blocks(text, tmp_path)
     assert new.startswith("before\n<!-- leaderboard: mini -->\n\n|  | dora | random init |\n")
     assert new.endswith("\n<!-- end of leaderboard -->\nafter\n")
     assert "knn_mini" in new
     assert "old" not in new
-    assert with_blocks(new) == new
+    assert with_blocks(new, tmp_path) == new
 
 
 def test_it_shows_ours_and_writes_everything(tmp_path: Path) -> None:
