@@ -53,7 +53,7 @@ class Header:
         names, scores = self.names, score_columns(self.metrics)
         unsealed = names == (*OLD_KEY, *scores, *OLD_PROVENANCE_1)  # version 1, the only one
         may_lack = Provenance._field_defaults.keys() | added() | ({SEAL} if unsealed else set())
-        if unknown := [name for name in names if name not in self.today]:
+        if unknown := [name if name.isprintable() else repr(name) for name in names if name not in self.today]:
             return f"unknown: {', '.join(unknown)}"
         if missing := set(self.today) - set(names) - may_lack:
             return f"missing: {', '.join(sorted(missing, key=self.today.index))}"

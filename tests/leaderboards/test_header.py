@@ -59,6 +59,7 @@ def test_metrics_are_told_by_their_intervals() -> None:
     ("old", "new", "flaw"),
     [
         (",note,", ",carbon_kg,remark,", "unknown: carbon_kg, remark"),
+        (",note,", ',"remark\nof mine",', r"unknown: 'remark\\nof mine'"),
         (",epochs,", ",", "missing: epochs"),
         (",top1_k10_low,", ",", "missing: top1_k10_low"),
         (",seal", "", "missing: seal"),
