@@ -222,7 +222,7 @@ def test_a_killed_publication_is_whole_or_none(clone: Path, times: int) -> None:
     old, calls = state(), calls_of(lambda: publish(source, target), target)
     new = state()
     seen = set()
-    for call in sorted({1, calls, *(calls * k // times for k in range(1, times))}):
+    for call in sorted({1, calls, *(max(1, calls * k // times) for k in range(1, times))}):
         git(clone, "clean", "-fdxq", "leaderboards")
         git(clone, "checkout", "--quiet", ".")
         assert killed_at(call, lambda: publish(source, target), target) == signal.SIGKILL
